@@ -1,0 +1,58 @@
+//! The admin API's server: hyper on TCP or a Unix socket, with limits, deadlines and a graceful stop.
+//!
+//! Handlers are plain functions from [`Request`] to [`Reply`]; what is common to both daemons is in [`common_routes`].
+
+mod reply;
+mod routes;
+mod server;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+pub use reply::Reply;
+pub use routes::{CommonRoutes, common_routes};
+pub use server::{BindError, Bound, Listen, bind};
+
+/// A request, read whole (its body is at most 64 KiB).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// GET, PUT... HEAD comes as GET and its body is dropped on the way out.
+    pub method: Method,
+    /// The path's segments, percent-decoded; empty ones (`//`) are dropped.
+    pub path: Vec<String>,
+    /// The query's pairs, percent-decoded; of a repeated key the last.
+    pub query: BTreeMap<String, String>,
+    /// The body.
+    pub body: bytes::Bytes,
+    /// Whether the peer is on this machine (loopback or a Unix socket). Only such a peer may change anything.
+    pub local: bool,
+}
+
+/// The methods the API knows; any other is answered 405 by the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the methods")]
+pub enum Method {
+    Get,
+    Put,
+    Post,
+    Delete,
+}
+
+/// What answers requests.
+pub type Handler = Arc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync>;
+
+impl Request {
+    /// The path's segments as `&str`, to match on: `["services", name, "status"]`.
+    pub fn segments(&self) -> Vec<&str> {
+        self.path.iter().map(String::as_str).collect()
+    }
+
+    /// A boolean of the query as Go-Nerve reads it: true when its value starts with `y`, `t` or `1`, any case.
+    pub fn flag(&self, key: &str) -> bool {
+        self.query
+            .get(key)
+            .is_some_and(|value| value.starts_with(['y', 'Y', 't', 'T', '1']))
+    }
+}

@@ -1,0 +1,26 @@
+//! What nerve and synapse share, knowing neither of them.
+//!
+//! ```text
+//!  config   a file becomes typed values, or every problem in it with line, column and the nearest valid key
+//!  report   the registration report: the bytes of a znode, both ways
+//!  zk       one session per ensemble; one owned registration; a path's children as whole snapshots
+//!  http     the admin API's server and the routes both daemons have
+//!  telemetry  logs and metrics
+//!  supervise  every task has an owner, a stage of the shutdown and a name
+//!  process, file, signal, clock, template, backoff, ready   one effect or one rule each
+//! ```
+
+pub mod backoff;
+pub mod clock;
+pub mod config;
+pub mod exit;
+pub mod file;
+pub mod http;
+pub mod process;
+pub mod ready;
+pub mod report;
+pub mod signal;
+pub mod supervise;
+pub mod telemetry;
+pub mod template;
+pub mod zk;

@@ -1,0 +1,53 @@
+//! Readiness: latches that slow parts hold until they are done.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The set of things a daemon still waits for before it is ready.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness {
+    waiting: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// Held by one slow part; dropping it says the part is ready.
+#[derive(Debug)]
+#[must_use = "dropping the latch declares its part ready"]
+pub struct Latch {
+    readiness: Readiness,
+    name: String,
+}
+
+impl Readiness {
+    /// A latch named for what is waited for, e.g. `first snapshot of service web`. Names are unique per daemon.
+    pub fn latch(&self, name: impl Into<String>) -> Latch {
+        let name = name.into();
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.clone());
+        Latch {
+            readiness: self.clone(),
+            name,
+        }
+    }
+
+    /// What is still waited for; empty means ready.
+    pub fn waiting_for(&self) -> Vec<String> {
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
+    }
+}
+
+impl Drop for Latch {
+    fn drop(&mut self) {
+        self.readiness
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.name);
+    }
+}

@@ -1,0 +1,61 @@
+//! The registration report: what one instance says of itself in a znode.
+//!
+//! Source of the format: Go-Nerve's `encoding/json` output (key order, escapes) and Airbnb nerve's JSON.
+
+use std::collections::BTreeMap;
+
+/// One instance's word about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// `false` only with `exposeOnUnavailable`: the node is there, the instance takes no traffic. Absent means `true`.
+    pub available: bool,
+    /// Why it is not available; empty when it is.
+    pub unavailable_reason: String,
+    /// A literal IP or a DNS name, as registered; never empty.
+    pub host: String,
+    /// 1 to 65535.
+    pub port: u16,
+    /// The registered name; not unique across nodes, may be any text without control characters.
+    pub name: String,
+    /// HAProxy server keywords the instance asks for: hostile until parsed.
+    pub haproxy_server_options: String,
+    /// 0 to 256; `None` when the report has none (then HAProxy's default, 1, applies). 0 when not available.
+    pub weight: Option<u16>,
+    /// Free key-value pairs; a value that is not text in the JSON is kept as its JSON text.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Why bytes are not a report. One bad znode is skipped with this reason; it never touches another.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// More bytes than a report may have.
+    #[error("{0} bytes, more than the {limit} a report may have", limit = MAX_BYTES)]
+    TooLong(usize),
+    /// Not a JSON object.
+    #[error("not a JSON object: {0}")]
+    NotJson(String),
+    /// A field is missing or has a value that no report may have.
+    #[error("`{field}` {what}")]
+    Field {
+        /// The field's name in the JSON.
+        field: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+/// The most bytes a report may have.
+pub const MAX_BYTES: usize = 64 * 1024;
+
+impl Report {
+    /// The bytes Go-Nerve writes for this report, to the byte.
+    pub fn encode(&self) -> Vec<u8> {
+        todo!()
+    }
+
+    /// Reads a report in the Go or the Airbnb dialect. Never panics, whatever the bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let _ = bytes;
+        todo!()
+    }
+}

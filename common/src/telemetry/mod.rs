@@ -1,0 +1,4 @@
+//! What an operator reads: logs and metrics.
+
+pub mod log;
+pub mod metrics;

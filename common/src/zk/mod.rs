@@ -1,0 +1,14 @@
+//! ZooKeeper, as nerve and synapse need it.
+//!
+//! - [`session`]: one session per ensemble and process, kept by one supervisor that resumes or rebuilds the client.
+//! - [`registration`]: one ephemeral node kept equal to a wanted content, owned and unique.
+//! - [`reflector`]: the children of one path with their data, as whole snapshots with their freshness.
+//!
+//! Each comes as a pair: a handle to read and steer it, and a task to run under a supervisor.
+//! "Lost" has two grades: *suspended* (no connection; the session and its nodes may live on) and *expired* (the session
+//! is over; the next one is new, or the old one resumed when the server still holds it).
+
+pub mod error;
+pub mod reflector;
+pub mod registration;
+pub mod session;

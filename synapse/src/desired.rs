@@ -1,0 +1,47 @@
+//! What the catalog hands to the routers: which servers each service should have now.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// One instance that should get traffic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// The registration's node: what tells two instances apart.
+    pub node: Arc<str>,
+    /// The registered name: text from the registry, hostile until made safe.
+    pub name: String,
+    /// Where it listens; a name was resolved to it.
+    pub address: SocketAddr,
+    /// 0 to 256; `None` when the registration has none.
+    pub weight: Option<u16>,
+    /// `haproxy_server_options` of the registration: hostile until parsed against the allow-list.
+    pub options: String,
+    /// The registration's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Milliseconds since the Unix epoch.
+    pub created: i64,
+}
+
+/// One service of a router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    /// `ServiceConfig::id`.
+    pub id: String,
+    /// In the order wanted; `None` when its watcher has never answered: unknown is not empty.
+    pub servers: Option<Vec<Server>>,
+}
+
+/// All services of one router, in the file's order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Desired {
+    /// The services.
+    pub services: Vec<Service>,
+}
+
+impl Desired {
+    /// Whether every watcher has answered at least once.
+    pub fn is_complete(&self) -> bool {
+        self.services.iter().all(|service| service.servers.is_some())
+    }
+}
