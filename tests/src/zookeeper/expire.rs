@@ -10,27 +10,34 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::eventually::{ensure, eventually};
+
 const SUPER_SECRET: i64 = 0xB341_5C00;
 const CLOSE_SESSION: i32 = -11;
 
-/// Closes `session` on the server at `port` and returns when it is gone.
+/// Closes `session` on the server at `port` and returns when the server knows it no more.
 pub(super) async fn close_session(port: u16, session: i64) {
-    let reply = timeout(Duration::from_secs(5), async {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        stream.write_all(&requests(session)).await.unwrap();
-        let mut reply = Vec::new();
-        // The server hangs up when the session is closed; a reset says the same.
-        let _hung_up = stream.read_to_end(&mut reply).await;
-        reply
-    });
-    let reply = reply.await.expect("ZooKeeper closes a session within 5s");
-    // Length, protocol version, timeout, then the session: 0 for one it does not know.
-    let granted = reply.get(12..20).map(|id| i64::from_be_bytes(id.try_into().unwrap()));
-    assert_eq!(
-        granted,
-        Some(session),
-        "ZooKeeper did not let us continue session {session:#x}"
-    );
+    eventually("ZooKeeper closes the session", Duration::from_secs(5), async || {
+        // Now and then the server hangs up so fast that its reply is lost: ask again.
+        let granted = ask_to_continue_and_close(port, session).await;
+        ensure(granted == Some(0), || {
+            format!("ZooKeeper continued session {granted:x?}")
+        })
+    })
+    .await;
+}
+
+/// The session that the server granted: 0 when it does not know the one asked for (any more).
+async fn ask_to_continue_and_close(port: u16, session: i64) -> Option<i64> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    stream.write_all(&requests(session)).await.ok()?;
+    // Length, protocol version, timeout, session.
+    let mut reply = [0; 20];
+    timeout(Duration::from_secs(2), stream.read_exact(&mut reply))
+        .await
+        .ok()?
+        .ok()?;
+    reply.last_chunk().copied().map(i64::from_be_bytes)
 }
 
 fn requests(session: i64) -> Vec<u8> {
