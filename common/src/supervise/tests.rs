@@ -181,7 +181,7 @@ async fn the_wait_is_reported_every_five_seconds() {
         &mut supervisor,
         Stage::Intake,
         "check web",
-        GRACE - Duration::from_secs(1),
+        GRACE * 11 / 12,
         &Log::default(),
     );
     assert_eq!(run(supervisor, &[Signal::Stop]).await, Ended::Clean);

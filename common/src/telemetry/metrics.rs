@@ -36,7 +36,7 @@ pub fn registry(build: Build) -> Registry {
     registry
 }
 
-/// The OpenMetrics text format, see [`CONTENT_TYPE`].
+/// The `OpenMetrics` text format, see [`CONTENT_TYPE`].
 pub fn encode(registry: &Registry) -> String {
     let mut text = String::new();
     if text::encode(&mut text, registry).is_err() {
@@ -49,7 +49,7 @@ pub fn encode(registry: &Registry) -> String {
 #[derive(Debug)]
 struct ProcessMetrics {
     /// Seconds since the Unix epoch.
-    boot_time: Option<u64>,
+    boot_time: Option<f64>,
 }
 
 impl Collector for ProcessMetrics {
@@ -73,7 +73,7 @@ impl Collector for ProcessMetrics {
                 put(
                     "process_start_time_seconds",
                     "When this process began, in seconds since the Unix epoch.",
-                    &ConstGauge::new(seconds(stat.start_ticks) + boot as f64),
+                    &ConstGauge::new(boot + seconds(stat.start_ticks)),
                 )?;
             }
         }
@@ -89,7 +89,7 @@ impl Collector for ProcessMetrics {
     }
 }
 
-/// What we need of `/proc/PID/stat`, see proc_pid_stat(5).
+/// What we need of `/proc/PID/stat`, see `proc_pid_stat(5)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stat {
     cpu_ticks: u64,
@@ -114,7 +114,7 @@ impl Stat {
 }
 
 /// Of `/proc/stat`: when the machine was booted, in seconds since the Unix epoch.
-fn boot_time(text: &str) -> Option<u64> {
+fn boot_time(text: &str) -> Option<f64> {
     text.lines()
         .find_map(|line| line.strip_prefix("btime "))?
         .trim()
@@ -133,6 +133,8 @@ fn read(path: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -149,7 +151,7 @@ mod tests {
         assert!(value("process_resident_memory_bytes") > 100_000.0);
         assert!(value("process_open_fds") >= 3.0);
         assert!(value("process_cpu_seconds_total") >= 0.0);
-        let now = crate::clock::unix_millis() as f64 / 1000.0;
+        let now = Duration::from_millis(crate::clock::unix_millis()).as_secs_f64();
         let age = now - value("process_start_time_seconds");
         assert!((-2.0..3600.0).contains(&age), "{age}");
         assert!(text.ends_with("# EOF\n"));
@@ -176,7 +178,7 @@ mod tests {
     fn the_boot_time_is_found() {
         assert_eq!(
             boot_time("cpu 1 2\nbtime 1700000000\nprocesses 5\n"),
-            Some(1_700_000_000)
+            Some(1_700_000_000.0)
         );
         assert_eq!(boot_time("cpu 1 2\n"), None);
     }
