@@ -34,6 +34,3 @@ pub fn line(report: &Report, blank_when_unavailable: bool) -> Vec<u8> {
     line.push(b'\n');
     line
 }
-
-#[cfg(test)]
-mod tests;

@@ -216,6 +216,3 @@ fn gauge(
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

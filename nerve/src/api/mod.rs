@@ -168,7 +168,7 @@ async fn disable(services: &[&ServiceHandle], shutdown: bool) -> Reply {
                 "can't be disabled any more: nerve is stopping"
             }
         };
-        said.push_str(&format!("{name} {what}\n"));
+        said.extend([name, " ", what, "\n"]);
     }
     Reply::text(status, said)
 }
@@ -185,7 +185,7 @@ async fn simple(services: &[&ServiceHandle], what: &str, order: impl Fn(oneshot:
                 format!("service `{name}` takes no orders: nerve is stopping"),
             );
         }
-        said.push_str(&format!("{name} is {what}\n"));
+        said.extend([name, " is ", what, "\n"]);
     }
     Reply::text(200, said)
 }

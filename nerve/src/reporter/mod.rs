@@ -151,7 +151,7 @@ struct Status {
 
 impl Status {
     fn set(&self, state: ReporterState) {
-        let before = self.sender.send_replace(state.clone());
+        let before = self.sender.borrow().clone();
         if before == state {
             return;
         }
@@ -164,5 +164,6 @@ impl Status {
         } else if !before.detail().is_empty() || state == ReporterState::Withdrawn {
             tracing::info!(reporter = kind, target = %target, state = state.word(), "A report is delivered.");
         }
+        self.sender.send_replace(state);
     }
 }

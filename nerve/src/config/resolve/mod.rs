@@ -19,7 +19,7 @@ use super::{ApiAddress, Config, DisableConfig, LOOPBACK, LifecycleConfig, Repeat
 use crate::lifecycle::warmup;
 
 /// No duration of the file is longer: adding it to a clock can't overflow.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+const LONGEST: Duration = Duration::from_hours(365 * 24);
 /// `shutdownTimeout`, unless a service needs longer.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(90);
 /// What the stop sequence needs beyond the longest disable sequence: withdrawing, closing sessions.
@@ -156,7 +156,7 @@ fn service(section: &mut Section<'_>) -> Option<ServiceConfig> {
         down_on_shutdown,
         exclude_from_global,
         no_metrics,
-        lifecycle: lifecycle?,
+        lifecycle,
         checks: checks?,
         reporters: reporters?,
     })
@@ -171,18 +171,15 @@ fn service_port(section: &mut Section<'_>) -> Option<u16> {
     port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0)
 }
 
-fn lifecycle(section: &mut Section<'_>) -> Option<LifecycleConfig> {
-    let pre_available = program(section, "preAvailableCommand", "preAvailableMaxDurationInMilli", 1000);
-    let warm_up = warm_up(section);
-    let disable = disable(section);
-    Some(LifecycleConfig {
-        pre_available: pre_available?,
-        warm_up: warm_up?,
-        disable: disable?,
-    })
+fn lifecycle(section: &mut Section<'_>) -> LifecycleConfig {
+    LifecycleConfig {
+        pre_available: program(section, "preAvailableCommand", "preAvailableMaxDurationInMilli", 1000),
+        warm_up: warm_up(section),
+        disable: disable(section),
+    }
 }
 
-fn warm_up(section: &mut Section<'_>) -> Option<Option<WarmUpConfig>> {
+fn warm_up(section: &mut Section<'_>) -> Option<WarmUpConfig> {
     let wanted = section.flag_or("enableWarmup", true);
     let stable = program(
         section,
@@ -193,10 +190,6 @@ fn warm_up(section: &mut Section<'_>) -> Option<Option<WarmUpConfig>> {
     let stable_interval = millis_or(section, "enableCheckStableIntervalInMilli", 1000);
     let interval = millis_or(section, "enableWarmupIntervalInMilli", 2000);
     let max = longest_warm_up(section, interval);
-    let stable = stable?.map(|program| Repeated {
-        program,
-        interval: stable_interval,
-    });
     if stable.is_some() && !wanted {
         section.warning(
             "enableCheckStableCommand",
@@ -204,78 +197,69 @@ fn warm_up(section: &mut Section<'_>) -> Option<Option<WarmUpConfig>> {
             "",
         );
     }
-    Some(wanted.then_some(WarmUpConfig {
-        interval,
-        max: max?,
-        stable,
-    }))
+    let stable = stable.map(|program| Repeated {
+        program,
+        interval: stable_interval,
+    });
+    wanted.then_some(WarmUpConfig { interval, max, stable })
 }
 
-fn longest_warm_up(section: &mut Section<'_>, interval: Duration) -> Option<Duration> {
+fn longest_warm_up(section: &mut Section<'_>, interval: Duration) -> Duration {
     let shortest = interval * warmup::INTERVALS;
     let max = section.milliseconds_or("enableWarmupMaxDurationInMilli", interval * 30);
     if max < shortest || max > LONGEST * 30 {
         section.problem(
             "enableWarmupMaxDurationInMilli",
             format!(
-                "is {} ms, but a warm-up needs {} intervals and at most a year",
+                "is {} ms, but a warm-up takes {} intervals of {} ms",
                 max.as_millis(),
-                warmup::INTERVALS
+                warmup::INTERVALS,
+                interval.as_millis()
             ),
             format!(
                 "at least {}, or a shorter `enableWarmupIntervalInMilli`",
                 shortest.as_millis()
             ),
         );
-        return None;
     }
-    Some(max)
+    max.min(LONGEST * 30)
 }
 
-fn disable(section: &mut Section<'_>) -> Option<DisableConfig> {
-    let shutdown = program(
-        section,
-        "disableShutdownCommand",
-        "disableShutdownMaxDurationInMilli",
-        30_000,
-    );
+fn disable(section: &mut Section<'_>) -> DisableConfig {
     let graceful = program(
         section,
         "disableGracefullyDoneCommand",
         "disableGracefullyDoneIntervalInMilli",
         1000,
     );
-    let max = millis_or(section, "disableMaxDurationInMilli", 60_000);
-    let min = millis_or(section, "disableMinDurationInMilli", 3000);
-    Some(DisableConfig {
-        shutdown: shutdown?,
-        gracefully_done: graceful?.map(|program| Repeated {
+    DisableConfig {
+        shutdown: program(
+            section,
+            "disableShutdownCommand",
+            "disableShutdownMaxDurationInMilli",
+            30_000,
+        ),
+        gracefully_done: graceful.map(|program| Repeated {
             interval: program.timeout,
             program,
         }),
-        max,
-        min,
-    })
+        max: millis_or(section, "disableMaxDurationInMilli", 60_000),
+        min: millis_or(section, "disableMinDurationInMilli", 3000),
+    }
 }
 
-/// A command and its deadline; `Some(None)` when there is none, `None` when it is wrong.
-fn program(
-    section: &mut Section<'_>,
-    command: &'static str,
-    deadline: &'static str,
-    default: u64,
-) -> Option<Option<Program>> {
+/// A command, when there is one, and its deadline.
+fn program(section: &mut Section<'_>, command: &'static str, deadline: &'static str, default: u64) -> Option<Program> {
     let argv = section.texts(command);
     let timeout = millis_or(section, deadline, default);
     if argv.first().is_some_and(String::is_empty) {
         section.problem(command, "starts with an empty text", "the program, then its arguments");
-        return None;
     }
-    Some((!argv.is_empty()).then(|| Program {
+    (!argv.is_empty()).then(|| Program {
         argv,
         env: Vec::new(),
         timeout,
-    }))
+    })
 }
 
 /// Milliseconds, of at most a year.

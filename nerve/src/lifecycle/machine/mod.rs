@@ -13,10 +13,10 @@ use std::sync::Arc;
 use common::process::Program;
 use tokio::time::Instant;
 
-use super::drain::{Drain, Settled, Stage};
-use super::warmup::{self, WarmUp};
 use crate::config::LifecycleConfig;
 use crate::health::verdict::Health;
+use crate::lifecycle::drain::{Drain, Settled, Stage};
+use crate::lifecycle::warmup::{self, WarmUp};
 
 /// What the report and `/status` say of a service that was disabled, in Go-Nerve's words.
 pub const DISABLED: &str = "Service is disabled";
@@ -311,8 +311,8 @@ impl Machine {
             Phase::Preparing | Phase::WarmingUp(_) | Phase::Up => Some(true),
             Phase::Down => Some(false),
             Phase::Unknown => None,
-            Phase::Disabled(_) if available == Some(true) => Some(false),
-            Phase::Disabled(_) => Some(true),
+            // Enabled again: it comes up, or goes down for its checks' sake.
+            Phase::Disabled(_) => Some(available != Some(true)),
         };
         if available == is_available {
             return;
