@@ -78,7 +78,7 @@ pub struct Reporter {
 
 #[derive(Debug)]
 enum Output {
-    Node(zookeeper::Node),
+    Node(Box<zookeeper::Node>),
     Sink(Sink, Duration),
 }
 
@@ -91,7 +91,7 @@ impl Reporter {
     ) -> (ReporterHandle, Self) {
         let target = registration.0.path().to_owned();
         let node = zookeeper::Node::new(registration, expose_on_unavailable);
-        Self::new("zookeeper", target, Output::Node(node), failures)
+        Self::new("zookeeper", target, Output::Node(Box::new(node)), failures)
     }
 
     /// Writes a file; a failed write is tried again after `replay`.
