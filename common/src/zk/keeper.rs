@@ -353,8 +353,9 @@ impl Keeper {
                 self.create_parents(session).await.map(|()| None)
             }
             // The node is not what it was: look again.
-            Ok(_)
-            | Err(CallError::Answer(ClientError::NoNode | ClientError::NodeExists | ClientError::BadVersion)) => Ok(None),
+            Ok(_) | Err(CallError::Answer(ClientError::NoNode | ClientError::NodeExists | ClientError::BadVersion)) => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
