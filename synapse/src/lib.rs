@@ -1,8 +1,11 @@
 //! synapse: keeps a local HAProxy right.
 //!
 //! ```text
-//! watcher ──Snapshot──▶ catalog ──Desired──▶ router ──▶ HAProxy (runtime API, or render and reload), console
+//! watcher ──WatcherState──▶ catalog ──Desired──▶ router ──▶ HAProxy (runtime API, or render and reload), console
 //! ```
 
+pub mod catalog;
 pub mod config;
 pub mod desired;
+pub mod gather;
+pub mod watcher;
