@@ -1,1 +1,18 @@
-//! stub
+//! The end-to-end harness: real ZooKeeper, real HAProxy, the real daemons, a proxy that breaks links, an HTTP service
+//! and a load that notices every lost request.
+//!
+//! The scenarios (`scenarios/`) and the demo (`src/bin/demo.rs`) are written in terms of these. Everything runs on
+//! loopback, on ports of its own and in temporary directories, and is gone when its handle is dropped.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "test harness: a broken bench must stop the test at once"
+)]
+
+pub mod eventually;
+pub mod fault_proxy;
+pub mod ports;
+mod program;
+pub mod zookeeper;

@@ -1,0 +1,170 @@
+//! A ZooKeeper server of Debian's packages, with its own port and data, that can be killed, frozen, wiped and started again.
+
+mod client;
+mod expire;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+pub use client::{Client, Node};
+
+use crate::eventually::eventually;
+use crate::ports::free_port;
+use crate::program::Running;
+
+/// A stand-alone server on 127.0.0.1.
+#[derive(Debug)]
+pub struct ZooKeeper {
+    directory: TempDir,
+    port: u16,
+    running: Option<Running>,
+}
+
+/// The server's clock: sessions end on a multiple of it after their timeout.
+pub const TICK: Duration = Duration::from_millis(500);
+
+impl ZooKeeper {
+    /// Starts a new, empty server and waits until it serves.
+    pub async fn start() -> Self {
+        let mut server = Self {
+            directory: tempfile::tempdir().unwrap(),
+            port: free_port(),
+            running: None,
+        };
+        server.restart().await;
+        server
+    }
+
+    /// Starts it (again) on the same port and data and waits until it serves.
+    pub async fn restart(&mut self) {
+        self.spawn();
+        eventually("ZooKeeper serves", Duration::from_mins(1), async || {
+            let ended = self.running.as_mut().is_none_or(Running::has_ended);
+            assert!(!ended, "ZooKeeper ended at its start: {}", self.log());
+            self.serves().await
+        })
+        .await;
+    }
+
+    /// As [`ZooKeeper::restart`], without waiting.
+    pub fn spawn(&mut self) {
+        assert!(self.running.is_none(), "ZooKeeper is running already");
+        let settings = self.directory.path().join("zoo.cfg");
+        let lines = format!(
+            "tickTime={}\nmaxSessionTimeout=40000\nmaxClientCnxns=0\ndataDir={}\nclientPort={}\n\
+             clientPortAddress=127.0.0.1\nadmin.enableServer=false\n4lw.commands.whitelist=srvr\n",
+            TICK.as_millis(),
+            self.data().display(),
+            self.port,
+        );
+        std::fs::write(&settings, lines).unwrap();
+        let settings = settings.to_str().unwrap();
+        let argv = [
+            "java",
+            // A small, quickly started machine ...
+            "-Xmx256m",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            // ... and files that are neither large (KiB) nor waited for: the disk is not under test.
+            "-Dzookeeper.preAllocSize=64",
+            "-Dzookeeper.forceSync=no",
+            "-cp",
+            "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar",
+            "org.apache.zookeeper.server.ZooKeeperServerMain",
+            settings,
+        ];
+        self.running = Some(Running::start(&argv.map(str::to_owned), &self.log_file()));
+    }
+
+    /// `127.0.0.1:port`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The port clients connect to.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A new session of our own with this server.
+    pub async fn client(&self) -> Client {
+        Client::connect(&self.address()).await
+    }
+
+    /// SIGKILL. The data stay.
+    pub fn kill(&mut self) {
+        self.running.take().expect("ZooKeeper is running").kill();
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub async fn stop(&mut self) {
+        let mut running = self.running.take().expect("ZooKeeper is running");
+        running.signal(Signal::TERM);
+        running.ended(Duration::from_secs(20)).await.unwrap();
+    }
+
+    /// SIGSTOP: connections stay open and nothing answers.
+    pub fn freeze(&self) {
+        self.running
+            .as_ref()
+            .expect("ZooKeeper is running")
+            .signal(Signal::STOP);
+    }
+
+    /// SIGCONT after [`ZooKeeper::freeze`].
+    pub fn thaw(&self) {
+        self.running
+            .as_ref()
+            .expect("ZooKeeper is running")
+            .signal(Signal::CONT);
+    }
+
+    /// Removes every node and session. The server must be stopped.
+    pub fn wipe(&self) {
+        assert!(
+            self.running.is_none(),
+            "ZooKeeper is still running on the data to be wiped"
+        );
+        std::fs::remove_dir_all(self.data()).unwrap();
+    }
+
+    /// Ends a session as if its timeout had passed: at once, whatever its owner does.
+    pub async fn expire(&self, session: i64) {
+        expire::close_session(self.port, session).await;
+    }
+
+    /// The server's own log.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.directory.path().join("zookeeper.log")
+    }
+
+    async fn serves(&self) -> Result<(), String> {
+        let answer = timeout(Duration::from_secs(1), async {
+            let mut stream = TcpStream::connect(self.address()).await?;
+            stream.write_all(b"srvr").await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            std::io::Result::Ok(answer)
+        });
+        match answer.await {
+            Ok(Ok(answer)) if answer.contains("Mode:") => Ok(()),
+            Ok(Ok(answer)) => Err(answer),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("no answer within 1s".to_owned()),
+        }
+    }
+}
