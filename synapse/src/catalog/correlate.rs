@@ -8,17 +8,17 @@ use super::{Selection, Verdict};
 use crate::config::ServiceConfig;
 
 /// Excludes; returns which services are unknown: those that were, and those that depend on one that was.
-pub(super) fn exclude(services: &[ServiceConfig], selections: &mut [Selection<'_>], unknown: Vec<bool>) -> Vec<bool> {
+pub(super) fn exclude(services: &[ServiceConfig], selections: &mut [Selection<'_>], unknown: &[bool]) -> Vec<bool> {
     let firsts: Vec<Option<String>> = selections
         .iter()
         .map(|selection| selection.kept.first().map(|first| first.server.name.clone()))
         .collect();
-    let mut result = unknown.clone();
+    let mut result = unknown.to_vec();
     for ((service, selection), result) in services.iter().zip(selections).zip(&mut result) {
         let Some(correlation) = &service.correlation else {
             continue;
         };
-        let other = services.iter().zip(&firsts).zip(&unknown);
+        let other = services.iter().zip(&firsts).zip(unknown);
         let other = other
             .filter(|((other, _), _)| other.name == correlation.other_service)
             .map(|((_, first), unknown)| (first, unknown))

@@ -107,7 +107,7 @@ pub fn outcome(services: &[ServiceConfig], states: &[Arc<WatcherState>], seed: S
         })
         .collect();
     let unknown: Vec<bool> = states.iter().map(|state| state.freshness == Freshness::Never).collect();
-    let unknown = correlate::exclude(services, &mut selections, unknown);
+    let unknown = correlate::exclude(services, &mut selections, &unknown);
 
     let desired = services.iter().zip(&selections).zip(unknown);
     let desired = desired.map(|((service, selection), unknown)| Service {

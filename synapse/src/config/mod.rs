@@ -47,7 +47,7 @@ pub enum RouterKind {
     /// Prints changes.
     Console,
     /// Keeps an HAProxy right.
-    Haproxy(HaproxyConfig),
+    Haproxy(Box<HaproxyConfig>),
 }
 
 /// `type: haproxy`.

@@ -5,6 +5,7 @@
 
 mod interpret;
 mod names;
+pub mod sources;
 pub mod zookeeper;
 
 use std::sync::Arc;

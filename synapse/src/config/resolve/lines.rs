@@ -64,7 +64,10 @@ pub(super) fn plain_path(section: &mut Section<'_>, key: &str, path: &Path) {
     if path.to_string_lossy().contains(special) {
         section.problem(
             key,
-            format!("the path {path:?} holds a blank, a quote or another character that HAProxy gives a meaning"),
+            format!(
+                "the path {} holds a blank, a quote or another character that HAProxy gives a meaning",
+                path.display()
+            ),
             "use letters, digits, `/`, `.`, `_` and `-`",
         );
     }

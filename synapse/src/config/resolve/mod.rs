@@ -85,17 +85,14 @@ fn api(section: &mut Section<'_>, base: &Path) -> Option<Listen> {
             .parse::<IpAddr>()
             .ok()
     };
-    match (literal, u16::try_from(port)) {
-        (Some(ip), Ok(port)) => Some(Listen::Tcp(SocketAddr::new(ip, port))),
-        _ => {
-            section.problem(
-                "apiHost",
-                format!("`{host}` is not an IP address"),
-                "use 127.0.0.1 (the default), or 0.0.0.0 for all interfaces",
-            );
-            None
-        }
+    if literal.is_none() {
+        section.problem(
+            "apiHost",
+            format!("`{host}` is not an IP address"),
+            "use 127.0.0.1 (the default), or 0.0.0.0 for all interfaces",
+        );
     }
+    Some(Listen::Tcp(SocketAddr::new(literal?, u16::try_from(port).ok()?)))
 }
 
 impl Reader<'_> {
@@ -116,7 +113,7 @@ impl Reader<'_> {
         let kind = match kind.as_deref() {
             Some("haproxy") => {
                 let ids = services.as_ref().map(Services::ids).unwrap_or_default();
-                self.haproxy(&mut section, &ids).map(RouterKind::Haproxy)
+                self.haproxy(&mut section, &ids).map(Box::new).map(RouterKind::Haproxy)
             }
             Some("console") => Some(RouterKind::Console),
             _ => None,

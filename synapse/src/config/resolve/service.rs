@@ -46,17 +46,15 @@ impl Reader<'_> {
 
     fn service<'a>(&mut self, mut section: Section<'a>) -> Read<'a> {
         self.services += 1;
-        let watcher = match section.section("watcher", "watcher") {
-            Some(mut watcher) => watcher::watcher(&mut watcher),
-            None => {
-                section.problem(
-                    "watcher",
-                    "a service needs one",
-                    "e.g. `watcher: {type: zookeeper, hosts: […], path: …}`",
-                );
-                None
-            }
-        };
+        let watcher = section.section("watcher", "watcher");
+        if watcher.is_none() {
+            section.problem(
+                "watcher",
+                "a service needs one",
+                "e.g. `watcher: {type: zookeeper, hosts: […], path: …}`",
+            );
+        }
+        let watcher = watcher.and_then(|mut watcher| watcher::watcher(&mut watcher));
         let name = name(&mut section, watcher.as_ref());
         let sort = section.choice_or(
             "serverSort",
