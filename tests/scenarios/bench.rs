@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use e2e::eventually::{ensure, eventually, throughout};
 use e2e::fault_proxy::{FaultProxy, Mode};
+use e2e::instance::Instance;
+use e2e::load::Load;
 use e2e::zookeeper::{Client, ZooKeeper};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -83,6 +85,28 @@ async fn the_proxy_freezes_refuses_and_swallows_replies() {
         let mut stream = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
         let read = tokio::io::AsyncReadExt::read(&mut stream, &mut [0]).await;
         ensure(matches!(read, Ok(0) | Err(_)), || format!("{read:?}"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_load_counts_answers_and_notices_a_dead_service() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut instance = Instance::start("one", directory.path()).await;
+    assert_eq!(instance.first_request().await, None);
+    let load = Load::start(instance.port());
+    eventually("the load is answered", SOON, async || {
+        ensure(load.requests() > 100, || "few".to_owned())
+    })
+    .await;
+    assert!(instance.first_request().await.unwrap() <= instance.last_request().await.unwrap());
+    let tally = load.take();
+    tally.assert_flawless();
+    assert_eq!(tally.answered.get("one"), Some(&tally.requests));
+    assert!(instance.requests().await >= tally.requests);
+    instance.kill();
+    eventually("the load notices", SOON, async || {
+        ensure(!load.take().failures.is_empty(), || "not yet".to_owned())
     })
     .await;
 }

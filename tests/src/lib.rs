@@ -8,11 +8,18 @@
     clippy::expect_used,
     clippy::panic,
     clippy::missing_panics_doc,
-    reason = "test harness: a broken bench must stop the test at once"
+    clippy::print_stderr,
+    reason = "test harness: a broken bench must stop the test at once, and say why"
 )]
 
+pub mod daemon;
 pub mod eventually;
 pub mod fault_proxy;
+pub mod haproxy;
+pub mod http;
+pub mod instance;
+pub mod load;
 pub mod ports;
-mod program;
+pub mod program;
+pub mod site;
 pub mod zookeeper;

@@ -1,7 +1,7 @@
 //! A child process of the bench: its output goes to a file, it takes signals, and it never outlives us.
 
 use std::fs::OpenOptions;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) struct Running(Child);
 
 impl Running {
     /// Starts `argv` with its output appended to `log`. `setpriv` becomes the program and has the kernel kill it
-    /// should this process die first, even by SIGKILL.
+    /// should the calling thread end first, even by SIGKILL: call this from a test's own thread.
     pub(crate) fn start(argv: &[String], log: &Path) -> Self {
         let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
         #[expect(
@@ -33,6 +33,10 @@ impl Running {
         Self(child)
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.0), signal).unwrap();
     }
@@ -40,13 +44,14 @@ impl Running {
     /// Waits until it has ended by itself.
     pub(crate) async fn ended(&mut self, within: Duration) -> Result<ExitStatus, TooLate> {
         wait_for("the program ends", within, async || {
-            self.0.try_wait().unwrap().ok_or_else(|| "still running".to_owned())
+            self.status().ok_or_else(|| "still running".to_owned())
         })
         .await
     }
 
-    pub(crate) fn has_ended(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_some()
+    /// How it ended; `None` while it runs.
+    pub(crate) fn status(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().unwrap()
     }
 
     /// SIGKILL; returns once it is reaped.
@@ -60,4 +65,25 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// One of our own binaries, from the directory of the running test or demo.
+pub fn binary(name: &str) -> String {
+    let ours = std::env::current_exe().unwrap();
+    let found: Option<PathBuf> = ours
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .map(|at| at.join(name))
+        .find(|path| path.is_file());
+    let found = found.unwrap_or_else(|| {
+        panic!(
+            "no `{name}` beside {}: run `cargo build --workspace --bins`",
+            ours.display()
+        )
+    });
+    found
+        .into_os_string()
+        .into_string()
+        .expect("the target directory's path is text")
 }

@@ -1,4 +1,9 @@
-//! What can go wrong in one call.
+//! What can go wrong in one call, by what the caller has to do about it.
+//!
+//! A lost connection has many faces in the client: `ConnectionLoss`, an I/O error or "no response" wrapped in `Custom`,
+//! a reply that can't be read. They all mean the same: nobody knows whether the request took effect.
+
+use zookeeper_client::Error as ClientError;
 
 /// A call's failure, by what the caller has to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,5 +19,59 @@ pub enum CallError {
     SessionLost(String),
     /// ZooKeeper's own answer.
     #[error("{0}")]
-    Answer(zookeeper_client::Error),
+    Answer(ClientError),
+}
+
+/// Sorts a client error. What is not surely an answer is an unknown outcome, which is always safe to assume.
+pub(super) fn classify(error: ClientError) -> CallError {
+    use ClientError as E;
+    match error {
+        E::SessionExpired | E::ClientClosed | E::AuthFailed => CallError::SessionLost(error.to_string()),
+        E::NoNode
+        | E::NodeExists
+        | E::BadVersion
+        | E::NotEmpty
+        | E::NoAuth
+        | E::InvalidAcl
+        | E::NoChildrenForEphemerals
+        | E::BadArguments(_)
+        | E::QuotaExceeded
+        | E::Unimplemented
+        | E::NotReadOnly
+        | E::MarshallingError
+        | E::NoWatcher => CallError::Answer(error),
+        // `SessionMoved` belongs here: the request was refused by a server that we have left or are about to leave.
+        other => CallError::Unknown(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_connection_is_an_unknown_outcome() {
+        for lost in [
+            ClientError::ConnectionLoss,
+            ClientError::Timeout,
+            ClientError::Throttled,
+            ClientError::SessionMoved,
+            ClientError::UnexpectedError("xid".to_owned()),
+        ] {
+            assert!(matches!(classify(lost), CallError::Unknown(_)));
+        }
+    }
+
+    #[test]
+    fn an_answer_stays_what_it_is() {
+        assert_eq!(classify(ClientError::NoNode), CallError::Answer(ClientError::NoNode));
+    }
+
+    #[test]
+    fn a_dead_client_is_a_lost_session() {
+        assert!(matches!(
+            classify(ClientError::SessionExpired),
+            CallError::SessionLost(_)
+        ));
+    }
 }

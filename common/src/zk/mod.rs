@@ -9,6 +9,12 @@
 //! is over; the next one is new, or the old one resumed when the server still holds it).
 
 pub mod error;
+mod keeper;
+mod link;
+mod reflect_one_shot;
+mod reflect_state;
 pub mod reflector;
+mod register_plan;
 pub mod registration;
+mod rivalry;
 pub mod session;

@@ -1,14 +1,34 @@
 //! The children of one path, with their data, as whole snapshots.
+//!
+//! One persistent recursive watch, then one listing and one multi-read per 500 names; after that only the names that
+//! events speak of are read. The watch does not survive a reconnection (the client never renews it), so any session
+//! event on it means: start over, watch first, read after. What was read before stays published, as stale, until the
+//! new read is complete.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
+use zookeeper_client::{AddWatchMode, Error as ClientError, EventType, MultiReadResult, Stat};
 
+use super::error::{CallError, classify};
+use super::link::{Link, Session, connected};
+use super::reflect_state::{Dirty, Read, ReflectState, child_name, child_prefix, chunks};
 use super::session::Ensemble;
+use crate::backoff::{Backoff, BackoffConfig};
+
+/// A whole read even when no event asks for it, so that nothing stays wrong for ever.
+const RESYNC: Duration = Duration::from_mins(5);
+
+const RETRY: BackoffConfig = BackoffConfig {
+    min: Duration::from_millis(200),
+    max: Duration::from_secs(5),
+    healthy_after: Duration::from_secs(10),
+};
 
 /// How far a snapshot can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +57,17 @@ pub struct Child {
     pub ctime: i64,
 }
 
+impl Child {
+    pub(super) fn new(data: Vec<u8>, stat: &Stat) -> Self {
+        Self {
+            data: data.into(),
+            czxid: stat.czxid,
+            mzxid: stat.mzxid,
+            ctime: stat.ctime,
+        }
+    }
+}
+
 /// All children of the path at one moment. An absent path has none.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -54,19 +85,237 @@ pub struct Snapshot {
 #[derive(Debug)]
 #[must_use = "nothing is read until the task runs"]
 pub struct ReflectorTask {
-    _private: (),
+    pub(super) path: String,
+    /// `path` and the slash: what a child's path starts with.
+    pub(super) prefix: String,
+    pub(super) link: watch::Receiver<Link>,
+    pub(super) state: ReflectState,
+    out: watch::Sender<Snapshot>,
+    backoff: Backoff,
+    /// The epoch of the last whole read: another client may sit on a server that lags behind.
+    synced_epoch: Option<u64>,
 }
 
 /// Follows the children of `path` (absolute, below the chroot).
 pub fn reflector(ensemble: &Ensemble, path: String) -> (watch::Receiver<Snapshot>, ReflectorTask) {
-    let _ = (ensemble, path);
-    todo!()
+    let path = ensemble.full_path(path);
+    let state = ReflectState::new();
+    let (out, snapshots) = watch::channel(state.snapshot().clone());
+    let task = ReflectorTask {
+        prefix: child_prefix(&path),
+        path,
+        link: ensemble.link(),
+        state,
+        out,
+        backoff: Backoff::new(RETRY),
+        synced_epoch: None,
+    };
+    (snapshots, task)
 }
 
 impl ReflectorTask {
     /// Follows until `stop`, or until nobody listens any more.
-    pub async fn run(self, stop: CancellationToken) {
-        let _ = stop;
-        todo!()
+    pub async fn run(mut self, stop: CancellationToken) {
+        let out = self.out.clone();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = out.closed() => {}
+            () = self.follow_all() => {}
+        }
     }
+
+    /// Follows through one connection after the other until the ensemble is closed.
+    async fn follow_all(&mut self) {
+        while let Some(session) = connected(&mut self.link).await {
+            let ended = if session.lacks_add_watch() {
+                self.follow_one_shot(&session).await
+            } else {
+                self.follow(&session).await
+            };
+            let wait = self.fell_behind(&session, ended);
+            // Clones keep the session open: none is held over a wait.
+            drop(session);
+            if let Some(wait) = wait {
+                sleep(wait).await;
+            }
+        }
+    }
+
+    /// Publishes that the content is not followed any more. Returns the wait before the next try; none when the
+    /// connection went, for its return ends the wait.
+    fn fell_behind(&mut self, session: &Session, ended: Result<(), CallError>) -> Option<Duration> {
+        let now = Instant::now();
+        let mut news = self.state.stale(now);
+        let mut wait = None;
+        match ended {
+            Ok(()) | Err(CallError::NotConnected | CallError::SessionLost(_)) => {}
+            Err(CallError::Answer(ClientError::Unimplemented)) if session.note_lack_of_add_watch() => {
+                tracing::warn!(path = %self.path, "This ZooKeeper has no persistent watches (they came with 3.6); falling back to one watch per node, good for about 2,000 nodes per session.");
+            }
+            // Another reflector of this session has just found the same.
+            Err(CallError::Answer(ClientError::Unimplemented)) => {
+                wait = Some(self.backoff.failed(now, fastrand::f64()));
+            }
+            Err(CallError::Unknown(_)) if !session.is_connected() => {}
+            Err(error) => {
+                wait = Some(self.backoff.failed(now, fastrand::f64()));
+                let error = format!("can't read {}: {error}", self.path);
+                if self.state.note_error(&error) {
+                    tracing::warn!(path = %self.path, %error, "Can't read the children of a path; keeping the last content and trying on.");
+                    news = true;
+                }
+            }
+        }
+        if news {
+            self.publish();
+        }
+        wait
+    }
+
+    /// Follows through one connection. `Ok` when it was lost.
+    async fn follow(&mut self, session: &Session) -> Result<(), CallError> {
+        let path = self.path.as_str();
+        // Watch first, read after: whatever changes from here on is an event.
+        let mut events = session
+            .call(|client| client.watch(path, AddWatchMode::PersistentRecursive))
+            .await?;
+        self.read_whole(session).await?;
+        let mut dirty = Dirty::default();
+        let mut resync_at = next_resync();
+        loop {
+            let due = dirty.due(Instant::now());
+            tokio::select! {
+                biased;
+                () = sleep_until(due.unwrap_or(resync_at)), if due.is_some() => {
+                    let names = dirty.take(Instant::now());
+                    let reads = self.read(session, &names).await?;
+                    if self.state.merge(reads) {
+                        self.publish();
+                    }
+                }
+                event = events.changed() => match event.event_type {
+                    EventType::Session => return Ok(()),
+                    EventType::NodeCreated
+                    | EventType::NodeDeleted
+                    | EventType::NodeDataChanged
+                    | EventType::NodeChildrenChanged => {
+                        if let Some(name) = child_name(&self.prefix, &event.path) {
+                            dirty.add(name);
+                        }
+                    }
+                },
+                () = sleep_until(resync_at) => {
+                    if self.read_whole(session).await? {
+                        tracing::warn!(path = %self.path, "The periodic read found a change that no event had told.");
+                    }
+                    resync_at = next_resync();
+                }
+            }
+        }
+    }
+
+    /// Reads the path whole and publishes it: one listing, one request per 500 children. True when the content was
+    /// another.
+    async fn read_whole(&mut self, session: &Session) -> Result<bool, CallError> {
+        let turn = session.whole_read().await;
+        self.catch_up(session).await?;
+        let path = self.path.as_str();
+        let names = match session.call(|client| client.list_children(path)).await {
+            Ok(names) => names.into_iter().map(Arc::from).collect(),
+            Err(CallError::Answer(ClientError::NoNode)) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let reads = self.read(session, &names).await?;
+        drop(turn);
+        Ok(self.publish_whole(reads))
+    }
+
+    /// Lets the server catch up with its leader when the last read went through another client, and thus perhaps
+    /// another server.
+    pub(super) async fn catch_up(&mut self, session: &Session) -> Result<(), CallError> {
+        if self.synced_epoch != Some(session.epoch()) {
+            let path = self.path.as_str();
+            session.call(|client| client.sync(path)).await?;
+            self.synced_epoch = Some(session.epoch());
+        }
+        Ok(())
+    }
+
+    /// Swaps in a complete read. True when the content was another.
+    pub(super) fn publish_whole(&mut self, reads: impl IntoIterator<Item = Read>) -> bool {
+        let was_live = self.state.snapshot().freshness == Freshness::Live;
+        let changed = self.state.swap(reads);
+        self.backoff.succeeded(Instant::now());
+        if changed || !was_live {
+            self.publish();
+        }
+        changed
+    }
+
+    /// Reads these children; each comes back, as `None` when it is gone or can't be read.
+    async fn read(&self, session: &Session, names: &[Arc<str>]) -> Result<Vec<Read>, CallError> {
+        let mut reads = Vec::with_capacity(names.len());
+        for chunk in chunks(&self.prefix, names) {
+            self.read_chunk(session, chunk, &mut reads).await?;
+        }
+        Ok(reads)
+    }
+
+    async fn read_chunk(
+        &self,
+        session: &Session,
+        chunk: Vec<Arc<str>>,
+        reads: &mut Vec<Read>,
+    ) -> Result<(), CallError> {
+        let results = session
+            .call(|client| {
+                let mut reader = client.new_multi_reader();
+                let added = chunk
+                    .iter()
+                    .try_for_each(|name| reader.add_get_data(&format!("{}{name}", self.prefix)));
+                async move {
+                    added?;
+                    reader.commit().await
+                }
+            })
+            .await?;
+        if results.len() != chunk.len() {
+            // Never take a short reply for a whole one.
+            return Err(CallError::Unknown(format!(
+                "{} results for {} reads",
+                results.len(),
+                chunk.len()
+            )));
+        }
+        for (name, result) in chunk.into_iter().zip(results) {
+            let child = match result {
+                MultiReadResult::Data { data, stat } => Some(Child::new(data, &stat)),
+                MultiReadResult::Error { err } => self.unreadable(&name, err)?,
+                _ => None,
+            };
+            reads.push((name, child));
+        }
+        Ok(())
+    }
+
+    /// A child that can't be read does not stand in the way of the others.
+    pub(super) fn unreadable(&self, name: &str, error: ClientError) -> Result<Option<Child>, CallError> {
+        match classify(error) {
+            CallError::Answer(ClientError::NoNode) => Ok(None),
+            CallError::Answer(error) => {
+                tracing::warn!(path = %self.path, node = %name, %error, "A node can't be read; left out.");
+                Ok(None)
+            }
+            lost => Err(lost),
+        }
+    }
+
+    pub(super) fn publish(&self) {
+        self.out.send_replace(self.state.snapshot().clone());
+    }
+}
+
+/// 300 s ± 25 %, so that reflectors and hosts drift apart.
+pub(super) fn next_resync() -> Instant {
+    Instant::now() + RESYNC.mul_f64(0.75 + 0.5 * fastrand::f64())
 }

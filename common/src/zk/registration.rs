@@ -1,10 +1,20 @@
 //! One ephemeral node, kept equal to what its owner wants.
+//!
+//! [`Registration`] is the handle; [`RegistrationTask`] observes the node, decides what to do about it, does it and
+//! believes nothing but the server's own word. See [`RegistrationTask::run`] for what happens at the end.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::keeper::Keeper;
 use super::session::Ensemble;
+
+/// How long the end of the task is held up by a wish that the server has not confirmed.
+const LAST_EFFORT: Duration = Duration::from_secs(3);
 
 /// What is known of the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,10 +34,21 @@ pub enum RegistrationState {
     Withdrawing(String),
 }
 
+/// What the owner wants of the node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Nothing was said yet: leave alone what is there.
+    Undecided,
+    /// It should not be there.
+    Absent,
+    /// It should hold these bytes.
+    Content(Bytes),
+}
+
 /// Steers and reads a registration.
 #[derive(Debug)]
 pub struct Registration {
-    wanted: watch::Sender<Option<Bytes>>,
+    wish: watch::Sender<Wish>,
     state: watch::Receiver<RegistrationState>,
     path: String,
 }
@@ -36,21 +57,28 @@ pub struct Registration {
 #[derive(Debug)]
 #[must_use = "nothing is registered until the task runs"]
 pub struct RegistrationTask {
-    _private: (),
+    keeper: Keeper,
 }
 
 /// A registration of the node `path` (absolute, below the chroot; its parents are created as needed, with an open ACL).
 /// `path` is fixed per instance: a node left there by an earlier session is replaced in one transaction.
 /// Nothing is wanted at first: the node of a predecessor stays until the first [`Registration::want`].
 pub fn registration(ensemble: &Ensemble, path: String) -> (Registration, RegistrationTask) {
-    let _ = (ensemble, path);
-    todo!()
+    let (wish, wishes) = watch::channel(Wish::Undecided);
+    let (states, state) = watch::channel(RegistrationState::Pending("nothing was decided yet".to_owned()));
+    let keeper = Keeper::new(ensemble.full_path(path.clone()), ensemble.link(), wishes, states);
+    (Registration { wish, state, path }, RegistrationTask { keeper })
 }
 
 impl Registration {
     /// The node should hold these bytes (`Some`), or not be there (`None`). Idempotent; the latest wins.
     pub fn want(&self, content: Option<Bytes>) {
-        self.wanted.send_replace(content);
+        let wish = content.map_or(Wish::Absent, Wish::Content);
+        self.wish.send_if_modified(|now| {
+            let news = *now != wish;
+            *now = wish;
+            news
+        });
     }
 
     /// What is known of the node, as it changes.
@@ -68,7 +96,16 @@ impl RegistrationTask {
     /// Keeps the node until `stop`; then makes one bounded effort to bring the last wish about (a wish of `None` that
     /// the server has not confirmed yet) and ends. A node that is wanted at `stop` is left to the session's end.
     pub async fn run(self, stop: CancellationToken) {
-        let _ = stop;
-        todo!()
+        let mut keeper = self.keeper;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = keeper.keep() => stop.cancelled().await,
+        }
+        if keeper.owes_a_withdrawal() {
+            tokio::select! {
+                () = keeper.withdraw() => {}
+                () = sleep(LAST_EFFORT) => keeper.give_up(),
+            }
+        }
     }
 }

@@ -1,10 +1,28 @@
 //! The session supervisor: one client per ensemble, resumed or rebuilt for ever.
+//!
+//! A client is dead for ever once it says "expired", and it mostly says so by its own clock while the server may still
+//! hold the session. So the next client first tries to resume that session, ephemeral nodes and all, and only the
+//! server's word that it is gone makes a new one.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use zookeeper_client::{Client, Error as ClientError, SessionInfo, SessionState, StateWatcher};
+
+use crate::backoff::{Backoff, BackoffConfig};
+
+pub use super::link::{Link, Session};
+
+/// How long `stop` waits for the server to confirm the end of the session.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+
+const RECONNECT: BackoffConfig = BackoffConfig {
+    min: Duration::from_millis(200),
+    max: Duration::from_secs(5),
+    healthy_after: Duration::from_secs(10),
+};
 
 /// How to reach an ensemble.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,67 +33,66 @@ pub struct EnsembleConfig {
     pub session_timeout: Duration,
 }
 
-/// The state of the session, for those who wait on it and for `/status`.
-#[derive(Debug, Clone)]
-pub enum Link {
-    /// No session yet, or the last one expired.
-    Connecting {
-        /// Attempts that failed in a row.
-        failures: u32,
-        /// The last failure, for the operator; empty before the first.
-        error: String,
-    },
-    /// Connected and usable.
-    Connected(Session),
-    /// The connection is lost since; the session may live on.
-    Suspended(Session, Instant),
-    /// Closed for good: the daemon stops.
-    Closed,
-}
-
-/// One live session. Clones keep it open.
-#[derive(Debug, Clone)]
-pub struct Session {
-    _private: (),
-}
-
-impl Session {
-    /// The server's session id.
-    pub fn id(&self) -> i64 {
-        todo!()
-    }
-    /// Counts the clients of this ensemble: +1 for each, resumed or new.
-    pub fn epoch(&self) -> u64 {
-        todo!()
-    }
-    /// The timeout the server granted.
-    pub fn negotiated_timeout(&self) -> Duration {
-        todo!()
-    }
-}
-
 /// A handle to an ensemble's session.
 #[derive(Debug, Clone)]
 pub struct Ensemble {
     link: watch::Receiver<Link>,
     name: String,
+    chroot: String,
 }
 
 /// The supervisor's task.
 #[derive(Debug)]
 #[must_use = "nothing connects until the task runs"]
 pub struct EnsembleTask {
-    _private: (),
+    name: String,
+    hosts: String,
+    session_timeout: Duration,
+    link: watch::Sender<Link>,
+    backoff: Backoff,
+    failures: u32,
+    /// The failure last logged, so that a long outage is one line.
+    logged: String,
 }
 
 /// A handle and the task behind it. Nothing is connected before the task runs.
 pub fn ensemble(config: EnsembleConfig) -> (Ensemble, EnsembleTask) {
-    let _ = config;
-    todo!()
+    let (mut hosts, chroot) = split_chroot(config.hosts);
+    let connect = hosts.join(",");
+    hosts.sort();
+    let name = hosts.join(",") + &chroot;
+    let (sender, link) = watch::channel(Link::Connecting {
+        failures: 0,
+        error: String::new(),
+    });
+    let task = EnsembleTask {
+        name: name.clone(),
+        hosts: connect,
+        session_timeout: config.session_timeout,
+        link: sender,
+        backoff: Backoff::new(RECONNECT),
+        failures: 0,
+        logged: String::new(),
+    };
+    (Ensemble { link, name, chroot }, task)
+}
+
+/// Takes the chroot off the last host; empty when there is none. The client is not told of it: it does not create an
+/// absent chroot, while our own paths are created as a whole.
+fn split_chroot(mut hosts: Vec<String>) -> (Vec<String>, String) {
+    let mut chroot = String::new();
+    if let Some(last) = hosts.last_mut()
+        && let Some(slash) = last.find('/')
+    {
+        chroot = last.split_off(slash);
+        chroot.truncate(chroot.trim_end_matches('/').len());
+    }
+    (hosts, chroot)
 }
 
 impl Ensemble {
-    /// The hosts, sorted and comma-joined: what identifies the ensemble in logs, metrics and `/status`.
+    /// The hosts, sorted and comma-joined, with the chroot: what identifies the ensemble in logs, metrics and
+    /// `/status`.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -84,12 +101,186 @@ impl Ensemble {
     pub fn link(&self) -> watch::Receiver<Link> {
         self.link.clone()
     }
+
+    /// A path below the chroot as the server knows it.
+    pub(super) fn full_path(&self, path: String) -> String {
+        match (self.chroot.as_str(), path.as_str()) {
+            ("", _) => path,
+            (chroot, "/") => chroot.to_owned(),
+            (chroot, below) => format!("{chroot}{below}"),
+        }
+    }
+}
+
+/// Why a client is not used any more.
+enum Ended {
+    Stopped,
+    /// The client is dead; the server may still know this session.
+    Lost(SessionInfo),
 }
 
 impl EnsembleTask {
     /// Keeps the session until `stop`, then closes it (bounded by 2 s).
-    pub async fn run(self, stop: CancellationToken) {
-        let _ = stop;
-        todo!()
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut resume = None;
+        let mut epoch = 0;
+        while let Some(client) = stop.run_until_cancelled(self.connect(&mut resume)).await {
+            epoch += 1;
+            match self.serve(client, epoch, &stop).await {
+                Ended::Stopped => break,
+                Ended::Lost(session) => resume = Some(session),
+            }
+        }
+        self.link.send_replace(Link::Closed);
+    }
+
+    /// Tries until there is a client: of the session to resume if the server still holds it, else of a new one.
+    async fn connect(&mut self, resume: &mut Option<SessionInfo>) -> Client {
+        loop {
+            // One pass over the hosts; the waiting between passes is ours, jittered and capped.
+            let mut connector = Client::connector()
+                .with_session_timeout(self.session_timeout)
+                .with_connection_timeout(self.session_timeout * 3 / 10)
+                .with_fail_eagerly();
+            if let Some(session) = &*resume {
+                connector = connector.with_session(session.clone());
+            }
+            match connector.connect(&self.hosts).await {
+                Ok(client) => {
+                    self.log_connected(&client, resume.is_some());
+                    return client;
+                }
+                Err(ClientError::SessionExpired | ClientError::AuthFailed) if resume.is_some() => {
+                    tracing::warn!(ensemble = %self.name, "The old ZooKeeper session is gone.");
+                    *resume = None;
+                }
+                Err(error) => sleep(self.failed(&error)).await,
+            }
+        }
+    }
+
+    /// Publishes a failed attempt and returns the wait before the next.
+    fn failed(&mut self, error: &ClientError) -> Duration {
+        let wait = self.backoff.failed(Instant::now(), fastrand::f64());
+        self.failures = self.failures.saturating_add(1);
+        let error = explain(error);
+        if self.logged != error {
+            tracing::warn!(ensemble = %self.name, %error, "Can't connect to ZooKeeper; trying on.");
+            self.logged.clone_from(&error);
+        }
+        self.link.send_replace(Link::Connecting {
+            failures: self.failures,
+            error,
+        });
+        wait
+    }
+
+    fn log_connected(&mut self, client: &Client, resumed: bool) {
+        self.logged.clear();
+        tracing::info!(
+            ensemble = %self.name,
+            session = %client.session_id(),
+            timeout_ms = u64::try_from(client.session_timeout().as_millis()).unwrap_or(u64::MAX),
+            resumed,
+            failures = self.failures,
+            "Connected to ZooKeeper."
+        );
+        self.failures = 0;
+    }
+
+    /// Publishes the client's state until it dies or `stop`.
+    async fn serve(&mut self, client: Client, epoch: u64, stop: &CancellationToken) -> Ended {
+        // The watcher first: a change between the two is then seen twice rather than never.
+        let mut states = client.state_watcher();
+        let mut state = client.state();
+        let info = client.session().clone();
+        let session = Session::new(client, epoch);
+        let mut suspended = false;
+        loop {
+            match state {
+                SessionState::SyncConnected => {
+                    if suspended {
+                        tracing::info!(ensemble = %self.name, session = %info.id(), "Connected to ZooKeeper again.");
+                    }
+                    suspended = false;
+                    self.backoff.succeeded(Instant::now());
+                    self.link.send_replace(Link::Connected(session.clone()));
+                }
+                SessionState::Disconnected | SessionState::ConnectedReadOnly => {
+                    if !suspended {
+                        tracing::warn!(ensemble = %self.name, session = %info.id(), "The connection to ZooKeeper is lost; reconnecting.");
+                        self.link.send_replace(Link::Suspended(session.clone(), Instant::now()));
+                    }
+                    suspended = true;
+                }
+                SessionState::AuthFailed | SessionState::Expired | SessionState::Closed => {
+                    tracing::warn!(ensemble = %self.name, session = %info.id(), %state, "The ZooKeeper session is over for this client; trying to resume it.");
+                    self.link.send_replace(Link::Connecting {
+                        failures: 0,
+                        error: format!("session {}: {state}", info.id()),
+                    });
+                    return Ended::Lost(info);
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                next = states.changed() => state = next,
+            }
+        }
+        self.link.send_replace(Link::Closed);
+        drop(session);
+        self.await_closed(states).await;
+        Ended::Stopped
+    }
+
+    /// The client closes the session when its last clone is gone; the server then removes its nodes at once, and not
+    /// only when the timeout is over.
+    async fn await_closed(&self, mut states: StateWatcher) {
+        let closed = async { while !states.changed().await.is_terminated() {} };
+        if timeout(CLOSE_DEADLINE, closed).await.is_ok() {
+            tracing::info!(ensemble = %self.name, "The ZooKeeper session is closed.");
+        } else {
+            tracing::warn!(
+                ensemble = %self.name,
+                "ZooKeeper did not confirm the end of the session; it ends by its timeout."
+            );
+        }
+    }
+}
+
+/// A failed attempt, as an operator can act on it.
+fn explain(error: &ClientError) -> String {
+    match error {
+        ClientError::NoHosts => "no host could be resolved, reached and spoken to as ZooKeeper".to_owned(),
+        ClientError::Timeout => "no host gave a session in time; it may be unreachable, without \
+                                 quorum, or at its limit of connections per client"
+            .to_owned(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(hosts: &[&str]) -> (String, String, String) {
+        let (handle, task) = ensemble(EnsembleConfig {
+            hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
+            session_timeout: Duration::from_secs(10),
+        });
+        (handle.name().to_owned(), task.hosts, handle.full_path("/services/web".to_owned()))
+    }
+
+    #[test]
+    fn the_name_does_not_depend_on_the_order_of_hosts() {
+        assert_eq!(named(&["b:1", "a:2"]).0, "a:2,b:1");
+        assert_eq!(named(&["b:1", "a:2/app"]).0, "a:2,b:1/app");
+    }
+
+    #[test]
+    fn the_chroot_goes_in_front_of_paths_not_to_the_client() {
+        let (_, hosts, path) = named(&["b:1", "a:2/app/"]);
+        assert_eq!(hosts, "b:1,a:2");
+        assert_eq!(path, "/app/services/web");
     }
 }

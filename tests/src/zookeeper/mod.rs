@@ -45,7 +45,7 @@ impl ZooKeeper {
     pub async fn restart(&mut self) {
         self.spawn();
         eventually("ZooKeeper serves", Duration::from_mins(1), async || {
-            let ended = self.running.as_mut().is_none_or(Running::has_ended);
+            let ended = self.running.as_mut().is_none_or(|running| running.status().is_some());
             assert!(!ended, "ZooKeeper ended at its start: {}", self.log());
             self.serves().await
         })

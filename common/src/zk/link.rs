@@ -1,0 +1,138 @@
+//! The state of a session as its users see it, and how they call through it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::time::Instant;
+use zookeeper_client::{Client, Error as ClientError, SessionState};
+
+use super::error::{CallError, classify};
+
+/// No call takes longer; what has not been answered by then has an unknown outcome.
+const CALL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How many whole paths are read at once through one session: after a reconnection every reflector wants to, and
+/// each request has to be answered within its deadline.
+const WHOLE_READS: usize = 8;
+
+/// The state of the session, for those who wait on it and for `/status`.
+#[derive(Debug, Clone)]
+pub enum Link {
+    /// No session yet, or the last one expired.
+    Connecting {
+        /// Attempts that failed in a row.
+        failures: u32,
+        /// The last failure, for the operator; empty before the first.
+        error: String,
+    },
+    /// Connected and usable.
+    Connected(Session),
+    /// The connection is lost since; the session may live on.
+    Suspended(Session, Instant),
+    /// Closed for good: the daemon stops.
+    Closed,
+}
+
+/// One live session. Clones keep it open.
+#[derive(Debug, Clone)]
+pub struct Session {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    client: Client,
+    epoch: u64,
+    whole_reads: Semaphore,
+    lacks_add_watch: AtomicBool,
+}
+
+impl Session {
+    pub(super) fn new(client: Client, epoch: u64) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                client,
+                epoch,
+                whole_reads: Semaphore::new(WHOLE_READS),
+                lacks_add_watch: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// The server's session id.
+    pub fn id(&self) -> i64 {
+        self.shared.client.session_id().0
+    }
+
+    /// Counts the clients of this ensemble: +1 for each, resumed or new.
+    pub fn epoch(&self) -> u64 {
+        self.shared.epoch
+    }
+
+    /// The timeout the server granted.
+    pub fn negotiated_timeout(&self) -> Duration {
+        self.shared.client.session_timeout()
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.shared.client.state() == SessionState::SyncConnected
+    }
+
+    /// Sends one request and awaits its reply.
+    ///
+    /// The client sends when its method is called, not when the future is polled, and queues without bound while
+    /// disconnected: `request` therefore runs only on a live connection.
+    pub(super) async fn call<'a, T, F, Fut>(&'a self, request: F) -> Result<T, CallError>
+    where
+        F: FnOnce(&'a Client) -> Fut,
+        Fut: Future<Output = Result<T, ClientError>>,
+    {
+        let state = self.shared.client.state();
+        if state.is_terminated() {
+            return Err(CallError::SessionLost(state.to_string()));
+        }
+        if state != SessionState::SyncConnected {
+            return Err(CallError::NotConnected);
+        }
+        match tokio::time::timeout(CALL_DEADLINE, request(&self.shared.client)).await {
+            Ok(reply) => reply.map_err(classify),
+            Err(_) => Err(CallError::Unknown(format!(
+                "no reply within {} s",
+                CALL_DEADLINE.as_secs()
+            ))),
+        }
+    }
+
+    /// A turn to read a whole path; the wait is bounded by the deadlines of those who read.
+    pub(super) async fn whole_read(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed, so there always is a permit.
+        self.shared.whole_reads.acquire().await.ok()
+    }
+
+    /// Whether the server has refused persistent watches. Kept per session, for each such request costs the
+    /// connection.
+    pub(super) fn lacks_add_watch(&self) -> bool {
+        self.shared.lacks_add_watch.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that the server refuses persistent watches; false when that was known.
+    pub(super) fn note_lack_of_add_watch(&self) -> bool {
+        !self.shared.lacks_add_watch.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// Waits for a usable session; `None` when there will be none any more.
+pub(super) async fn connected(link: &mut watch::Receiver<Link>) -> Option<Session> {
+    loop {
+        match &*link.borrow_and_update() {
+            Link::Connected(session) if session.is_connected() => return Some(session.clone()),
+            Link::Closed => return None,
+            // A client that left `Connected` makes the supervisor publish again, so the wait below ends.
+            Link::Connecting { .. } | Link::Connected(_) | Link::Suspended(..) => {}
+        }
+        link.changed().await.ok()?;
+    }
+}

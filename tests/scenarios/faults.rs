@@ -1,0 +1,129 @@
+//! Traffic outlives everything but the instances: the daemons, ZooKeeper, reloads, HAProxy itself.
+
+use std::time::Duration;
+
+use e2e::eventually::{ensure, eventually, throughout};
+use e2e::load::Load;
+use e2e::site::{BACKEND, PATIENCE, SESSION_TIMEOUT, Site};
+
+/// Holds that HAProxy gives requests to `count` instances during `span`.
+async fn serves_throughout(site: &Site, count: usize, span: Duration) {
+    throughout("traffic goes on as it was", span, async || {
+        let active = site.haproxy.active(BACKEND).await?;
+        ensure(active.len() == count, || format!("{active:?}"))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn synapse_killed_and_restarted_under_load_touches_nothing() {
+    let mut site = Site::start(&["one", "two", "three"]).await;
+    let load = Load::start(site.port());
+    let master = site.haproxy.master().await.unwrap();
+    for _ in 0..3 {
+        site.synapse.kill();
+        site.synapse.start_and_wait().await.unwrap();
+        site.serves_all().await.unwrap();
+    }
+    assert!(site.synapse.terminate().await.success());
+    serves_throughout(&site, 3, Duration::from_secs(1)).await;
+    // What happens while no synapse runs is made good by the next one.
+    site.add("four").await;
+    assert!(site.member("one").nerve.terminate().await.success());
+    let gone = site.members.remove("one").unwrap();
+    site.synapse.start_and_wait().await.unwrap();
+    site.serves_all().await.unwrap();
+    gone.instance.stop().await;
+    load.take().assert_flawless();
+    assert_eq!(
+        site.haproxy.master().await.unwrap(),
+        master,
+        "HAProxy was reloaded or replaced"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thirty_forced_reloads_lose_no_request() {
+    let site = Site::start(&["one", "two", "three"]).await;
+    let load = Load::start(site.port());
+    for reload in 1..=30 {
+        let reply = site.synapse.send("POST", "/v1/haproxy/reload").await.unwrap();
+        assert_eq!(reply.status, 200, "reload {reload}: {reply:?}");
+    }
+    site.serves_all().await.unwrap();
+    load.take().assert_flawless();
+    assert_eq!(site.haproxy.master().await.unwrap().reloads, 30);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn zookeeper_away_longer_than_the_session_costs_no_request_and_no_reload() {
+    let mut site = Site::start(&["one", "two", "three"]).await;
+    let load = Load::start(site.port());
+    site.zookeeper.kill();
+    serves_throughout(&site, 3, SESSION_TIMEOUT * 2).await;
+    assert_eq!(
+        site.synapse.get("/ready").await.unwrap().status,
+        200,
+        "readiness depends on ZooKeeper"
+    );
+    site.zookeeper.restart().await;
+    serves_throughout(&site, 3, SESSION_TIMEOUT * 2).await;
+    // And the watch is alive again.
+    site.add("four").await;
+    site.serves_all().await.unwrap();
+    load.take().assert_flawless();
+    assert_eq!(site.haproxy.master().await.unwrap().reloads, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_daemons_killed_while_zookeeper_is_away_start_again_by_themselves() {
+    let mut site = Site::start(&["one", "two"]).await;
+    let load = Load::start(site.port());
+    site.zookeeper.kill();
+    site.synapse.kill();
+    site.member("one").nerve.kill();
+    site.synapse.start_and_wait().await.unwrap();
+    site.member("one").nerve.start_and_wait().await.unwrap();
+    serves_throughout(&site, 2, Duration::from_secs(2)).await;
+    site.zookeeper.restart().await;
+    serves_throughout(&site, 2, SESSION_TIMEOUT * 2).await;
+    site.serves_all().await.unwrap();
+    load.take().assert_flawless();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn synapse_killed_at_any_point_of_its_start_needs_no_hand() {
+    let mut site = Site::start(&["one", "two"]).await;
+    let load = Load::start(site.port());
+    for milliseconds in [1, 5, 10, 20, 40, 80, 160, 320] {
+        site.synapse.kill();
+        site.synapse.start();
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    }
+    // Also in the middle of reloads, which a busy hand asks for.
+    site.synapse.kill();
+    for milliseconds in [1, 10, 50, 150] {
+        site.synapse.start_and_wait().await.unwrap();
+        let reload = site.synapse.send("POST", "/v1/haproxy/reload");
+        // No answer is expected: the daemon dies under the request.
+        let _cut_short = tokio::time::timeout(Duration::from_millis(milliseconds), reload).await;
+        site.synapse.kill();
+    }
+    site.synapse.start_and_wait().await.unwrap();
+    site.add("three").await;
+    site.serves_all().await.unwrap();
+    load.take().assert_flawless();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_haproxy_is_started_again_with_all_instances() {
+    let site = Site::start(&["one", "two"]).await;
+    let before = site.haproxy.master().await.unwrap();
+    assert!(site.haproxy.kill() > 0);
+    eventually("another HAProxy serves", PATIENCE, async || {
+        let master = site.haproxy.master().await?;
+        ensure(master.id != before.id, || format!("{master:?}"))
+    })
+    .await;
+    site.serves_all().await.unwrap();
+}

@@ -1,0 +1,12 @@
+//! What the two daemons must do against a real ZooKeeper and a real HAProxy when things go wrong.
+//!
+//! Every scenario starts servers of its own, so they run side by side. The binaries must have been built:
+//! `cargo build --workspace --bins`, which `tests/run` does.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a scenario that goes wrong must stop")]
+
+mod bench;
+mod faults;
+mod hostile;
+mod readme;
+mod registration;
+mod routing;

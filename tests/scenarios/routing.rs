@@ -1,0 +1,133 @@
+//! From a health check to a request through localhost, and back out again, without a reload and without a lost request.
+
+use std::time::Duration;
+
+use e2e::eventually::{ensure, eventually};
+use e2e::load::Load;
+use e2e::site::{BACKEND, Member, PATIENCE, Site};
+use e2e::zookeeper::ZooKeeper;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_healthy_instance_is_registered_and_answers_through_localhost() {
+    let mut site = Site::start(&["one"]).await;
+    assert_eq!(
+        site.haproxy.master().await.unwrap().reloads,
+        0,
+        "the first instance came by a reload"
+    );
+    let ready = site.synapse.get("/ready").await.unwrap();
+    assert_eq!((ready.status, ready.body.trim()), (200, "true"));
+    let address = site.member("one").address();
+    let file = site.haproxy.configuration();
+    assert!(
+        file.contains(&address),
+        "{address} is not in the configuration file:\n{file}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn instances_come_and_go_under_load_without_a_reload() {
+    let mut site = Site::start(&["one", "two"]).await;
+    let load = Load::start(site.port());
+    for _ in 0..3 {
+        site.add("three").await;
+        site.serves_all().await.unwrap();
+        let mut leaving = site.members.remove("three").unwrap();
+        assert!(leaving.nerve.terminate().await.success());
+        site.serves_all().await.unwrap();
+        leaving.instance.stop().await;
+    }
+    load.take().assert_flawless();
+    assert_eq!(site.haproxy.master().await.unwrap().reloads, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_instance_costs_no_request_and_leaves() {
+    let mut site = Site::start(&["one", "two", "three"]).await;
+    let load = Load::start(site.port());
+    site.member("two").instance.kill();
+    site.serves(&["one", "three"]).await.unwrap();
+    load.take().assert_flawless();
+    assert_eq!(site.haproxy.master().await.unwrap().reloads, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drained_instance_gets_nothing_more_and_comes_back() {
+    let mut site = Site::start(&["one", "two"]).await;
+    let load = Load::start(site.port());
+    let disabled = site
+        .member("two")
+        .nerve
+        .send("PUT", "/services/two/disable")
+        .await
+        .unwrap();
+    assert_eq!(disabled.status, 200, "{disabled:?}");
+    site.serves(&["one"]).await.unwrap();
+    let enabled = site
+        .member("two")
+        .nerve
+        .send("PUT", "/services/two/enable")
+        .await
+        .unwrap();
+    assert_eq!(enabled.status, 200, "{enabled:?}");
+    site.serves_all().await.unwrap();
+    load.take().assert_flawless();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_of_five_removed_in_one_batch_all_leave() {
+    let mut site = Site::start(&["a", "b", "c", "d", "e"]).await;
+    let load = Load::start(site.port());
+    let client = site.zookeeper.client().await;
+    // Nobody re-creates a killed nerve's node, so that all three go in one transaction, as in a mass expiry.
+    for leaving in ["b", "c", "e"] {
+        site.member(leaving).nerve.kill();
+    }
+    let paths: Vec<String> = ["b", "c", "e"].iter().map(|name| site.members[*name].path()).collect();
+    client.delete_together(&paths).await;
+    site.serves(&["a", "d"]).await.unwrap();
+    load.take().assert_flawless();
+    assert_eq!(site.haproxy.master().await.unwrap().reloads, 0);
+    let left = [&site.members["a"], &site.members["d"]].map(Member::address);
+    for line in site
+        .haproxy
+        .configuration()
+        .lines()
+        .filter(|line| line.trim_start().starts_with("server "))
+    {
+        let active = !line.contains(" disabled");
+        assert_eq!(active, left.iter().any(|address| line.contains(address)), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn synapse_started_before_zookeeper_serves_when_it_comes() {
+    let mut zookeeper = ZooKeeper::start().await;
+    zookeeper.kill();
+    let mut site = Site::new(zookeeper);
+    site.synapse.start_and_wait().await.unwrap();
+    assert_eq!(site.synapse.get("/ready").await.unwrap().status, 503);
+    site.zookeeper.restart().await;
+    site.add("one").await;
+    site.serves_all().await.unwrap();
+    eventually("synapse is ready", PATIENCE, async || {
+        let ready = site.synapse.get("/ready").await.map_err(|error| error.to_string())?;
+        ensure(ready.status == 200, || format!("{ready:?}"))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_without_instances_answers_503_rather_than_refusing() {
+    let mut site = Site::new(ZooKeeper::start().await);
+    let client = site.zookeeper.client().await;
+    client.put(e2e::site::PATH, "").await;
+    site.synapse.start_and_wait().await.unwrap();
+    eventually("the frontend answers 503", PATIENCE, async || {
+        let reply = e2e::http::send("GET", site.port(), "/", Duration::from_secs(10)).await;
+        let reply = reply.map_err(|error| error.to_string())?;
+        ensure(reply.status == 503, || format!("{reply:?}"))
+    })
+    .await;
+    assert_eq!(site.haproxy.active(BACKEND).await.unwrap(), Vec::<String>::new());
+}

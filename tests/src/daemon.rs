@@ -1,0 +1,148 @@
+//! A `nerve` or `synapse` under test: the real binary with a configuration file, started and ended as often as wanted.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::eventually::{TooLate, wait_for};
+use crate::http::{self, Failure, Reply};
+use crate::program::{Running, binary};
+
+/// How long a daemon may take to answer its API or to end: far more than it should, so that a busy machine is no failure.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One daemon, running or not; killed when dropped, and its log shown when the test has failed.
+#[derive(Debug)]
+pub struct Daemon {
+    name: String,
+    argv: Vec<String>,
+    api_port: u16,
+    log: PathBuf,
+    running: Option<Running>,
+}
+
+impl Daemon {
+    /// Writes `configuration` to `<directory>/<name>.yaml`, for the binary `program`; starts nothing.
+    pub fn new(program: &str, name: &str, directory: &Path, api_port: u16, configuration: &str) -> Self {
+        let file = directory.join(format!("{name}.yaml"));
+        std::fs::write(&file, configuration).unwrap();
+        let argv = vec![
+            binary(program),
+            "--config".to_owned(),
+            file.to_str().unwrap().to_owned(),
+        ];
+        let log = directory.join(format!("{name}.log"));
+        Self {
+            name: name.to_owned(),
+            argv,
+            api_port,
+            log,
+            running: None,
+        }
+    }
+
+    /// Starts it.
+    pub fn start(&mut self) {
+        assert!(self.running.is_none(), "{} is running already", self.name);
+        self.running = Some(Running::start(&self.argv, &self.log));
+    }
+
+    /// Starts it and waits until its API answers.
+    pub async fn start_and_wait(&mut self) -> Result<(), TooLate> {
+        self.start();
+        let running = self.running.as_mut().unwrap();
+        let (name, port, log) = (&self.name, self.api_port, &self.log);
+        wait_for(&format!("{name} answers"), PATIENCE, async || {
+            if let Some(status) = running.status() {
+                panic!("{name} ended at its start: {status}\n{}", tail(log));
+            }
+            let answer = http::send("GET", port, "/live", Duration::from_secs(1)).await;
+            answer.map(drop).map_err(|error| error.to_string())
+        })
+        .await
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.running.take().expect("the daemon is running").kill();
+    }
+
+    /// SIGTERM; returns how it ended.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        let mut running = self.running.take().expect("the daemon is running");
+        running.signal(Signal::TERM);
+        running
+            .ended(PATIENCE)
+            .await
+            .unwrap_or_else(|late| panic!("{}: {late}", self.name))
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.running.as_ref().expect("the daemon is running").signal(signal);
+    }
+
+    /// How it ended by itself; `None` while it runs.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.running.as_mut().expect("the daemon was started").status()
+    }
+
+    /// The port of its API.
+    pub fn api_port(&self) -> u16 {
+        self.api_port
+    }
+
+    /// Asks its API.
+    pub async fn get(&self, path: &str) -> Result<Reply, Failure> {
+        http::send("GET", self.api_port, path, PATIENCE).await
+    }
+
+    /// Tells its API.
+    pub async fn send(&self, method: &str, path: &str) -> Result<Reply, Failure> {
+        http::send(method, self.api_port, path, PATIENCE).await
+    }
+
+    /// Its `/status`.
+    pub async fn status(&self) -> Result<Value, String> {
+        let reply = self.get("/status").await.map_err(|error| error.to_string())?;
+        serde_json::from_str(&reply.body).map_err(|error| format!("{error} in {}", reply.body))
+    }
+
+    /// What it holds in memory, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let id = self.running.as_ref().expect("the daemon is running").id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("Linux tells the resident size");
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    /// All it has logged, over all its starts.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the end of {}'s log:\n{}", self.name, tail(&self.log));
+        }
+    }
+}
+
+fn tail(log: &Path) -> String {
+    let log = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    lines
+        .iter()
+        .skip(lines.len().saturating_sub(60))
+        .copied()
+        .collect::<Vec<_>>()
+        .join("\n")
+}

@@ -1,0 +1,84 @@
+//! An HTTP/1.1 client that hides nothing: one connection, no retries, no redirects.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{Request, header};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The status code.
+    pub status: u16,
+    /// The body, as text.
+    pub body: String,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Nobody took the connection.
+    #[error("connect: {0}")]
+    Connect(#[from] std::io::Error),
+    /// The connection ended, or spoke something else than HTTP, before the answer was complete.
+    #[error("connection lost: {0}")]
+    Lost(#[from] hyper::Error),
+    /// The deadline passed.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+}
+
+/// A connection to a port of 127.0.0.1, closed when dropped.
+#[derive(Debug)]
+pub struct Connection {
+    sender: SendRequest<Empty<Bytes>>,
+    _driver: JoinSet<Result<(), hyper::Error>>,
+}
+
+impl Connection {
+    /// Connects.
+    pub async fn open(port: u16) -> Result<Self, Failure> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        stream.set_nodelay(true)?;
+        let (sender, driver) = handshake(TokioIo::new(stream)).await?;
+        Ok(Self {
+            sender,
+            _driver: JoinSet::from_iter([driver]),
+        })
+    }
+
+    /// Sends one request and reads its whole answer.
+    pub async fn send(&mut self, method: &str, path: &str) -> Result<Reply, Failure> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "127.0.0.1")
+            .body(Empty::new())
+            .expect("method and path are written in this crate");
+        let response = self.sender.send_request(request).await?;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok(Reply {
+            status,
+            body: String::from_utf8_lossy(&body).into_owned(),
+        })
+    }
+
+    /// Whether another request can be sent: waits until the previous one is done with, and is false once the server
+    /// has closed the connection.
+    pub async fn reusable(&mut self) -> bool {
+        self.sender.ready().await.is_ok()
+    }
+}
+
+/// One request on a connection of its own.
+pub async fn send(method: &str, port: u16, path: &str, within: Duration) -> Result<Reply, Failure> {
+    let exchange = async { Connection::open(port).await?.send(method, path).await };
+    timeout(within, exchange).await.map_err(|_| Failure::Timeout(within))?
+}
