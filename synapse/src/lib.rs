@@ -10,3 +10,4 @@ pub mod config;
 pub mod desired;
 pub mod gather;
 pub mod watcher;
+pub mod router;
