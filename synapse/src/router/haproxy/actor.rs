@@ -3,7 +3,6 @@
 //! Level-triggered: whatever wakes it (a change, a timer, the end of a process or of a reload), it looks at all that is
 //! desired and all that is known, does the next step, and remembers as applied only what HAProxy confirmed.
 
-use std::collections::BTreeMap;
 use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,6 +22,7 @@ use crate::desired::Desired;
 use super::command::Refusal;
 use super::disk::{self, Disk};
 use super::live::{self, Live};
+use super::model::Backend;
 use super::pace::Pace;
 use super::parse::Table;
 use super::plan::{Batch, Plan};
@@ -39,10 +39,12 @@ use super::{Shared, view};
 const RETRIES: [u64; 4] = [0, 1, 10, 100];
 /// How often draining slots are asked whether they are idle.
 const DRAIN: Duration = Duration::from_secs(1);
+/// How long a master may be without an answer while its worker serves.
+const MASTER: Duration = Duration::from_secs(1);
 /// How soon HAProxy is asked again when it gave no usable answer.
 const AGAIN: Duration = Duration::from_millis(500);
 /// How soon what HAProxy refused is tried again, and how soon a port that was taken.
-const RETRY_LINES: Duration = Duration::from_secs(60);
+const RETRY_LINES: Duration = Duration::from_mins(1);
 const RETRY_PORT: Duration = Duration::from_secs(10);
 /// A HAProxy that lived this long is started again without a wait.
 const HEALTHY: Duration = Duration::from_secs(10);
@@ -91,6 +93,8 @@ pub(super) struct Io {
     ran: bool,
     as_is_failed: bool,
     prepare_failed: bool,
+    /// The master lives and the stats socket is gone.
+    cut_off: bool,
 }
 
 impl Io {
@@ -111,6 +115,7 @@ impl Io {
             ran: false,
             as_is_failed: false,
             prepare_failed: false,
+            cut_off: false,
         }
     }
 }
@@ -174,7 +179,7 @@ impl Actor {
         let io = &self.io;
         let mut at = io.look_at.min(io.reconcile_at);
         if let World::Loaded(loaded) = &self.state.world {
-            if loaded.layout.values().any(|backend| backend.is_draining()) {
+            if loaded.layout.values().any(Backend::is_draining) {
                 at = at.min(io.drain_at);
             }
             if io.saved.as_ref().is_none_or(|saved| **saved != loaded.file.text)
@@ -230,6 +235,7 @@ impl Actor {
         self.io.look_at = Instant::now() + self.config.reconcile_interval;
         match self.see().await {
             Ok((live, table)) => {
+                self.io.cut_off = false;
                 let path = self.config.config_path.clone();
                 let before = self.pid();
                 let now = Some(live.info.pid);
@@ -243,7 +249,7 @@ impl Actor {
                     warn!(pid = now, "HAProxy runs with a file that is not the one on disk.");
                 }
             }
-            Err(error) if is_absent(&error) && self.io.jobs.is_empty() && self.io.master.is_none() => {
+            Err(error) if is_absent(&error) && self.io.jobs.is_empty() && !self.has_master().await => {
                 if matches!(self.state.world, World::Loaded(_)) {
                     self.complain("HAProxy is gone: nobody answers on its stats socket".to_owned());
                 }
@@ -251,6 +257,8 @@ impl Actor {
                 self.io.look_at = Instant::now() + AGAIN;
             }
             Err(error) => {
+                // Its master lives: a reload makes a new socket.
+                self.io.cut_off = is_absent(&error) && self.io.jobs.is_empty();
                 if self.io.jobs.is_empty() {
                     self.complain(format!(
                         "HAProxy does not answer on {}: {error}",
@@ -262,32 +270,37 @@ impl Actor {
         }
     }
 
+    /// Whether there is a master, which a synapse before us may have started.
+    async fn has_master(&mut self) -> bool {
+        if let Engine::Managed(control) = &self.engine
+            && self.io.master.is_none()
+            && let Ok(processes) = control.processes().await
+        {
+            self.io.master = Master::adopt(processes.master).ok();
+        }
+        self.io.master.is_some()
+    }
+
     async fn see(&mut self) -> Result<(Live, Table), std::io::Error> {
-        let managed = match &self.engine {
-            Engine::Managed(control) => Some(control.processes().await),
-            Engine::External { .. } => None,
-        };
-        let processes = match managed {
-            Some(Ok(processes)) => Some(processes),
-            Some(Err(error)) if !is_absent(&error) => return Err(error),
-            Some(Err(_)) | None => None,
-        };
-        if let Some(processes) = &processes {
+        let mut session = Session::open(&self.config.stats_socket).await?;
+        let live = live::identify(&mut session).await?;
+        if let Engine::Managed(control) = &self.engine {
+            let pid = live.info.pid;
+            let processes = control.processes_within(MASTER).await.map_err(|error| {
+                std::io::Error::other(format!(
+                    "process {pid} answers, but no master that we could reload it with ({error})"
+                ))
+            })?;
+            if !processes.workers.contains(&pid) {
+                return Err(std::io::Error::other(format!(
+                    "process {pid} answers, which is no worker of our master"
+                )));
+            }
             self.status.old_workers = processes.old_workers;
             if self.io.master.is_none() && self.io.jobs.is_empty() {
                 self.io.master = Some(Master::adopt(processes.master)?);
                 info!(pid = processes.master, "Found HAProxy running.");
             }
-        }
-        let mut session = Session::open(&self.config.stats_socket).await?;
-        let live = live::identify(&mut session).await?;
-        if matches!(self.engine, Engine::Managed(_))
-            && processes.is_none_or(|known| !known.workers.contains(&live.info.pid))
-        {
-            let pid = live.info.pid;
-            return Err(std::io::Error::other(format!(
-                "process {pid} answers, which is no worker of our master"
-            )));
         }
         let table = live::table(&mut session).await?;
         Ok((live, table))
@@ -426,6 +439,10 @@ impl Actor {
 
     /// Why HAProxy should be reloaded or started now.
     fn wanted_reload(&self) -> Option<ReloadReason> {
+        if self.io.cut_off && self.state.can_render() {
+            let what = "its stats socket is gone".to_owned();
+            return Some(ReloadReason::Drift { what });
+        }
         match &self.state.world {
             World::Unknown => None,
             World::Absent => Some(ReloadReason::FirstStart),
@@ -473,6 +490,7 @@ impl Actor {
             candidate,
             disk,
             running,
+            start: self.io.master.is_none(),
             quarantine: self.state.quarantine.clone(),
         };
         self.io.jobs.spawn(job.run());
@@ -556,10 +574,10 @@ impl Actor {
                 let words = &known.words;
                 match known.left {
                     Left::Options => {
-                        warn!(%service, %words, "HAProxy refuses a service with its instances' own options: they are left out.")
+                        warn!(%service, %words, "HAProxy refuses a service with its instances' own options: they are left out.");
                     }
                     Left::ForItsPort | Left::ForItsLines => {
-                        error!(%service, %words, "A service is left out of HAProxy.")
+                        error!(%service, %words, "A service is left out of HAProxy.");
                     }
                 }
             }
@@ -638,10 +656,10 @@ impl Actor {
             warn!(%error, "HAProxy could not be told to stop.");
             return;
         }
-        let ended = tokio::time::timeout(SOFT_STOP, master.ended()).await;
-        match ended {
-            Ok(_) => info!("HAProxy has stopped."),
-            Err(_) => info!("HAProxy still finishes its connections; `hard-stop-after` ends it."),
+        if tokio::time::timeout(SOFT_STOP, master.ended()).await.is_ok() {
+            info!("HAProxy has stopped.");
+        } else {
+            info!("HAProxy still finishes its connections; `hard-stop-after` ends it.");
         }
     }
 }

@@ -60,7 +60,7 @@ pub(super) async fn refresh(
         .iter()
         .map(|name| format!("show servers state {name}"))
         .collect();
-    for reply in session.ask(asked).await? {
+    for reply in session.ask(&asked).await? {
         table.extend(parse::servers_state(&reply).ok_or_else(|| strange("show servers state"))?);
     }
     Ok(())
@@ -81,7 +81,7 @@ pub(super) async fn carry_out(session: &mut Session, batch: &Batch, table: &mut 
         .into_iter()
         .map(|target| Arc::clone(&target.backend))
         .collect();
-    send(session, batch.address.iter(), &mut report).await?;
+    send(session, &batch.address, &mut report).await?;
     let refused: BTreeSet<Target> = report
         .refused
         .iter()
@@ -99,8 +99,10 @@ pub(super) async fn carry_out(session: &mut Session, batch: &Batch, table: &mut 
             sleep(Duration::from_millis(wait)).await;
         }
     }
-    let ready = batch.activate.iter().filter(|command| !away.contains(&command.target));
-    send(session, ready.chain(&batch.retire), &mut report).await?;
+    let mut rest = batch.activate.clone();
+    rest.retain(|command| !away.contains(&command.target));
+    rest.extend(batch.retire.iter().cloned());
+    send(session, &rest, &mut report).await?;
     refresh(session, table, &backends).await?;
     Ok(report)
 }
@@ -122,13 +124,9 @@ fn away(batch: &Batch, table: &Table) -> BTreeSet<Target> {
         .collect()
 }
 
-async fn send(
-    session: &mut Session,
-    commands: impl Iterator<Item = &Command> + Clone,
-    report: &mut Report,
-) -> Result<(), Error> {
-    let replies = session.ask(commands.clone()).await?;
-    for (command, reply) in commands.zip(replies) {
+async fn send(session: &mut Session, commands: &[Command], report: &mut Report) -> Result<(), Error> {
+    let lines: Vec<String> = commands.iter().map(ToString::to_string).collect();
+    for (command, reply) in commands.iter().zip(session.ask(&lines).await?) {
         match command.understand(&reply) {
             Ok(()) => report.accepted = report.accepted.saturating_add(1),
             Err(refusal) => report.refused.push((command.clone(), refusal)),

@@ -106,13 +106,6 @@ pub(super) fn own_name(instance: &str, address: SocketAddr) -> String {
 }
 
 impl Backend {
-    /// The slot in which `address` is active.
-    pub(super) fn active(&self, wanted: SocketAddr) -> Option<&Slot> {
-        self.slots
-            .iter()
-            .find(|slot| matches!(slot.occupant, Occupant::Active { address, .. } if address == wanted))
-    }
-
     /// Slots of nobody.
     pub(super) fn free(&self) -> usize {
         self.slots.iter().filter(|slot| slot.occupant == Occupant::Free).count()

@@ -41,7 +41,7 @@ impl Pace {
     pub(super) fn new(buffer: Duration, min_interval: Duration) -> Self {
         let backoff = BackoffConfig {
             min: Duration::from_secs(1),
-            max: Duration::from_secs(60),
+            max: Duration::from_mins(1),
             healthy_after: Duration::ZERO,
         };
         Self {
@@ -133,7 +133,7 @@ mod tests {
             waits.push(pace.due(Urgency::Now).unwrap() - start);
         }
         assert!(waits.is_sorted());
-        assert_eq!(waits.last(), Some(&Duration::from_secs(60)));
+        assert_eq!(waits.last(), Some(&Duration::from_mins(1)));
         pace.ended(start, true, 1.0);
         pace.want(start, false);
         assert_eq!(pace.due(Urgency::Start), Some(start));

@@ -12,11 +12,13 @@ use common::process::{Detached, SpawnError};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, sleep};
 
 use super::parse::{self, Processes};
-use super::socket::ask_master;
+use super::socket::{ask_master, is_absent};
 
-const ANSWER: Duration = Duration::from_secs(5);
+/// How long the master may take to answer.
+pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
 /// How to start the master and talk to it.
 #[derive(Debug, Clone)]
@@ -56,6 +58,18 @@ impl Control {
         parse::processes(&reply).ok_or_else(|| Error::other("`show proc` was not answered in a known format"))
     }
 
+    /// The same, given time: for some milliseconds after a start or a reload the worker serves and the master does not
+    /// answer yet.
+    pub(super) async fn processes_within(&self, wait: Duration) -> Result<Processes, Error> {
+        let begun = Instant::now();
+        loop {
+            match self.processes().await {
+                Err(error) if is_absent(&error) && begun.elapsed() < wait => sleep(Duration::from_millis(5)).await,
+                answer => return answer,
+            }
+        }
+    }
+
     /// Asks the master to reload. Up to 2.6 it answers nothing, at once; later ones say `Success=0` or `Success=1` and
     /// the log when it is done.
     pub(super) async fn reload(&self, wait: Duration) -> Result<String, Error> {
@@ -65,6 +79,10 @@ impl Control {
 
 impl Master {
     /// Watches the process `pid`.
+    #[expect(
+        deprecated,
+        reason = "its successor is unsafe for types that lie about their descriptor; an OwnedFd does not"
+    )]
     pub(super) fn adopt(pid: u32) -> Result<Self, Error> {
         let fd = pidfd_open(to_pid(pid)?, PidfdFlags::empty())?;
         Ok(Self::Adopted(AsyncFd::with_interest(fd, Interest::READABLE)?, pid))

@@ -11,7 +11,7 @@ use super::disk::{self, Disk};
 use super::live::{self, Live};
 use super::parse::Table;
 use super::prepare::{Candidate, Checker, Prepared, Quarantine, Quarantined};
-use super::process::{Control, Master};
+use super::process::{ANSWER, Control, Master};
 use super::reason::ReloadReason;
 use super::socket::Session;
 
@@ -42,8 +42,10 @@ pub(super) struct Job {
     pub(super) candidate: Option<Candidate>,
     /// What the file at `config_path` says now.
     pub(super) disk: Disk,
-    /// The worker to be replaced; `None` starts HAProxy.
+    /// The worker to be replaced.
     pub(super) running: Option<Live>,
+    /// Managed: there is no master that could be reloaded.
+    pub(super) start: bool,
     /// What is left out of what is running.
     pub(super) quarantine: Quarantine,
 }
@@ -119,7 +121,7 @@ impl Job {
             prepared = Some(Box::new(found));
         }
         match &self.engine {
-            Engine::Managed(control) if self.running.is_some() => self.reload(control).await?,
+            Engine::Managed(control) if !self.start => self.reload(control).await?,
             Engine::Managed(control) => return self.start(control.clone(), prepared, master).await,
             Engine::External { reload, cleanup } => {
                 let worked = self.command(reload).await;
@@ -152,6 +154,8 @@ impl Job {
             found = self.new_worker(VERDICT) => {
                 *master = Some(child);
                 let (live, table) = found?;
+                // Only then is it complete: it can be reloaded, and the next synapse can find it.
+                control.processes_within(ANSWER).await.map_err(|error| format!("the new HAProxy master does not answer: {error}"))?;
                 Ok(Ended::Loaded { prepared, disk: std::mem::take(&mut self.disk), live, table })
             }
         }
@@ -160,7 +164,7 @@ impl Job {
     /// The verdict of 2.6 stands in `show proc`: one more reload, none failed, a new worker.
     async fn reload(&self, control: &Control) -> Result<(), String> {
         let lost = |error| format!("the HAProxy master does not answer: {error}");
-        let before = control.processes().await.map_err(lost)?;
+        let before = control.processes_within(ANSWER).await.map_err(lost)?;
         let said = control.reload(VERDICT).await.map_err(lost)?;
         if said.contains("Success=0") {
             return Err(format!("HAProxy did not load the new file: {}", said.trim()));

@@ -40,25 +40,18 @@ impl Session {
             stream,
             buffer: Vec::new(),
         };
-        session.ask(["prompt"]).await?;
+        session.ask_one("prompt").await?;
         Ok(session)
     }
 
     /// Sends `lines` and returns the reply to each.
-    pub(super) async fn ask<L: ToString>(&mut self, lines: impl IntoIterator<Item = L>) -> Result<Vec<String>, Error> {
-        let mut lines = lines.into_iter().peekable();
-        let mut replies = Vec::new();
-        while lines.peek().is_some() {
-            let mut text = String::new();
-            let mut expected = 0_usize;
-            for line in lines.by_ref().take(PIPELINE) {
-                text.push_str(&line.to_string());
-                text.push('\n');
-                expected = expected.saturating_add(1);
-            }
+    pub(super) async fn ask(&mut self, lines: &[String]) -> Result<Vec<String>, Error> {
+        let mut replies = Vec::with_capacity(lines.len());
+        for chunk in lines.chunks(PIPELINE) {
+            let text: String = chunk.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
             deadline(async {
                 self.stream.write_all(text.as_bytes()).await?;
-                for _ in 0..expected {
+                for _ in chunk {
                     replies.push(self.reply().await?);
                 }
                 Ok(())
@@ -70,7 +63,7 @@ impl Session {
 
     /// Sends one line and returns its reply.
     pub(super) async fn ask_one(&mut self, line: &str) -> Result<String, Error> {
-        Ok(self.ask([line]).await?.pop().unwrap_or_default())
+        Ok(self.ask(&[line.to_owned()]).await?.pop().unwrap_or_default())
     }
 
     async fn reply(&mut self) -> Result<String, Error> {

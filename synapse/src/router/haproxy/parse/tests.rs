@@ -131,8 +131,8 @@ proptest! {
         let mut text = String::from_utf8_lossy(&bytes).into_owned();
         for _ in 0..2 {
             let _ = (servers_state(&text), info(&text), env(&text, "X"), processes(&text), idle_servers(&text), version(&text));
-            let at = STATE.char_indices().map(|(at, _)| at).find(|at| *at >= cut).unwrap_or(0);
-            text.insert_str(0, &STATE[..at]);
+            let start: String = STATE.chars().take(cut).collect();
+            text.insert_str(0, &start);
         }
     }
 }
