@@ -42,7 +42,7 @@ pub enum ApiAddress {
     Tcp {
         /// The host.
         host: String,
-        /// The port; 0 takes a free one.
+        /// The port.
         port: u16,
     },
     /// A Unix socket.
