@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::zk::reflector::{Freshness, Snapshot};
-use e2e::eventually::{ensure, eventually};
+use e2e::eventually::{ensure, eventually, throughout};
 use e2e::fault_proxy::{FaultProxy, Mode};
 use e2e::zookeeper::{Client, ZooKeeper};
 use tokio::sync::watch;
@@ -53,6 +53,8 @@ async fn changes_arrive_in_milliseconds() {
     live(&mut seen, &["a=0"]).await;
     let mut delays = Vec::new();
     for round in 1..=30 {
+        // Events in quick succession are gathered; this is about the first after a quiet spell.
+        throughout("it is quiet", Duration::from_millis(30), async || Ok(())).await;
         let asked = Instant::now();
         put(&client, "a", &round.to_string()).await;
         live(&mut seen, &[&format!("a={round}")]).await;
