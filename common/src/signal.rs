@@ -1,5 +1,9 @@
 //! Operating system signals as values.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
+use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::mpsc;
 
 /// What the operator asked of the process.
@@ -13,26 +17,83 @@ pub enum Signal {
 
 /// The stream of signals; a test feeds its own through [`Signals::fed_by`].
 #[derive(Debug)]
-pub struct Signals {
-    receiver: mpsc::Receiver<Signal>,
+pub struct Signals(Source);
+
+#[derive(Debug)]
+enum Source {
+    Process {
+        stop: [unix::Signal; 3],
+        reload: unix::Signal,
+    },
+    Fed(mpsc::Receiver<Signal>),
 }
 
 impl Signals {
     /// Listens to the process's signals from now on. Must be called inside the runtime.
     pub fn of_process() -> std::io::Result<Self> {
-        todo!()
+        Ok(Self(Source::Process {
+            stop: [
+                unix::signal(SignalKind::terminate())?,
+                unix::signal(SignalKind::interrupt())?,
+                unix::signal(SignalKind::quit())?,
+            ],
+            reload: unix::signal(SignalKind::hangup())?,
+        }))
     }
 
     /// Signals that a test sends.
     pub fn fed_by(receiver: mpsc::Receiver<Signal>) -> Self {
-        Self { receiver }
+        Self(Source::Fed(receiver))
     }
 
-    /// The next signal; pends for ever when there can be none any more.
+    /// The next signal; pends for ever when there can be none any more. Cancel-safe. A stop overtakes a reload.
     pub async fn next(&mut self) -> Signal {
-        match self.receiver.recv().await {
-            Some(signal) => signal,
-            None => std::future::pending().await,
+        match &mut self.0 {
+            Source::Process { stop, reload } => {
+                poll_fn(|context| {
+                    for stream in stop.iter_mut() {
+                        if stream.poll_recv(context).is_ready() {
+                            return Poll::Ready(Signal::Stop);
+                        }
+                    }
+                    reload.poll_recv(context).map(|_| Signal::Reload)
+                })
+                .await
+            }
+            Source::Fed(receiver) => match receiver.recv().await {
+                Some(signal) => signal,
+                None => std::future::pending().await,
+            },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Signal as Raw, getpid, kill_process};
+
+    #[tokio::test]
+    async fn each_signal_of_the_process_has_its_meaning() {
+        let mut signals = Signals::of_process().unwrap();
+        for (raw, meaning) in [
+            (Raw::TERM, Signal::Stop),
+            (Raw::HUP, Signal::Reload),
+            (Raw::INT, Signal::Stop),
+            (Raw::QUIT, Signal::Stop),
+        ] {
+            kill_process(getpid(), raw).unwrap();
+            assert_eq!(signals.next().await, meaning, "{raw:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn fed_signals_come_in_order() {
+        let (sender, receiver) = mpsc::channel(2);
+        let mut signals = Signals::fed_by(receiver);
+        sender.send(Signal::Reload).await.unwrap();
+        sender.send(Signal::Stop).await.unwrap();
+        assert_eq!(signals.next().await, Signal::Reload);
+        assert_eq!(signals.next().await, Signal::Stop);
     }
 }

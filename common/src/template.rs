@@ -1,6 +1,14 @@
 //! Go's `text/template`, as the originals' configuration uses it.
+//!
+//! Two users: nerve expands its file with the environment, synapse expands `serverOptions` for each server. Both have a
+//! flat map of texts as the dot. The language itself is `gotmpl`'s; this file fixes what the originals fix: what an
+//! absent field prints, and the functions beyond Go's own.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use gotmpl::{Template, Value};
+use sha1::{Digest, Sha1};
 
 /// Why a template did not render.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -9,8 +17,188 @@ pub struct TemplateError(pub String);
 
 /// Renders `text` with `fields` as the dot (`{{ .NAME }}`); an absent field prints `<no value>` as Go does.
 ///
-/// Functions beyond Go's own: `sha1String TEXT` (hex digest), `randString N` (N letters).
+/// Functions beyond Go's own: `sha1String TEXT` (hex digest), `randString N` (N letters, at most 1024).
 pub fn render(text: &str, fields: &BTreeMap<String, String>) -> Result<String, TemplateError> {
-    let _ = (text, fields);
-    todo!()
+    let dot: BTreeMap<String, Value> = fields
+        .iter()
+        .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
+        .collect();
+    Template::new(NAME)
+        .func("sha1String", sha1_string)
+        .func("randString", rand_string)
+        .parse(text)
+        .and_then(|template| template.execute_to_string(&Value::from(dot)))
+        .map_err(|error| TemplateError(without_name(&error.to_string())))
+}
+
+/// A template must be named; ours has one text and needs none, so errors are shown without it.
+const NAME: &str = "text";
+
+fn without_name(error: &str) -> String {
+    error.strip_prefix("template: text:").unwrap_or(error).to_owned()
+}
+
+/// The longest `randString`: no file needs more, and a typo must not take the memory.
+const MAX_RANDOM: i64 = 1024;
+
+fn sha1_string(arguments: &[Value]) -> gotmpl::Result<Value> {
+    let [Value::String(text)] = arguments else {
+        return Err(gotmpl::TemplateError::Exec("sha1String takes one text".to_owned()));
+    };
+    let mut hex = String::with_capacity(40);
+    for byte in Sha1::digest(text.as_bytes()) {
+        // Writing to a `String` can't fail.
+        write!(hex, "{byte:02x}").map_err(|_| gotmpl::TemplateError::Write)?;
+    }
+    Ok(Value::from(hex))
+}
+
+fn rand_string(arguments: &[Value]) -> gotmpl::Result<Value> {
+    match arguments {
+        [Value::Int(length @ 0..=MAX_RANDOM)] => {
+            let letters: String = (0..*length).map(|_| fastrand::alphabetic()).collect();
+            Ok(Value::from(letters))
+        }
+        _ => Err(gotmpl::TemplateError::Exec(format!(
+            "randString takes one number from 0 to {MAX_RANDOM}"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn fields(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    /// Renders with the environment most tests share.
+    fn expand(text: &str) -> String {
+        let environment = fields(&[("NAME", "web"), ("PORT", "80"), ("EMPTY", ""), ("HTML", "<a&b>")]);
+        render(text, &environment).expect("the template is right")
+    }
+
+    #[test]
+    fn fields_and_text() {
+        assert_eq!(expand("{name: {{ .NAME }}, port: {{.PORT}}}"), "{name: web, port: 80}");
+        assert_eq!(
+            expand("{{.HTML}}"),
+            "<a&b>",
+            "nothing is escaped: this is not html/template"
+        );
+        assert_eq!(expand("no action at all"), "no action at all");
+    }
+
+    #[test]
+    fn an_absent_field_prints_no_value() {
+        assert_eq!(expand("a: {{ .ABSENT }}"), "a: <no value>");
+        assert_eq!(expand("a: {{ .EMPTY }}"), "a: ");
+    }
+
+    #[test]
+    fn an_absent_field_is_false() {
+        assert_eq!(
+            expand(r#"{{ or .ABSENT "127.0.0.1" }} {{ or .EMPTY "x" }} {{ or .NAME "x" }}"#),
+            "127.0.0.1 x web"
+        );
+        assert_eq!(expand("{{ if .ABSENT }}yes{{ else }}no{{ end }}"), "no");
+        assert_eq!(
+            expand("{{ with .NAME }}[{{ . }}]{{ end }}{{ with .ABSENT }}[{{ . }}]{{ end }}"),
+            "[web]"
+        );
+    }
+
+    #[test]
+    fn go_s_own_functions() {
+        assert_eq!(expand(r#"{{ printf "%s:%s" .NAME .PORT }}"#), "web:80");
+        assert_eq!(expand(r#"{{ .NAME | printf "%q" }}"#), r#""web""#);
+        assert_eq!(
+            expand(r#"{{ if eq .NAME "web" }}same{{ end }} {{ len .NAME }}"#),
+            "same 3"
+        );
+        assert_eq!(
+            expand(r#"{{ index . "PORT" }} {{ html .HTML }} {{ urlquery "a b" }}"#),
+            "80 &lt;a&amp;b&gt; a+b"
+        );
+        assert_eq!(
+            expand("{{ range $name, $value := . }}{{ $name }}={{ $value }};{{ end }}"),
+            { "EMPTY=;HTML=<a&b>;NAME=web;PORT=80;" }
+        );
+    }
+
+    #[test]
+    fn trims_and_comments() {
+        assert_eq!(expand("a \n {{- /* not shown */ -}} \n b"), "ab");
+        assert_eq!(expand("a {{- .NAME -}} b"), "awebb");
+    }
+
+    #[test]
+    fn braces_can_be_written() {
+        assert_eq!(expand(r#"{{"{{"}}.Username}}"#), "{{.Username}}");
+    }
+
+    #[test]
+    fn a_whole_file_can_come_from_one_variable() {
+        let environment = fields(&[("NERVE_CONF", "services: [{port: {{.P}}}]"), ("P", "8080")]);
+        let first = render("{{ .NERVE_CONF }}", &environment).expect("the first pass");
+        assert_eq!(first, "services: [{port: {{.P}}}]");
+        assert_eq!(
+            render(&first, &environment).expect("the second pass"),
+            "services: [{port: 8080}]"
+        );
+    }
+
+    #[test]
+    fn server_options_of_the_original() {
+        let server = fields(&[("Name", "web1")]);
+        assert_eq!(
+            render("cookie {{sha1String .Name}} check inter 1s", &server).expect("the template is right"),
+            // printf web1 | sha1sum
+            "cookie 977588a87e10582032716712ccf5d85d18a5fccf check inter 1s"
+        );
+    }
+
+    #[test]
+    fn random_letters() {
+        let text = expand("{{ randString 12 }}");
+        assert!(
+            text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_alphabetic()),
+            "{text}"
+        );
+        assert_ne!(expand("{{ randString 40 }}"), expand("{{ randString 40 }}"));
+        assert_eq!(expand("{{ randString 0 }}"), "");
+    }
+
+    #[test]
+    fn errors_say_where_and_what() {
+        let error = |text: &str| render(text, &fields(&[])).expect_err("must not render").to_string();
+        assert_eq!(error("a\nb {{ .NAME"), "template: 2:11: unclosed action");
+        assert_eq!(error("{{ frobnicate }}"), "template: undefined function: frobnicate");
+        assert_eq!(
+            error("{{ randString 5000 }}"),
+            "template: execution error: randString takes one number from 0 to 1024"
+        );
+        assert_eq!(
+            error("{{ sha1String 5 }}"),
+            "template: execution error: sha1String takes one text"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn text_without_braces_is_itself(text in "[^{}]*") {
+            prop_assert_eq!(render(&text, &BTreeMap::new()), Ok(text));
+        }
+
+        #[test]
+        fn no_text_panics(text in r#"([a-z .|$"\n{}()-]|\{\{|\}\}|if|end|range|\.NAME)*"#) {
+            let _outcome = render(&text, &fields(&[("NAME", "web")]));
+        }
+    }
 }

@@ -1,1 +1,26 @@
-//! stub
+//! nerve: checks a local service and registers it as an ephemeral ZooKeeper node.
+//!
+//! ```text
+//!  check/*  ──Verdict──┐
+//!                      ▼
+//!  api ──Order──▶ service: thresholds → lifecycle machine → weight ──▶ ServiceState (api, metrics)
+//!                      │ announce: state → Option<Report>
+//!                      ▼
+//!                 reporter/* ──▶ ZooKeeper, file, console
+//! ```
+//!
+//! Decisions (`health`, `lifecycle`, `announce`, `config`, `api::view`) are plain functions over plain data: the clock
+//! is an argument. One task per service owns its state; checks and the API send it messages, reporters follow what it
+//! publishes. Nothing is said of a service before each of its checks has reported once.
+
+pub mod announce;
+pub mod api;
+pub mod check;
+pub mod cli;
+pub mod config;
+pub mod health;
+pub mod lifecycle;
+pub mod metrics;
+pub mod reporter;
+pub mod run;
+pub mod service;

@@ -1,2 +1,81 @@
-//! stub
-fn main() {}
+//! The nerve daemon: command line, configuration, logs, then [`nerve::run`].
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::config::{Problems, UnknownKeys};
+use common::exit::{self, Fatal};
+use common::telemetry::log;
+use nerve::cli::Cli;
+use nerve::{config, run};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let wrong = error.use_stderr();
+            error.print().ok();
+            return code(if wrong {
+                exit::ExitCode::Usage
+            } else {
+                exit::ExitCode::Ok
+            });
+        }
+    };
+    match start(&cli) {
+        Ok(()) => code(exit::ExitCode::Ok),
+        Err(fatal) => {
+            say(&format!("nerve: {}", fatal.message.trim_end()));
+            code(fatal.code)
+        }
+    }
+}
+
+fn start(cli: &Cli) -> Result<(), Fatal> {
+    let unknown = if cli.check_config {
+        UnknownKeys::Refuse
+    } else {
+        UnknownKeys::Warn
+    };
+    let environment: BTreeMap<_, _> = std::env::vars_os()
+        .map(|(key, value)| (key.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+        .collect();
+    let read =
+        config::load(&cli.path(), &environment, unknown).map_err(|problems| Fatal::config(problems.to_string()))?;
+    if cli.check_config {
+        if !read.warnings.is_empty() {
+            say(&format!("Warnings:\n{}", Problems(read.warnings)));
+        }
+        say(&format!("{}: the configuration is valid.", cli.path().display()));
+        return Ok(());
+    }
+    let level = match &cli.log_level {
+        Some(level) => log::init(level, read.value.log_format).map_err(|error| Fatal {
+            code: exit::ExitCode::Usage,
+            message: error.to_string(),
+        })?,
+        None => log::init(&read.value.log_level, read.value.log_format)
+            .map_err(|error| Fatal::config(format!("{}: logLevel: {error}", cli.path().display())))?,
+    };
+    for warning in read.warnings {
+        tracing::warn!(warning = %Problems(vec![warning]), "The configuration has a peculiarity.");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fatal::runtime(format!("cannot start the runtime: {error}")))?;
+    let ended = runtime.block_on(run::run(read.value, level));
+    // A write that is stuck on a full pipe must not hold the process.
+    runtime.shutdown_background();
+    ended
+}
+
+#[expect(clippy::print_stderr, reason = "for the operator, before there are logs")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+fn code(code: exit::ExitCode) -> ExitCode {
+    ExitCode::from(code as u8)
+}

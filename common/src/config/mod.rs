@@ -5,14 +5,20 @@
 //! for by the code that needs it ([`Section`]), so the set of known keys, their defaults and the nearest valid key of a
 //! typo come from the same lines that use them. Problems are collected, not thrown: one run names them all.
 
+mod excerpt;
+mod findings;
+mod nearest;
 mod problem;
 mod section;
 mod time;
+mod value;
 mod yaml;
 
+use std::io;
 use std::path::Path;
 
-pub use problem::{Problem, Problems};
+use findings::Findings;
+pub use problem::{Problem, Problems, Spot};
 pub use section::{KnownKeys, Section};
 
 /// What an unknown key is.
@@ -45,15 +51,45 @@ pub struct Understood<T> {
 
 /// Reads and parses a file. `transform` sees the text first (environment templating in nerve).
 pub fn load(path: &Path, transform: impl FnOnce(String) -> Result<String, Problem>) -> Result<Document, Problems> {
-    let _ = (path, transform);
-    todo!()
+    let name = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|error| {
+        let help = match error.kind() {
+            io::ErrorKind::NotFound => "check the path",
+            io::ErrorKind::PermissionDenied => "let the user that runs this read the file and enter its directories",
+            io::ErrorKind::IsADirectory => "name the file itself",
+            _ => "",
+        };
+        Problems(vec![Problem::of_file(&name, format!("cannot be read: {error}"), help)])
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let what = format!(
+            "is not UTF-8 text: byte {} is wrong",
+            error.utf8_error().valid_up_to() + 1
+        );
+        Problems(vec![Problem::of_file(&name, what, "save it as UTF-8")])
+    })?;
+    let text = transform(text).map_err(|problem| Problems(vec![problem]))?;
+    Document::parse(&name, text)
 }
 
 impl Document {
     /// Parses text; `name` is what problems call it, usually the file's path.
     pub fn parse(name: &str, text: String) -> Result<Self, Problems> {
-        let _ = (name, text);
-        todo!()
+        match yaml::parse(&text) {
+            Ok(root) => Ok(Self {
+                name: name.to_owned(),
+                text,
+                root,
+            }),
+            Err(yaml::SyntaxError { at, what }) => {
+                let at = at.map(|at| Box::new(excerpt::spot(&text, at, "")));
+                let help = "look at the indentation, the quotes and the brackets before this place";
+                Err(Problems(vec![Problem {
+                    at,
+                    ..Problem::of_file(name, what, help)
+                }]))
+            }
+        }
     }
 
     /// Lets `read` ask for what it needs and collects every problem. `strict: true` at the root refuses unknown keys
@@ -63,7 +99,25 @@ impl Document {
         unknown: UnknownKeys,
         read: impl FnOnce(&mut Section<'_>) -> Option<T>,
     ) -> Result<Understood<T>, Problems> {
-        let _ = (unknown, read, &self.name, &self.text, &self.root);
-        todo!()
+        let findings = Findings::default();
+        let value = Section::root(&findings, &self.root).and_then(|mut root| {
+            let strict = root.flag_or("strict", false);
+            findings.refuse_unknown.set(strict || unknown == UnknownKeys::Refuse);
+            read(&mut root)
+        });
+        let located = |found| findings::located(&self.name, &self.text, found);
+        let problems = findings.problems.into_inner();
+        match value {
+            Some(value) if problems.is_empty() => Ok(Understood {
+                value,
+                warnings: located(findings.warnings.into_inner()),
+                known_keys: findings.known_keys.into_inner(),
+            }),
+            None if problems.is_empty() => Err(Problems(vec![Problem::of_file(&self.name, "means nothing", "")])),
+            _ => Err(Problems(located(problems))),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

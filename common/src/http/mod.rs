@@ -2,9 +2,15 @@
 //!
 //! Handlers are plain functions from [`Request`] to [`Reply`]; what is common to both daemons is in [`common_routes`].
 
+mod connection;
+mod guard;
 mod reply;
+mod request;
 mod routes;
 mod server;
+#[cfg(test)]
+mod tests;
+mod unix;
 
 use std::collections::BTreeMap;
 use std::future::Future;

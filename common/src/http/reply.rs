@@ -9,6 +9,8 @@ pub struct Reply {
     pub content_type: &'static str,
     /// The body.
     pub body: Vec<u8>,
+    /// The `Allow` of a 405: the methods that the path has, e.g. `GET, HEAD`.
+    pub allow: Option<&'static str>,
 }
 
 impl Reply {
@@ -18,6 +20,7 @@ impl Reply {
             status,
             content_type: "text/plain; charset=utf-8",
             body: body.into().into_bytes(),
+            allow: None,
         }
     }
 
@@ -28,6 +31,7 @@ impl Reply {
                 status,
                 content_type: "application/json",
                 body,
+                allow: None,
             },
             Err(error) => Self::text(500, error.to_string()),
         }
@@ -41,5 +45,14 @@ impl Reply {
         );
         reply.content_type = "application/problem+json";
         reply
+    }
+
+    /// A path that is there, asked with a method that it does not have; `allow` names those it has.
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        let detail = format!("This path takes {allow}.");
+        Self {
+            allow: Some(allow),
+            ..Self::problem(405, "Method not allowed", detail)
+        }
     }
 }

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
+use tracing::info;
 
-use super::{Reply, Request};
+use super::{Method, Reply, Request};
 use crate::ready::Readiness;
 use crate::telemetry::log::LevelHandle;
-use crate::telemetry::metrics::Build;
+use crate::telemetry::metrics::{self, Build};
 
 /// What the common routes read.
 #[derive(Debug, Clone)]
 pub struct CommonRoutes {
     /// Who answers.
     pub build: Build,
-    /// `/ready`: 200 `true` or 503 with the names of what is waited for.
+    /// `/ready`: 200 `true`, or 503 `false` and the names of what is waited for, one per line.
     pub readiness: Readiness,
     /// `/metrics`.
     pub registry: Arc<Registry>,
@@ -24,6 +25,44 @@ pub struct CommonRoutes {
 
 /// Answers a common route; `None` when the path is not one of them.
 pub fn common_routes(request: &Request, common: &CommonRoutes) -> Option<Reply> {
-    let _ = (request, common);
-    todo!()
+    let read_only: fn(&CommonRoutes) -> Reply = match request.segments().as_slice() {
+        ["live"] => |_| Reply::text(200, "ok"),
+        ["ready"] => |common| ready(&common.readiness),
+        ["metrics"] => |common| Reply {
+            content_type: metrics::CONTENT_TYPE,
+            ..Reply::text(200, metrics::encode(&common.registry))
+        },
+        ["version"] => |common| {
+            let Build { name, version } = common.build;
+            Reply::text(200, format!("{name} {version}\n"))
+        },
+        ["log-level"] => return Some(log_level(request, &common.level)),
+        _ => return None,
+    };
+    Some(match request.method {
+        Method::Get => read_only(common),
+        Method::Put | Method::Post | Method::Delete => Reply::method_not_allowed("GET, HEAD"),
+    })
+}
+
+fn ready(readiness: &Readiness) -> Reply {
+    let waiting_for = readiness.waiting_for();
+    if waiting_for.is_empty() {
+        // The whole answer of Go-Synapse, which start scripts compare.
+        Reply::text(200, "true")
+    } else {
+        Reply::text(503, format!("false\n{}\n", waiting_for.join("\n")))
+    }
+}
+
+fn log_level(request: &Request, level: &LevelHandle) -> Reply {
+    match request.method {
+        Method::Get => {}
+        Method::Put => match level.set(&String::from_utf8_lossy(&request.body)) {
+            Ok(()) => info!(level = level.get(), "Log level changed."),
+            Err(error) => return Reply::problem(400, "Bad request", error.to_string()),
+        },
+        Method::Post | Method::Delete => return Reply::method_not_allowed("GET, HEAD, PUT"),
+    }
+    Reply::text(200, level.get() + "\n")
 }

@@ -1,12 +1,28 @@
 //! The accept loop.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, debug, warn};
 
 use super::Handler;
+use super::connection::{self, Limits, Stream};
+use super::guard::Peer;
+use super::unix::{self, SocketFile};
+
+/// How many connections are served at once; further ones wait in the kernel's queue. None is idle for longer than the
+/// header timeout, so a place is never far.
+const MAX_CONNECTIONS: usize = 64;
+
+/// How long to wait after a failed accept, which is mostly a lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where to listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +31,15 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// A Unix socket, mode 0600; a dead one left behind by a crash is replaced, a live one is an error.
     Unix(PathBuf),
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
 }
 
 /// The address could not be taken.
@@ -30,24 +55,113 @@ pub struct BindError {
 /// A listening socket that does not serve yet, so that conflicts show before anything half-runs.
 #[derive(Debug)]
 pub struct Bound {
-    _private: (),
+    listener: Listener,
+    address: String,
+}
+
+#[derive(Debug)]
+enum Listener {
+    Tcp(TcpListener),
+    /// The file goes with the listener.
+    Unix(
+        UnixListener,
+        #[expect(dead_code, reason = "held for its drop")] SocketFile,
+    ),
 }
 
 /// Takes the address.
 pub async fn bind(listen: &Listen) -> Result<Bound, BindError> {
-    let _ = listen;
-    todo!()
+    let bound = async {
+        match listen {
+            Listen::Tcp(address) => {
+                let listener = TcpListener::bind(address).await?;
+                let address = listener.local_addr()?.to_string();
+                Ok((Listener::Tcp(listener), address))
+            }
+            Listen::Unix(path) => {
+                let (listener, file) = unix::bind(path).await?;
+                Ok((Listener::Unix(listener, file), listen.to_string()))
+            }
+        }
+    };
+    match bound.await {
+        Ok((listener, address)) => Ok(Bound { listener, address }),
+        Err(source) => Err(BindError {
+            listen: listen.to_string(),
+            source,
+        }),
+    }
 }
 
 impl Bound {
     /// The address with its real port: `127.0.0.1:3454` or the socket's path.
     pub fn address(&self) -> String {
-        todo!()
+        self.address.clone()
     }
 
     /// Serves until `stop`, then lets requests in flight end within `drain`.
     pub async fn serve(self, handler: Handler, drain: Duration, stop: CancellationToken) {
-        let _ = (handler, drain, stop);
-        todo!()
+        self.serve_within(Limits::default(), handler, drain, stop).await;
+    }
+
+    pub(super) async fn serve_within(self, limits: Limits, handler: Handler, drain: Duration, stop: CancellationToken) {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = connections.join_next() => log_panic(ended),
+                accepted = self.listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+                    Ok((stream, peer)) => {
+                        let served = connection::serve(stream, peer, limits, Arc::clone(&handler), stop.clone());
+                        connections.spawn(served.instrument(Span::current()));
+                    }
+                    Err(error) => {
+                        warn!(address = self.address, %error, "The API cannot accept a connection.");
+                        stop.run_until_cancelled(sleep(ACCEPT_PAUSE)).await;
+                    }
+                }
+            }
+        }
+        // New connections are refused from here on.
+        drop(self.listener);
+        let drained = timeout(drain, async {
+            while let Some(ended) = connections.join_next().await {
+                log_panic(ended);
+            }
+        });
+        if drained.await.is_err() {
+            warn!(
+                address = self.address,
+                connections = connections.len(),
+                "The API stops with requests still in flight."
+            );
+            connections.shutdown().await;
+        }
+    }
+}
+
+impl Listener {
+    async fn accept(&self) -> std::io::Result<(Box<dyn Stream>, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, from) = listener.accept().await?;
+                // Replies are written whole; waiting for more only delays them. Without it they come all the same.
+                stream.set_nodelay(true).ok();
+                let peer = Peer::at(from.ip());
+                Ok((Box::new(stream), peer))
+            }
+            Self::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Box::new(stream), Peer::Unix))
+            }
+        }
+    }
+}
+
+/// A connection that panicked has taken nobody along.
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        debug!(%error, "An API connection broke.");
     }
 }

@@ -1,0 +1,140 @@
+//! One connection: requests read within their limits, answered one after the other.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, debug, error};
+
+use super::guard::Peer;
+use super::{Handler, Reply, Request, request};
+
+/// How much of a request's head, and of a reply, is held at once.
+const BUFFER: usize = 32 * 1024;
+
+/// How long the peer may take for its part. How long an answer takes to be found is the handler's business.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// To send a request's head, counted from the connection's start or the reply before.
+    pub(super) head: Duration,
+    /// To send a request's body.
+    pub(super) body: Duration,
+    /// To take a reply; checked so seldom that it may last twice as long.
+    pub(super) reply: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(5),
+            body: Duration::from_secs(5),
+            reply: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A byte stream of either kind, so that hyper's state machine is compiled once.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// Serves until the peer leaves or breaks a limit. On `stop` a request in flight is still answered.
+pub(super) async fn serve(
+    stream: Box<dyn Stream>,
+    peer: Peer,
+    limits: Limits,
+    handler: Handler,
+    stop: CancellationToken,
+) {
+    // When the latest reply was handed to hyper; `None` while none is on its way to the peer.
+    let replied = Arc::new(Mutex::new(None::<Instant>));
+    let replied_at = |at| *replied.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    let service = service_fn(|request| {
+        replied_at(None);
+        let handler = Arc::clone(&handler);
+        async move {
+            let reply = answer(request, peer, limits, handler).await;
+            replied_at(Some(Instant::now()));
+            Ok::<_, Infallible>(response(reply))
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let mut look = interval(limits.reply);
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    debug!(%error, "An API connection ended early.");
+                }
+                return;
+            }
+            () = stop.cancelled(), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            now = look.tick() => {
+                // An idle connection is ended by hyper long before; this one has a reply that nobody takes.
+                let since = *replied.lock().unwrap_or_else(PoisonError::into_inner);
+                if since.is_some_and(|since| now.duration_since(since) >= limits.reply) {
+                    debug!("An API peer did not take its reply in time.");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn answer(request: hyper::Request<Incoming>, peer: Peer, limits: Limits, handler: Handler) -> Reply {
+    match request::read(request, peer, limits.body).await {
+        Ok(request) => handled(handler, request).await,
+        Err(refusal) => refusal,
+    }
+}
+
+/// The handler's reply; a handler that panics is a 500, and the connection goes on.
+async fn handled(handler: Handler, request: Request) -> Reply {
+    let mut task = JoinSet::new();
+    task.spawn(async move { handler(request).await }.instrument(Span::current()));
+    match task.join_next().await {
+        Some(Ok(reply)) => reply,
+        broken => {
+            let why = broken.and_then(Result::err).map(|error| error.to_string());
+            error!(why, "An API handler panicked.");
+            Reply::problem(
+                500,
+                "Internal error",
+                "The handler of this request broke; the daemon's log says where.",
+            )
+        }
+    }
+}
+
+fn response(reply: Reply) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(reply.body));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+    if let Some(allow) = reply.allow {
+        headers.insert(ALLOW, HeaderValue::from_static(allow));
+    }
+    response
+}

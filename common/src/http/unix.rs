@@ -1,0 +1,70 @@
+//! A Unix socket that only its owner may open, and whose file does not outlive it.
+
+use std::fs::Permissions;
+use std::io::{Error, ErrorKind, Result};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use tokio::net::{UnixListener, UnixSocket, UnixStream};
+
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// The socket's file, removed on drop unless something else is at its path by then.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+/// Listens at `path`, mode 0600. What a crash has left there is replaced; a socket that is alive is not, nor is
+/// anything that is no socket.
+pub(super) async fn bind(path: &Path) -> Result<(UnixListener, SocketFile)> {
+    match UnixStream::connect(path).await {
+        Ok(_) => return Err(in_use()),
+        Err(error) => match error.kind() {
+            ErrorKind::NotFound => {}
+            // Also what the kernel says of a file that is no socket.
+            ErrorKind::ConnectionRefused if is_socket(path)? => std::fs::remove_file(path)?,
+            ErrorKind::ConnectionRefused => {
+                let what = "something that is no socket is there";
+                return Err(Error::new(ErrorKind::AlreadyExists, what));
+            }
+            // A full queue has someone behind it.
+            ErrorKind::WouldBlock => return Err(in_use()),
+            _ => return Err(error),
+        },
+    }
+    let socket = UnixSocket::new_stream()?;
+    socket.bind(path)?;
+    let file = SocketFile {
+        path: path.to_owned(),
+        identity: identity(path)?,
+    };
+    // Nobody can connect before `listen`, so there is no moment at which the wrong one could.
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok((socket.listen(BACKLOG)?, file))
+}
+
+fn in_use() -> Error {
+    Error::new(ErrorKind::AddrInUse, "another process serves there")
+}
+
+fn is_socket(path: &Path) -> Result<bool> {
+    Ok(std::fs::symlink_metadata(path)?.file_type().is_socket())
+}
+
+fn identity(path: &Path) -> Result<(u64, u64)> {
+    let metadata = std::fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|now| now == self.identity) {
+            // A dead socket left behind is replaced by the next start.
+            std::fs::remove_file(&self.path).ok();
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! A process group and its end.
+
+use std::io::Result;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use tokio::process::{Child, Command};
+use tokio::signal::unix;
+use tokio::time::timeout;
+
+/// How long a killed process may take to be gone; longer only in uninterruptible sleep (a dead network disk).
+const REAP: Duration = Duration::from_secs(1);
+
+/// A group whose leader is our child and not reaped yet. Dropping it kills the group; the runtime then reaps the leader.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// Until it is reaped, and its number free for others.
+    alive: Option<Pid>,
+    leader: Child,
+    child_ended: unix::Signal,
+}
+
+impl Group {
+    /// Starts `command`, which asks for a group of its own.
+    pub(super) fn start(command: &mut Command) -> Result<Self> {
+        // Before the start, so that no end is missed.
+        let child_ended = unix::signal(unix::SignalKind::child())?;
+        let leader = command.spawn()?;
+        let id = leader.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        Ok(Self {
+            alive: id,
+            leader,
+            child_ended,
+        })
+    }
+
+    /// Waits until the leader has ended, without reaping it. Cancel-safe.
+    pub(super) async fn leader_ended(&mut self) {
+        let Some(leader) = self.alive else { return };
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        // An error means that there is nothing to wait for.
+        while let Ok(None) = waitid(WaitId::Pid(leader), look) {
+            self.child_ended.recv().await;
+        }
+    }
+
+    /// Kills whoever is in the group.
+    pub(super) fn kill(&self) {
+        if let Some(group) = self.alive {
+            // Fails when nobody but a zombie is left, which is what we want.
+            kill_process_group(group, Signal::KILL).ok();
+        }
+    }
+
+    /// Waits for the end of the killed group: of the leader, and of those that became our children when it died (in a
+    /// container, where we are process 1). `None`: the leader did not die.
+    pub(super) async fn reap(&mut self) -> Option<Result<ExitStatus>> {
+        let status = timeout(REAP, self.leader.wait()).await.ok()?;
+        if let Some(group) = self.alive.take() {
+            timeout(REAP, self.reap_orphans(group)).await.ok();
+        }
+        Some(status)
+    }
+
+    async fn reap_orphans(&mut self, group: Pid) {
+        let take = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        // An error means that no child of ours is in the group.
+        while let Ok(orphan) = waitid(WaitId::Pgid(Some(group)), take) {
+            if orphan.is_none() {
+                self.child_ended.recv().await;
+            }
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,193 @@
+//! Programs run with a deadline, in a process group of their own that is killed and reaped as a whole.
+//!
+//! What a program leaves behind in its group is killed when the program ends, so nothing piles up behind a check that
+//! runs every second. A program meant to stay has to leave the group (`setsid`, as `haproxy -D` does).
+//!
+//! The group is always killed **before** its leader is reaped: as long as the leader is there, even as a zombie, the
+//! kernel gives its number to nobody else and the signal can't hit a stranger.
+
+mod group;
+mod output;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::io::{Error, ErrorKind};
+use std::os::fd::AsFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::fs::{Access, access};
+use tokio::process::Command;
+use tokio::time::{sleep, timeout};
+
+use group::Group;
+use output::Output;
+
+/// How long a program's output may still be read when it has ended but something else holds its pipe open.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// A program to run: an argument vector, never a shell line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// The program and its arguments; looked up in PATH when it has no `/`.
+    pub argv: Vec<String>,
+    /// Variables added to this process's own environment.
+    pub env: Vec<(String, OsString)>,
+    /// After this the whole process group is killed.
+    pub timeout: Duration,
+}
+
+/// How a program that was started ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Exit code 0.
+    Success {
+        /// Its output and error output, interleaved, the last [`OUTPUT_CAP`] bytes of it as text.
+        output: String,
+    },
+    /// Another exit code, a signal, or the deadline.
+    Failure {
+        /// E.g. `exit code 3`, `killed by signal 9`, `no answer within 1s; its process group was killed`.
+        how: String,
+        /// As in `Success`.
+        output: String,
+    },
+}
+
+/// How much of a program's output is kept.
+pub const OUTPUT_CAP: usize = 16 * 1024;
+
+/// A program that could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start `{program}`: {source}")]
+pub struct SpawnError {
+    /// argv\[0\].
+    pub program: String,
+    /// The system's word.
+    pub source: Error,
+}
+
+impl Program {
+    /// Runs it to its end or its deadline. Dropping the future kills the group too.
+    pub async fn run(&self) -> Result<Outcome, SpawnError> {
+        let failed = |source| spawn_error(&self.argv, source);
+        let (mut output, writer) = Output::new().map_err(failed)?;
+        let mut group = {
+            let mut command = command(&self.argv)?;
+            command
+                .envs(self.env.iter().map(|(name, value)| (name, value)))
+                .stdout(writer.try_clone().map_err(failed)?)
+                .stderr(writer);
+            // The command goes with this block, and with it our ends for writing: the pipe ends with its users.
+            Group::start(&mut command).map_err(failed)?
+        };
+        let mut deadline = std::pin::pin!(sleep(self.timeout));
+        let in_time = tokio::select! {
+            biased;
+            () = deadline.as_mut() => false,
+            () = group.leader_ended() => true,
+            // Ends only with the other two: until then it empties the pipe, so that the program never blocks on it.
+            () = output.read_for_ever() => false,
+        };
+        if in_time {
+            // All that the leader wrote is in the pipe; who else holds it open gets no longer than this.
+            timeout(SETTLE, output.read_to_end()).await.ok();
+        }
+        group.kill();
+        let status = group.reap().await;
+        let output = output.into_text();
+        let how = match status {
+            Some(Ok(status)) if in_time && status.success() => {
+                return Ok(Outcome::Success { output });
+            }
+            Some(Ok(status)) if in_time => describe(status),
+            Some(Err(error)) if in_time => format!("its end could not be learnt: {error}"),
+            Some(_) => format!("no answer within {:?}; its process group was killed", self.timeout),
+            None => format!(
+                "no answer within {:?}; its process group was killed but is still there",
+                self.timeout
+            ),
+        };
+        Ok(Outcome::Failure { how, output })
+    }
+}
+
+/// A long-lived child in a process group of its own that is **not** killed when this value is dropped or this process
+/// dies: it inherits standard error, so its logs go where ours go, whoever is alive.
+#[derive(Debug)]
+pub struct Detached {
+    child: tokio::process::Child,
+}
+
+impl Detached {
+    /// Starts `argv`; its output joins its error output.
+    pub fn start(argv: &[String]) -> Result<Self, SpawnError> {
+        let failed = |source| spawn_error(argv, source);
+        let stderr = std::io::stderr().as_fd().try_clone_to_owned();
+        let child = command(argv)?
+            .stdout(stderr.map_err(failed)?)
+            .stderr(Stdio::inherit())
+            .spawn()
+            .map_err(failed)?;
+        Ok(Self { child })
+    }
+
+    /// The process id, `None` once it was reaped.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Waits for its end and says how it ended, e.g. `exit code 1`. Cancel-safe.
+    pub async fn ended(&mut self) -> String {
+        match self.child.wait().await {
+            Ok(status) => describe(status),
+            Err(error) => format!("its end could not be learnt: {error}"),
+        }
+    }
+}
+
+/// Looks `program` up as `Program::run` does: the executable's path, or `None`.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let executable = |path: &PathBuf| path.is_file() && access(path, Access::EXEC_OK).is_ok();
+    if program.contains('/') {
+        return Some(PathBuf::from(program)).filter(executable);
+    }
+    if program.is_empty() {
+        return None;
+    }
+    // Where the C library looks when there is no PATH.
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(Path::new(program)))
+        .find(executable)
+}
+
+/// `argv` in a new process group, reading nothing.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that starts programs")]
+fn command(argv: &[String]) -> Result<Command, SpawnError> {
+    let Some((program, arguments)) = argv.split_first() else {
+        let source = Error::new(ErrorKind::InvalidInput, "the command is empty");
+        return Err(spawn_error(argv, source));
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).process_group(0).stdin(Stdio::null());
+    Ok(command)
+}
+
+fn spawn_error(argv: &[String], source: Error) -> SpawnError {
+    SpawnError {
+        program: argv.first().cloned().unwrap_or_default(),
+        source,
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}

@@ -1,0 +1,192 @@
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::mpsc;
+
+use super::*;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Intake,
+    Registry,
+    Api,
+}
+
+type Log = Arc<Mutex<Vec<&'static str>>>;
+
+const GRACE: Duration = Duration::from_secs(12);
+
+/// Starts a task that runs until asked, then takes `linger` to end and writes its name.
+fn start(supervisor: &mut Supervisor<Stage>, stage: Stage, name: &'static str, linger: Duration, log: &Log) {
+    let log = Arc::clone(log);
+    supervisor.start(stage, name, move |stop| async move {
+        stop.cancelled().await;
+        sleep(linger).await;
+        log.lock().unwrap().push(name);
+    });
+}
+
+async fn run(supervisor: Supervisor<Stage>, signals: &[Signal]) -> Ended {
+    let (sender, receiver) = mpsc::channel(8);
+    for signal in signals {
+        sender.try_send(*signal).unwrap();
+    }
+    let mut signals = Signals::fed_by(receiver);
+    supervisor.run(&mut signals, GRACE, || {}, || {}).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn stages_stop_in_order_each_after_the_one_before() {
+    let log = Log::default();
+    let mut supervisor = Supervisor::new();
+    let second = Duration::from_secs(1);
+    start(&mut supervisor, Stage::Api, "api", Duration::ZERO, &log);
+    start(&mut supervisor, Stage::Registry, "slow node", 3 * second, &log);
+    start(&mut supervisor, Stage::Registry, "node", second, &log);
+    start(&mut supervisor, Stage::Intake, "check", 2 * second, &log);
+    let began = Instant::now();
+    assert_eq!(run(supervisor, &[Signal::Stop]).await, Ended::Clean);
+    assert_eq!(*log.lock().unwrap(), ["check", "node", "slow node", "api"]);
+    assert_eq!(began.elapsed(), 5 * second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_stop_comes_before_any_task_is_asked_and_reload_stops_nothing() {
+    let log = Log::default();
+    let mut supervisor = Supervisor::new();
+    start(&mut supervisor, Stage::Intake, "check", Duration::ZERO, &log);
+    let (sender, receiver) = mpsc::channel(8);
+    for signal in [Signal::Reload, Signal::Reload, Signal::Stop] {
+        sender.try_send(signal).unwrap();
+    }
+    let mut reloads = 0;
+    let ended = supervisor
+        .run(
+            &mut Signals::fed_by(receiver),
+            GRACE,
+            || log.lock().unwrap().push("on_stop"),
+            || reloads += 1,
+        )
+        .await;
+    assert_eq!(ended, Ended::Clean);
+    assert_eq!(*log.lock().unwrap(), ["on_stop", "check"]);
+    assert_eq!(reloads, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_that_ends_on_its_own_stops_the_rest() {
+    let log = Log::default();
+    let mut supervisor = Supervisor::new();
+    start(&mut supervisor, Stage::Api, "api", Duration::ZERO, &log);
+    start(&mut supervisor, Stage::Intake, "check", Duration::ZERO, &log);
+    supervisor.start(Stage::Registry, "node", |_| async {});
+    assert_eq!(
+        run(supervisor, &[]).await,
+        Ended::TaskFailed {
+            task: "node".to_owned(),
+            why: "it ended without being asked to".to_owned()
+        }
+    );
+    assert_eq!(*log.lock().unwrap(), ["check", "api"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_a_failure_with_its_message() {
+    let log = Log::default();
+    let mut supervisor = Supervisor::new();
+    start(&mut supervisor, Stage::Api, "api", Duration::ZERO, &log);
+    supervisor.start(Stage::Registry, "node", |_| async { panic!("no node {}", 7) });
+    assert_eq!(
+        run(supervisor, &[]).await,
+        Ended::TaskFailed {
+            task: "node".to_owned(),
+            why: "it panicked: no node 7".to_owned()
+        }
+    );
+    assert_eq!(*log.lock().unwrap(), ["api"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_during_the_shutdown_is_a_failure_and_later_stages_still_stop() {
+    let log = Log::default();
+    let mut supervisor = Supervisor::new();
+    start(&mut supervisor, Stage::Api, "api", Duration::ZERO, &log);
+    supervisor.start(Stage::Registry, "node", |stop| async move {
+        stop.cancelled().await;
+        panic!("at the end");
+    });
+    assert_eq!(
+        run(supervisor, &[Signal::Stop]).await,
+        Ended::TaskFailed {
+            task: "node".to_owned(),
+            why: "it panicked: at the end".to_owned()
+        }
+    );
+    assert_eq!(*log.lock().unwrap(), ["api"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_is_one_for_all_and_names_who_is_left() {
+    let log = Log::default();
+    let mut supervisor = Supervisor::new();
+    start(&mut supervisor, Stage::Api, "api", Duration::ZERO, &log);
+    start(&mut supervisor, Stage::Intake, "check", GRACE / 2, &log);
+    start(&mut supervisor, Stage::Registry, "node", GRACE, &log);
+    let began = Instant::now();
+    assert_eq!(
+        run(supervisor, &[Signal::Stop]).await,
+        Ended::StillRunning(vec!["node".to_owned(), "api".to_owned()])
+    );
+    assert_eq!(began.elapsed(), GRACE);
+    assert_eq!(*log.lock().unwrap(), ["check"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_stop_is_at_once() {
+    let log = Log::default();
+    let mut supervisor = Supervisor::new();
+    start(&mut supervisor, Stage::Intake, "check", GRACE / 2, &log);
+    let began = Instant::now();
+    assert_eq!(
+        run(supervisor, &[Signal::Stop, Signal::Reload, Signal::Stop]).await,
+        Ended::StillRunning(vec!["check".to_owned()])
+    );
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_stop_after_a_failure_cuts_nothing_short() {
+    let log = Log::default();
+    let mut supervisor = Supervisor::new();
+    start(&mut supervisor, Stage::Api, "api", GRACE / 2, &log);
+    supervisor.start(Stage::Registry, "node", |_| async {});
+    let (sender, receiver) = mpsc::channel(1);
+    let ended = supervisor
+        .run(
+            &mut Signals::fed_by(receiver),
+            GRACE,
+            || sender.try_send(Signal::Stop).unwrap(),
+            || {},
+        )
+        .await;
+    assert!(matches!(ended, Ended::TaskFailed { task, .. } if task == "node"));
+    assert_eq!(*log.lock().unwrap(), ["api"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_is_reported_every_five_seconds() {
+    let (subscriber, _, text) = crate::telemetry::log::captured("info");
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let mut supervisor = Supervisor::new();
+    start(
+        &mut supervisor,
+        Stage::Intake,
+        "check web",
+        GRACE * 11 / 12,
+        &Log::default(),
+    );
+    assert_eq!(run(supervisor, &[Signal::Stop]).await, Ended::Clean);
+    let text = text();
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("Still stopping.")).collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines[0].contains("check web") && lines[0].contains("left=7s"), "{text}");
+}

@@ -1,0 +1,265 @@
+//! The configuration as the daemon uses it: no `Option` that means "default", every range already checked.
+//!
+//! [`load`] reads a file: environment templates first, then `resolve` asks for each key where it is used.
+
+mod expand;
+mod resolve;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::config::{Problems, Understood, UnknownKeys};
+use common::process::Program;
+use common::telemetry::log::Format;
+use common::zk::session::EnsembleConfig;
+
+pub use resolve::resolve;
+
+/// The whole daemon.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The log level, when the command line has none.
+    pub log_level: String,
+    /// How log lines look.
+    pub log_format: Format,
+    /// Where the API listens.
+    pub api: ApiAddress,
+    /// The deadline of the whole stop sequence; longer than every service's disable sequence.
+    pub shutdown_timeout: Duration,
+    /// Whether `GET` may disable, enable and weigh, as it may in Go-Nerve.
+    pub legacy_get_mutations: bool,
+    /// The services, in the file's order; names are unique.
+    pub services: Vec<Arc<ServiceConfig>>,
+}
+
+/// Where the API listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApiAddress {
+    /// A literal address or a name that is resolved once, at start.
+    Tcp {
+        /// The host.
+        host: String,
+        /// The port; 0 takes a free one.
+        port: u16,
+    },
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// One service instance.
+#[derive(Debug, Clone)]
+pub struct ServiceConfig {
+    /// Its name: unique, without `/` and control characters.
+    pub name: String,
+    /// The announced host, as it was configured.
+    pub host: String,
+    /// The announced port.
+    pub port: u16,
+    /// The weight of a warm instance, 1 to 255.
+    pub weight: u8,
+    /// `name` in the report.
+    pub report_name: String,
+    /// HAProxy server keywords, passed on.
+    pub haproxy_server_options: String,
+    /// Free labels, passed on.
+    pub labels: BTreeMap<String, String>,
+    /// How long after a failed report a file or console reporter tries again.
+    pub report_replay: Duration,
+    /// Whether a stop runs the disable sequence.
+    pub down_on_shutdown: bool,
+    /// Whether the global disable, enable and weight pass this service by.
+    pub exclude_from_global: bool,
+    /// Whether this service stays out of the metrics.
+    pub no_metrics: bool,
+    /// What happens between up and down.
+    pub lifecycle: LifecycleConfig,
+    /// Its checks; never empty. All must pass.
+    pub checks: Vec<Arc<CheckConfig>>,
+    /// Where it is reported; never empty.
+    pub reporters: Vec<ReporterConfig>,
+}
+
+impl ServiceConfig {
+    /// Whether other machines can't reach the announced host.
+    pub fn announces_loopback(&self) -> bool {
+        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+/// What happens between up and down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LifecycleConfig {
+    /// Run once before the service is announced; its failure is only logged.
+    pub pre_available: Option<Program>,
+    /// The weight ramp; `None` is full weight at once.
+    pub warm_up: Option<WarmUpConfig>,
+    /// How a service is disabled.
+    pub disable: DisableConfig,
+}
+
+/// The weight ramp.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WarmUpConfig {
+    /// The time of one step.
+    pub interval: Duration,
+    /// After this the weight is full, whatever happened.
+    pub max: Duration,
+    /// Run all along; its failure sends the weight back to the first step.
+    pub stable: Option<Repeated>,
+}
+
+/// How a service is disabled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DisableConfig {
+    /// Run first, when the daemon stops.
+    pub shutdown: Option<Program>,
+    /// Run until it succeeds.
+    pub gracefully_done: Option<Repeated>,
+    /// `gracefully_done` gets no longer than this.
+    pub max: Duration,
+    /// The sequence takes no less than this.
+    pub min: Duration,
+}
+
+/// A program run again and again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repeated {
+    /// What is run.
+    pub program: Program,
+    /// The pause between two runs.
+    pub interval: Duration,
+}
+
+/// One check of a service.
+#[derive(Debug, Clone)]
+pub struct CheckConfig {
+    /// What is asked.
+    pub kind: CheckKind,
+    /// A literal address or a name that is resolved at each probe.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Whether IPv4 addresses of a name are tried first.
+    pub prefer_ipv4: bool,
+    /// The deadline of one probe.
+    pub timeout: Duration,
+    /// The time from the start of one probe to the start of the next.
+    pub interval: Duration,
+    /// Passes in a row that bring a failing check up.
+    pub rise: u32,
+    /// Failures in a row that bring a passing check down.
+    pub fall: u32,
+}
+
+/// What a check asks.
+#[derive(Debug, Clone)]
+pub enum CheckKind {
+    /// A connection.
+    Tcp,
+    /// The status of a `GET`.
+    Http {
+        /// What is fetched.
+        url: reqwest::Url,
+        /// The status codes of a healthy answer.
+        expected: StatusSet,
+    },
+    /// The exit code of a program.
+    Exec(Vec<String>),
+}
+
+impl CheckKind {
+    /// The `type` in the configuration, `/status` and the metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Http { .. } => "http",
+            Self::Exec(_) => "exec",
+        }
+    }
+}
+
+impl CheckConfig {
+    /// What is probed, for people.
+    pub fn target(&self) -> String {
+        match &self.kind {
+            CheckKind::Tcp if self.host.contains(':') => format!("[{}]:{}", self.host, self.port),
+            CheckKind::Tcp => format!("{}:{}", self.host, self.port),
+            CheckKind::Http { url, .. } => url.to_string(),
+            CheckKind::Exec(argv) => argv.first().cloned().unwrap_or_default(),
+        }
+    }
+}
+
+/// A set of HTTP status codes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusSet(Vec<(u16, u16)>);
+
+impl StatusSet {
+    /// Reads `200-399` or `200, 204, 301-302`: codes and ranges within 100 to 599.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.split(',')
+            .map(|part| {
+                let (low, high) = part.split_once('-').unwrap_or((part, part));
+                let low: u16 = low.trim().parse().ok()?;
+                let high: u16 = high.trim().parse().ok()?;
+                (100 <= low && low <= high && high <= 599).then_some((low, high))
+            })
+            .collect::<Option<Vec<_>>>()
+            .map(Self)
+    }
+
+    /// Whether `code` is in it.
+    pub fn contains(&self, code: u16) -> bool {
+        self.0.iter().any(|&(low, high)| low <= code && code <= high)
+    }
+}
+
+/// Where a service is reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReporterConfig {
+    /// An ephemeral node.
+    Zookeeper {
+        /// The ensemble; equal ones share a session.
+        ensemble: EnsembleConfig,
+        /// The node's whole path, below the chroot.
+        node: String,
+        /// Whether an unavailable instance keeps its node, with `available: false`.
+        expose_on_unavailable: bool,
+    },
+    /// A file.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Whether reports are added instead of replacing each other.
+        append: bool,
+    },
+    /// Standard output.
+    Console,
+}
+
+impl ReporterConfig {
+    /// The `type` in the configuration, `/status` and the metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Zookeeper { .. } => "zookeeper",
+            Self::File { .. } => "file",
+            Self::Console => "console",
+        }
+    }
+}
+
+/// Reads, expands and resolves a file. Templates see `environment`.
+pub fn load(
+    path: &Path,
+    environment: &BTreeMap<String, String>,
+    unknown: UnknownKeys,
+) -> Result<Understood<Config>, Problems> {
+    let file = path.display().to_string();
+    common::config::load(path, |text| expand::expand(&file, text, environment))?.understand(unknown, resolve)
+}
+
+/// The host of a service, a check or the API that names none.
+pub(crate) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

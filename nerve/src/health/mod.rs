@@ -1,0 +1,4 @@
+//! From single probes to one word about a service. Pure.
+
+pub mod threshold;
+pub mod verdict;

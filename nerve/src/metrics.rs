@@ -1,0 +1,218 @@
+//! The metrics: Go-Nerve's names as they are, and ours.
+//!
+//! Counters exist at zero from the start. Gauges are computed from the published state when they are read, so nothing
+//! that is gone leaves a series behind.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::zk::session::{Ensemble, Link};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::config::ServiceConfig;
+use crate::lifecycle::machine::CommandKind;
+use crate::reporter::ReporterState;
+use crate::service::ServiceHandle;
+
+type Labels = Vec<(&'static str, String)>;
+type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
+
+const SECONDS: [f64; 10] = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+
+/// The counters of a daemon.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    check_failures: Family<Labels, Counter>,
+    check_seconds: Histograms,
+    command_failures: Family<Labels, Counter>,
+    report_failures: Family<Labels, Counter>,
+}
+
+/// What a check counts.
+#[derive(Debug, Clone)]
+pub struct CheckMetrics {
+    failures: Counter,
+    seconds: Histogram,
+}
+
+impl CheckMetrics {
+    /// A probe ended.
+    pub fn observe(&self, latency: Duration, passed: bool) {
+        self.seconds.observe(latency.as_secs_f64());
+        if !passed {
+            self.failures.inc();
+        }
+    }
+}
+
+impl Metrics {
+    /// Counters registered in `registry`.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            check_failures: Family::default(),
+            check_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            command_failures: Family::default(),
+            report_failures: Family::default(),
+        };
+        let counters = [
+            ("nerve_checker_failure", "Probes that failed", &metrics.check_failures),
+            (
+                "nerve_exec_failure",
+                "Lifecycle commands that failed",
+                &metrics.command_failures,
+            ),
+            (
+                "nerve_reporter_failure",
+                "Reports that could not be delivered",
+                &metrics.report_failures,
+            ),
+        ];
+        for (name, help, family) in counters {
+            registry.register(name, help, family.clone());
+        }
+        registry.register(
+            "nerve_check_duration_seconds",
+            "How long probes take",
+            metrics.check_seconds.clone(),
+        );
+        metrics
+    }
+
+    /// The counters of a check. A service with `noMetrics` counts where nobody looks.
+    pub fn check(&self, service: &ServiceConfig, kind: &str) -> CheckMetrics {
+        if service.no_metrics {
+            return CheckMetrics {
+                failures: Counter::default(),
+                seconds: Histogram::new([]),
+            };
+        }
+        let labels = typed(service, kind);
+        CheckMetrics {
+            failures: self.check_failures.get_or_create(&labels).clone(),
+            seconds: self.check_seconds.get_or_create(&labels).clone(),
+        }
+    }
+
+    /// The counter of a lifecycle command's failures.
+    pub fn command(&self, service: &ServiceConfig, kind: CommandKind) -> Counter {
+        counter(&self.command_failures, service, kind.word())
+    }
+
+    /// The counter of a reporter's failures.
+    pub fn reporter(&self, service: &ServiceConfig, kind: &str) -> Counter {
+        counter(&self.report_failures, service, kind)
+    }
+}
+
+fn counter(family: &Family<Labels, Counter>, service: &ServiceConfig, kind: &str) -> Counter {
+    if service.no_metrics {
+        return Counter::default();
+    }
+    family.get_or_create(&typed(service, kind)).clone()
+}
+
+fn labels(service: &ServiceConfig) -> Labels {
+    vec![
+        ("name", service.name.clone()),
+        ("ip", service.host.clone()),
+        ("port", service.port.to_string()),
+    ]
+}
+
+fn typed(service: &ServiceConfig, kind: &str) -> Labels {
+    let mut labels = labels(service);
+    labels.push(("type", kind.to_owned()));
+    labels
+}
+
+/// The gauges, computed when they are read.
+#[derive(Debug)]
+pub struct Gauges {
+    /// The services.
+    pub services: Arc<[ServiceHandle]>,
+    /// The ensembles.
+    pub ensembles: Vec<Ensemble>,
+}
+
+impl Gauges {
+    fn shown(&self) -> impl Iterator<Item = &ServiceHandle> {
+        self.services.iter().filter(|service| !service.config.no_metrics)
+    }
+}
+
+impl Collector for Gauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let weights = self
+            .shown()
+            .map(|service| (labels(&service.config), service.state().stand.weight.into()));
+        gauge(
+            &mut encoder,
+            "nerve_service_available",
+            "The weight it is announced with; 0 when it is not",
+            weights,
+        )?;
+
+        let nodes = self.shown().flat_map(|service| {
+            let registered = |state: &ReporterState| i64::from(*state == ReporterState::Reported);
+            let nodes = service.reporters.iter().filter(|reporter| reporter.kind == "zookeeper");
+            nodes.map(move |node| {
+                let labels = vec![("name", service.config.name.clone()), ("path", node.target.clone())];
+                (labels, registered(&node.state.borrow()))
+            })
+        });
+        gauge(
+            &mut encoder,
+            "nerve_registered",
+            "1 when its node was read back as wanted",
+            nodes,
+        )?;
+
+        let sessions = self.ensembles.iter().flat_map(|ensemble| {
+            let state = session_word(&ensemble.link().borrow());
+            ["connecting", "connected", "suspended", "closed"].map(|word| {
+                let labels = vec![("ensemble", ensemble.name().to_owned()), ("state", word.to_owned())];
+                (labels, i64::from(word == state))
+            })
+        });
+        gauge(
+            &mut encoder,
+            "nerve_zk_session_state",
+            "1 for the state a ZooKeeper session is in",
+            sessions,
+        )
+    }
+}
+
+fn session_word(link: &Link) -> &'static str {
+    match link {
+        Link::Connecting { .. } => "connecting",
+        Link::Connected(_) => "connected",
+        Link::Suspended(..) => "suspended",
+        Link::Closed => "closed",
+    }
+}
+
+fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl Iterator<Item = (Labels, i64)>,
+) -> fmt::Result {
+    let mut values = values.peekable();
+    if values.peek().is_none() {
+        return Ok(());
+    }
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in values {
+        ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! The daemon in one piece: builds everything, binds before anything runs, hands the tasks to the supervisor.
+//!
+//! The stop is a written sequence, stage by stage: services are disabled, checks end, nodes are withdrawn, sessions are
+//! closed, the API goes last, so that it can be asked how far things are. A task that breaks is different: nerve leaves
+//! at once **without** withdrawing anything, for the services are healthy; the next nerve takes their nodes over
+//! within the session timeout.
+
+mod parts;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::exit::Fatal;
+use common::http::{self, Bound, CommonRoutes, Listen};
+use common::ready::Readiness;
+use common::signal::{Signal, Signals};
+use common::supervise::{Ended, Supervisor};
+use common::telemetry::log::LevelHandle;
+use common::telemetry::metrics::{self, Build};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, App};
+use crate::config::{ApiAddress, Config};
+use crate::metrics::{Gauges, Metrics};
+use parts::Parts;
+
+/// How long API requests in flight get at the end.
+const API_DRAIN: Duration = Duration::from_secs(2);
+
+/// The stages of the stop, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Services,
+    Checks,
+    Reporters,
+    Sessions,
+    Api,
+}
+
+/// Runs the daemon until a signal stops it.
+pub async fn run(config: Config, level: LevelHandle) -> Result<(), Fatal> {
+    let signals =
+        Signals::of_process().map_err(|error| Fatal::runtime(format!("cannot listen to signals: {error}")))?;
+    let daemon = Daemon::build(&config, level).await?;
+    daemon.run(config.shutdown_timeout, signals).await
+}
+
+#[derive(Debug)]
+struct Daemon {
+    supervisor: Supervisor<Stage>,
+    asked: CancellationToken,
+    readiness: Readiness,
+}
+
+impl Daemon {
+    async fn build(config: &Config, level: LevelHandle) -> Result<Self, Fatal> {
+        let bound = bind(&config.api).await?;
+        let build = Build {
+            name: "nerve",
+            version: env!("CARGO_PKG_VERSION"),
+        };
+        let mut registry = metrics::registry(build);
+        let mut parts = Parts {
+            supervisor: Supervisor::new(),
+            asked: CancellationToken::new(),
+            readiness: Readiness::default(),
+            metrics: Metrics::register(&mut registry),
+            ensembles: Vec::new(),
+            checks: config.services.iter().map(|service| service.checks.len()).sum(),
+            started: 0,
+        };
+        let services = config
+            .services
+            .iter()
+            .map(|service| parts.start_service(service))
+            .collect::<Result<Arc<[_]>, Fatal>>()?;
+        let Parts {
+            mut supervisor,
+            asked,
+            readiness,
+            ensembles,
+            ..
+        } = parts;
+        registry.register_collector(Box::new(Gauges {
+            services: Arc::clone(&services),
+            ensembles: ensembles.into_iter().map(|(_, ensemble)| ensemble).collect(),
+        }));
+        tracing::info!(
+            address = bound.address(),
+            services = services.len(),
+            version = build.version,
+            "nerve is up."
+        );
+        let handler = api::handler(App {
+            services,
+            common: CommonRoutes {
+                build,
+                readiness: readiness.clone(),
+                registry: Arc::new(registry),
+                level,
+            },
+            legacy_get_mutations: config.legacy_get_mutations,
+        });
+        supervisor.start(Stage::Api, "api", |stop| bound.serve(handler, API_DRAIN, stop));
+        Ok(Self {
+            supervisor,
+            asked,
+            readiness,
+        })
+    }
+
+    async fn run(self, grace: Duration, mut signals: Signals) -> Result<(), Fatal> {
+        let Self {
+            supervisor,
+            asked,
+            readiness,
+        } = self;
+        let (sender, receiver) = mpsc::channel(4);
+        let mut heard = Signals::fed_by(receiver);
+        let broken = CancellationToken::new();
+        let stopping = RefCell::new(None);
+        let on_stop = || {
+            if asked.is_cancelled() {
+                *stopping.borrow_mut() = Some(readiness.latch("the end: nerve is stopping"));
+            } else {
+                broken.cancel();
+            }
+        };
+        let on_reload = || {
+            tracing::error!("This nerve does not read its configuration again on SIGHUP: restart it.");
+        };
+        let forward = async {
+            loop {
+                let signal = signals.next().await;
+                if signal == Signal::Stop {
+                    asked.cancel();
+                }
+                if sender.send(signal).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        let ended = tokio::select! {
+            biased;
+            () = broken.cancelled() => return Err(Fatal::runtime(
+                "a task broke (see the log); leaving without withdrawing any node, so that a restart takes them over",
+            )),
+            ended = supervisor.run(&mut heard, grace, on_stop, on_reload) => ended,
+            () = forward => return Ok(()),
+        };
+        match ended {
+            Ended::Clean => Ok(()),
+            Ended::StillRunning(tasks) => Err(Fatal::runtime(format!(
+                "stopped before these were done: {}",
+                tasks.join(", ")
+            ))),
+            Ended::TaskFailed { task, why } => {
+                Err(Fatal::runtime(format!("task `{task}` failed while stopping: {why}")))
+            }
+        }
+    }
+}
+
+async fn bind(api: &ApiAddress) -> Result<Bound, Fatal> {
+    let listen = match api {
+        ApiAddress::Unix(path) => Listen::Unix(path.clone()),
+        ApiAddress::Tcp { host, port } => {
+            let mut addresses = tokio::net::lookup_host((host.as_str(), *port))
+                .await
+                .map_err(|error| Fatal::config(format!("apiHost: cannot resolve `{host}`: {error}")))?;
+            let address = addresses
+                .next()
+                .ok_or_else(|| Fatal::config(format!("apiHost: `{host}` has no address")))?;
+            Listen::Tcp(address)
+        }
+    };
+    http::bind(&listen).await.map_err(|error| {
+        Fatal::config(format!(
+            "the API {error}; is another nerve running? Choose another `apiPort`, `apiHost` or `apiSocket`"
+        ))
+    })
+}

@@ -1,0 +1,28 @@
+# Sourced by tests/run and deploy/demo: Debian's packages that both need.
+
+# Installs what is missing, as root or through sudo.
+install_missing() {
+    local packages=()
+    command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || packages+=(haproxy)
+    command -v java >/dev/null || packages+=(default-jre-headless)
+    command -v curl >/dev/null || packages+=(curl)
+    command -v cc >/dev/null || packages+=(gcc libc6-dev)
+    [ -e /usr/share/java/zookeeper.jar ] || packages+=(libzookeeper-java)
+    [ -e /usr/share/java/slf4j-simple.jar ] || packages+=(libslf4j-java)
+    # haproxy lives where only root's PATH looks.
+    export PATH="$PATH:/usr/sbin:/sbin"
+    if [ ${#packages[@]} -eq 0 ]; then
+        return
+    fi
+    local sudo=()
+    if [ "$(id -u)" -ne 0 ]; then
+        sudo=(sudo)
+        command -v sudo >/dev/null || {
+            echo "missing: ${packages[*]}; install them, or run this as root or with sudo" >&2
+            return 1
+        }
+    fi
+    echo "installing ${packages[*]}"
+    "${sudo[@]}" apt-get update -qq
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
+}
