@@ -38,7 +38,7 @@ struct Seen {
 }
 
 /// Ends when the node changes, or the session does.
-struct Armed(Pin<Box<dyn Future<Output = ()> + Send + Sync>>);
+struct Armed(Pin<Box<dyn Future<Output = ()> + Send>>);
 
 impl Armed {
     fn new(watch: OneshotWatcher) -> Self {

@@ -20,3 +20,4 @@ pub mod registration;
 mod retry;
 mod rivalry;
 pub mod session;
+mod snapshot;

@@ -5,15 +5,13 @@
 //! event on it means: start over, watch first, read after. What was read before stays published, as stale, until the
 //! new read is complete.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use zookeeper_client::{AddWatchMode, Error as ClientError, EventType, MultiReadResult, Stat};
+use zookeeper_client::{AddWatchMode, Error as ClientError, EventType, MultiReadResult};
 
 use super::error::{CallError, classify};
 use super::link::{Link, Session, connected};
@@ -21,59 +19,10 @@ use super::reflect_state::{Dirty, Read, ReflectState, child_name, child_prefix, 
 use super::retry::Retry;
 use super::session::Ensemble;
 
+pub use super::snapshot::{Child, Freshness, Snapshot};
+
 /// A whole read even when no event asks for it, so that nothing stays wrong for ever.
 const RESYNC: Duration = Duration::from_mins(5);
-
-/// How far a snapshot can be trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Freshness {
-    /// Nothing was ever read: this is not an empty list.
-    Never,
-    /// Read whole, and watched since.
-    Live,
-    /// The connection is away since then: this is the last content known.
-    Stale {
-        /// Since when.
-        since: Instant,
-    },
-}
-
-/// One child.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Child {
-    /// Its data.
-    pub data: Bytes,
-    /// The transaction that created it: two nodes of one name differ in it.
-    pub czxid: i64,
-    /// The transaction that last changed it.
-    pub mzxid: i64,
-    /// Its creation, milliseconds since the Unix epoch by the server's clock.
-    pub ctime: i64,
-}
-
-impl Child {
-    pub(super) fn new(data: Vec<u8>, stat: &Stat) -> Self {
-        Self {
-            data: data.into(),
-            czxid: stat.czxid,
-            mzxid: stat.mzxid,
-            ctime: stat.ctime,
-        }
-    }
-}
-
-/// All children of the path at one moment. An absent path has none.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    /// By node name.
-    pub children: Arc<BTreeMap<Arc<str>, Arc<Child>>>,
-    /// How far to trust it.
-    pub freshness: Freshness,
-    /// +1 for each content published.
-    pub generation: u64,
-    /// The last failure to read, for the operator; empty when there was none since the last success.
-    pub error: String,
-}
 
 /// The reflector's task.
 #[derive(Debug)]
@@ -114,7 +63,8 @@ impl ReflectorTask {
         tokio::select! {
             () = stop.cancelled() => {}
             () = out.closed() => {}
-            () = self.follow_all() => {}
+            // Closed before the stop: there is nothing left to follow, and the last content stays.
+            () = self.follow_all() => stop.cancelled().await,
         }
     }
 

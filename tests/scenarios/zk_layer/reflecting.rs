@@ -171,7 +171,8 @@ async fn an_old_server_is_followed_with_one_shot_watches() {
     let server = ZooKeeper::start().await;
     let client = server.client().await;
     let old = Recorder::start(server.address(), &[ADD_WATCH, MULTI_READ]).await;
-    let mut party = Party::start(&old.address());
+    let proxy = FaultProxy::start(old.address()).await;
+    let mut party = Party::start(&proxy.address());
     let mut seen = party.reflect(DIRECTORY);
     let mut other = party.reflect("/services/other");
     live(&mut seen, &[]).await;
@@ -185,6 +186,13 @@ async fn an_old_server_is_followed_with_one_shot_watches() {
     }
     delete(&client, "b").await;
     live(&mut seen, &["a=4"]).await;
+    for round in 0..3 {
+        proxy.set(Mode::Refuse);
+        stale(&seen).await;
+        put(&client, "a", &round.to_string()).await;
+        proxy.set(Mode::Forward);
+        live(&mut seen, &[&format!("a={round}")]).await;
+    }
     let refused = old.take().iter().filter(|&&code| code == ADD_WATCH).count();
     assert!((1..=2).contains(&refused), "{refused} watches were tried");
     party.stop().await;

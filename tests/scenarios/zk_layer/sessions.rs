@@ -9,7 +9,7 @@ use e2e::fault_proxy::{FaultProxy, Mode};
 use e2e::zookeeper::ZooKeeper;
 use tokio::time::Instant;
 
-use crate::party::{PATIENCE, Party, SESSION_TIMEOUT, bytes, content, live, registered, stale, state};
+use crate::party::{PATIENCE, Party, SESSION_TIMEOUT, content, live, registered, stale, state, want};
 
 const DIRECTORY: &str = "/services/web";
 const PATH: &str = "/services/web/one";
@@ -20,7 +20,7 @@ async fn a_server_restart_keeps_session_and_node() {
     let mut party = Party::start(&server.address());
     let registration = party.register(PATH);
     let mut seen = party.reflect(DIRECTORY);
-    registration.want(bytes("a"));
+    want(&registration, "a");
     let before = registered(&registration).await;
     live(&mut seen, &["one=a"]).await;
     server.kill();
@@ -38,7 +38,7 @@ async fn a_session_that_the_server_still_holds_is_resumed() {
     let mut server = ZooKeeper::start().await;
     let mut party = Party::start(&server.address());
     let registration = party.register(PATH);
-    registration.want(bytes("a"));
+    want(&registration, "a");
     let before = registered(&registration).await;
     server.kill();
     // The client gives its session up by its own clock; the server's clock stands still.
@@ -59,7 +59,7 @@ async fn a_wiped_server_gets_everything_back() {
     let mut party = Party::start(&server.address());
     let registration = party.register(PATH);
     let mut seen = party.reflect(DIRECTORY);
-    registration.want(bytes("a"));
+    want(&registration, "a");
     let (_, session) = registered(&registration).await;
     live(&mut seen, &["one=a"]).await;
     server.kill();
@@ -84,7 +84,7 @@ async fn a_clean_stop_closes_the_session() {
     let client = server.client().await;
     let mut party = Party::start(&server.address());
     let registration = party.register(PATH);
-    registration.want(bytes("a"));
+    want(&registration, "a");
     registered(&registration).await;
     let stopping = Instant::now();
     party.stop().await;
@@ -103,7 +103,7 @@ async fn a_short_freeze_changes_nothing() {
     let proxy = FaultProxy::start(server.address()).await;
     let mut party = Party::start(&proxy.address());
     let registration = party.register(PATH);
-    registration.want(bytes("a"));
+    want(&registration, "a");
     let (created_by, _) = registered(&registration).await;
     proxy.set(Mode::Freeze);
     let mut link = party.ensemble.link();
@@ -128,7 +128,7 @@ async fn a_partition_longer_than_the_session_is_told_and_repaired() {
     let mut party = Party::start(&proxy.address());
     let registration = party.register(PATH);
     let mut seen = party.reflect(DIRECTORY);
-    registration.want(bytes("a"));
+    want(&registration, "a");
     registered(&registration).await;
     live(&mut seen, &["one=a"]).await;
     proxy.set(Mode::Freeze);
@@ -148,9 +148,9 @@ async fn a_partition_longer_than_the_session_is_told_and_repaired() {
 
 #[tokio::test]
 async fn a_storm_of_faults_ends_in_the_truth() {
-    let seed = fastrand::u64(..);
-    eprintln!("seed {seed}");
-    let mut chance = fastrand::Rng::with_seed(seed);
+    let storm = fastrand::u64(..);
+    eprintln!("storm {storm}");
+    let mut chance = fastrand::Rng::with_seed(storm);
     let server = ZooKeeper::start().await;
     let client = server.client().await;
     let proxy = FaultProxy::start(server.address()).await;
