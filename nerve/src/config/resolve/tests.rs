@@ -49,10 +49,7 @@ fn the_root_takes_every_key_in_any_case() {
     assert_eq!(config.api, api);
     assert_eq!(config.shutdown_timeout, 300 * SECOND);
     assert!(config.legacy_get_mutations);
-    let socket = read("apiSocket: /run/nerve.sock")
-        .expect("good")
-        .value
-        .api;
+    let socket = read("apiSocket: /run/nerve.sock").expect("good").value.api;
     assert_eq!(socket, ApiAddress::Unix(PathBuf::from("/run/nerve.sock")));
 }
 
