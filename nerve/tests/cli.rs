@@ -1,5 +1,7 @@
 //! The real binary: what it prints and how it leaves.
 
+#![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
+
 use std::net::TcpListener;
 use std::path::PathBuf;
 
@@ -12,7 +14,7 @@ fn nerve(arguments: &[&str]) -> Assert {
     let mut command = Command::cargo_bin("nerve").expect("the binary is built");
     command
         .args(arguments)
-        .timeout(std::time::Duration::from_secs(60))
+        .timeout(std::time::Duration::from_mins(1))
         .assert()
 }
 

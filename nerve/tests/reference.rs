@@ -1,5 +1,7 @@
 //! The reference in `nerve/README.md` names every key that the code knows, with its default, and no other.
 
+#![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
+
 use std::collections::BTreeMap;
 
 use common::config::{Document, KnownKeys, UnknownKeys};

@@ -70,7 +70,7 @@ impl Bench {
     /// The next report that fits.
     async fn report(&mut self, fits: impl Fn(&Report) -> bool) -> Arc<Report> {
         let fitting = self.reports.wait_for(|report| report.as_deref().is_some_and(&fits));
-        let report = timeout(Duration::from_secs(600), fitting)
+        let report = timeout(Duration::from_mins(10), fitting)
             .await
             .expect("in time")
             .expect("the service runs");
@@ -91,7 +91,7 @@ impl Bench {
 
     async fn ended(&mut self) {
         self.stop.cancel();
-        let ended = timeout(Duration::from_secs(600), self.tasks.join_next()).await;
+        let ended = timeout(Duration::from_mins(10), self.tasks.join_next()).await;
         ended.expect("in time").expect("one task").expect("no panic");
     }
 }
