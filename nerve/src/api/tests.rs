@@ -135,7 +135,7 @@ async fn a_service_is_shown_with_the_originals_fields_first() {
     let expected = concat!(
         r#"{"Name":"web","Host":"127.0.0.1","Port":80,"Status":"enabled","MaxWeight":255,"CurrentWeight":255,"#,
         r#""Available":true,"Reason":"","Lifecycle":"up","Since":SINCE,"Checks":[{"Type":"tcp","#,
-        r#""Target":"127.0.0.1:80","Ok":true,"Detail":"fine","LatencyMs":2.0,"At":1}],"Reporters":[]}"#
+        r#""Target":"127.0.0.1:80","Ok":true,"Failure":null,"Detail":"fine","LatencyMs":2.0,"At":1}],"Reporters":[]}"#
     );
     assert_eq!(body, expected.replace("SINCE", &since.to_string()));
 }

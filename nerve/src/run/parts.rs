@@ -70,7 +70,7 @@ impl Parts {
     }
 
     /// Starts a task that would take nodes away when it stops: it hears of the stop only when a signal asked for it.
-    fn start<F, Fut>(&mut self, stage: Stage, name: String, task: F)
+    pub(super) fn start<F, Fut>(&mut self, stage: Stage, name: String, task: F)
     where
         F: FnOnce(CancellationToken) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
