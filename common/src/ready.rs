@@ -51,3 +51,22 @@ impl Drop for Latch {
             .remove(&self.name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_ready_when_the_last_latch_is_dropped() {
+        let readiness = Readiness::default();
+        let everywhere = readiness.clone();
+        assert!(readiness.waiting_for().is_empty());
+        let web = everywhere.latch("first snapshot of service web");
+        let haproxy = readiness.latch("haproxy");
+        assert_eq!(everywhere.waiting_for(), ["first snapshot of service web", "haproxy"]);
+        drop(web);
+        assert_eq!(readiness.waiting_for(), ["haproxy"]);
+        drop(haproxy);
+        assert!(everywhere.waiting_for().is_empty());
+    }
+}

@@ -1,8 +1,13 @@
 //! synapse: keeps a local HAProxy right.
 //!
 //! ```text
-//! watcher ──Snapshot──▶ catalog ──Desired──▶ router ──▶ HAProxy (runtime API, or render and reload), console
+//! watcher ──WatcherState──▶ gather: catalog ──Desired──▶ router ──▶ HAProxy (runtime API, or render and reload), console
 //! ```
 
+pub mod catalog;
+pub mod cli;
 pub mod config;
 pub mod desired;
+pub mod gather;
+pub mod watcher;
+pub mod router;

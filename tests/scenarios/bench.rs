@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use e2e::eventually::{ensure, eventually, throughout};
 use e2e::fault_proxy::{FaultProxy, Mode};
+use e2e::haproxy::Haproxy;
 use e2e::instance::Instance;
 use e2e::load::Load;
 use e2e::zookeeper::{Client, ZooKeeper};
@@ -109,4 +110,26 @@ async fn the_load_counts_answers_and_notices_a_dead_service() {
         ensure(!load.take().failures.is_empty(), || "not yet".to_owned())
     })
     .await;
+}
+
+#[tokio::test]
+async fn haproxy_is_seen_from_outside_and_only_ours_is_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let settings = format!(
+        "global\n stats socket {} level admin\ndefaults\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n\
+         backend web_1\n server a 127.0.0.1:1001 weight 7\n server b 127.0.0.1:1002 disabled\n",
+        path("haproxy.sock"),
+    );
+    std::fs::write(path("haproxy.cfg"), settings).unwrap();
+    let haproxy = Haproxy::in_directory(directory.path().to_owned());
+    let arguments = ["haproxy", "-W", "-S", &path("master.sock"), "-f", &path("haproxy.cfg")].map(str::to_owned);
+    let mut running = common::process::Detached::start(&arguments).unwrap();
+    let active = eventually("HAProxy answers", SOON, async || haproxy.active("web_1").await).await;
+    assert_eq!(active, ["127.0.0.1:1001"]);
+    assert_eq!(haproxy.servers("web_1").await.unwrap()[0].weight(), 7);
+    let master = haproxy.master().await.unwrap();
+    assert_eq!((u32::try_from(master.id).ok(), master.reloads), (running.id(), 0));
+    assert_eq!(haproxy.kill(), 2, "the master and its worker");
+    running.ended().await;
 }

@@ -87,7 +87,7 @@ async fn sigterm_removes_the_node_within_a_second_and_ends_well() {
     scene.one_node().await;
     scene.member.nerve.signal(rustix::process::Signal::TERM);
     scene.no_node_within(Duration::from_secs(1)).await;
-    assert!(scene.member.nerve.terminate().await.success());
+    assert!(scene.member.nerve.wait().await.success());
 }
 
 #[tokio::test]
@@ -105,11 +105,18 @@ async fn zookeeper_back_after_the_session_timeout_has_exactly_one_node_again() {
     let mut scene = Scene::start().await;
     scene.one_node().await;
     scene.site.zookeeper.kill();
-    tokio::time::sleep(SESSION_TIMEOUT * 2).await;
+    throughout("nerve outlives ZooKeeper", SESSION_TIMEOUT * 2, async || {
+        ensure(scene.member.nerve.ended().is_none(), || "it ended".to_owned())
+    })
+    .await;
     scene.site.zookeeper.restart().await;
     scene.client = scene.site.zookeeper.client().await;
     // The server gives every session it knew a whole timeout more; after that only a living owner's node is there.
-    tokio::time::sleep(SESSION_TIMEOUT + TICK * 2).await;
+    throughout("there are no two nodes", SESSION_TIMEOUT + TICK * 2, async || {
+        let nodes = scene.client.nodes(PATH).await;
+        ensure(nodes.len() <= 1, || format!("{nodes:?}"))
+    })
+    .await;
     let node = scene.one_node().await;
     scene.stays(&node, SESSION_TIMEOUT).await;
 }

@@ -72,8 +72,13 @@ impl Daemon {
 
     /// SIGTERM; returns how it ended.
     pub async fn terminate(&mut self) -> ExitStatus {
-        let mut running = self.running.take().expect("the daemon is running");
-        running.signal(Signal::TERM);
+        self.signal(Signal::TERM);
+        self.wait().await
+    }
+
+    /// Waits for its end and returns how it ended.
+    pub async fn wait(&mut self) -> ExitStatus {
+        let mut running = self.running.take().expect("the daemon was started");
         running
             .ended(PATIENCE)
             .await

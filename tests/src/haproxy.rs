@@ -9,6 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use crate::eventually::wait_for;
+
 /// The HAProxy whose configuration lies in a directory; its processes are killed when this is dropped.
 #[derive(Debug)]
 pub struct Haproxy {
@@ -94,8 +96,16 @@ impl Haproxy {
         ask(self.directory.join("haproxy.sock"), command).await
     }
 
-    /// The master process, from its own socket.
+    /// The master process, from its own socket: asked again for a while, for at each start and reload it executes
+    /// itself anew and answers nobody meanwhile.
     pub async fn master(&self) -> Result<Master, String> {
+        let answer = wait_for("HAProxy's master answers", Duration::from_secs(10), async || {
+            self.ask_master().await
+        });
+        answer.await.map_err(|late| late.to_string())
+    }
+
+    async fn ask_master(&self) -> Result<Master, String> {
         let sockets = self.processes().into_iter().find_map(|(_, arguments)| {
             let socket = arguments.iter().skip_while(|argument| *argument != "-S").nth(1)?;
             socket.split(',').next().map(PathBuf::from)
@@ -158,13 +168,15 @@ async fn ask(socket: PathBuf, command: &str) -> Result<String, String> {
     let exchange = async {
         let mut stream = UnixStream::connect(&socket).await?;
         stream.write_all(format!("{command}\n").as_bytes()).await?;
+        // The master process hangs up only when it sees that nothing more comes.
+        stream.shutdown().await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         std::io::Result::Ok(answer)
     };
-    match timeout(Duration::from_secs(5), exchange).await {
+    match timeout(Duration::from_secs(2), exchange).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(format!("{}: {error}", socket.display())),
-        Err(_) => Err(format!("{}: no answer within 5s", socket.display())),
+        Err(_) => Err(format!("{}: no answer within 2s", socket.display())),
     }
 }

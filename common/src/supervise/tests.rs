@@ -174,7 +174,7 @@ async fn the_first_stop_after_a_failure_cuts_nothing_short() {
 
 #[tokio::test(start_paused = true)]
 async fn the_wait_is_reported_every_five_seconds() {
-    let (subscriber, text) = crate::telemetry::log::captured("info");
+    let (subscriber, _, text) = crate::telemetry::log::captured("info");
     let _guard = tracing::subscriber::set_default(subscriber);
     let mut supervisor = Supervisor::new();
     start(

@@ -130,14 +130,14 @@ fn word(level: &str) -> Option<LevelFilter> {
     })
 }
 
-/// A subscriber at `level` whose text lines can be read.
+/// A subscriber at `level` whose text lines can be read; the handle works as long as the subscriber lives.
 #[cfg(test)]
-pub(crate) fn captured(level: &str) -> (impl Subscriber + Send + Sync, impl Fn() -> String) {
+pub(crate) fn captured(level: &str) -> (impl Subscriber + Send + Sync, LevelHandle, impl Fn() -> String) {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let (subscriber, handle) = subscriber(Format::Text, tests::Lines(Arc::clone(&lines)));
     handle.set(level).unwrap();
     let read = move || String::from_utf8(lines.lock().unwrap().clone()).unwrap();
-    (subscriber, read)
+    (subscriber, handle, read)
 }
 
 #[cfg(test)]

@@ -14,13 +14,9 @@ pub(super) fn expand(file: &str, text: String, environment: &BTreeMap<String, St
         if !text.contains("{{") {
             return Ok(text);
         }
-        template::render(&text, environment).map_err(|error| Problem {
-            file: file.to_owned(),
-            at: None,
-            key: String::new(),
-            what: error.to_string(),
-            help: "the file is a Go template over the environment, e.g. `{{ .POD_NAME }}`; a literal `{{` is written `{{\"{{\"}}`"
-                .to_owned(),
+        template::render(&text, environment).map_err(|error| {
+            let help = "the file is a Go template over the environment, e.g. `{{ .POD_NAME }}`; a literal `{{` is written `{{\"{{\"}}`";
+            Problem::of_file(file, error.to_string(), help)
         })
     })
 }

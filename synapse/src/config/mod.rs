@@ -1,9 +1,13 @@
 //! The resolved configuration: nothing in it is a default waiting to be applied, a string waiting to be parsed or a
 //! range waiting to be checked. Built by `resolve` from Go-Synapse's keys and ours.
 
+mod resolve;
+
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use common::config::{Document, Problems, Understood, UnknownKeys};
 
 /// All of synapse's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +18,15 @@ pub struct Config {
     pub log_json: bool,
     /// `apiHost`, `apiPort`, `apiSocket`.
     pub api: common::http::Listen,
+    /// `shutdownTimeout`: how long a stop may take in all.
+    pub shutdown_timeout: Duration,
     /// `routers[]`, in the file's order.
     pub routers: Vec<RouterConfig>,
+}
+
+/// Understands a parsed file. `base` is the directory that relative paths in it start from.
+pub fn understand(document: &Document, unknown: UnknownKeys, base: &Path) -> Result<Understood<Config>, Problems> {
+    document.understand(unknown, |root| resolve::root(root, base))
 }
 
 /// One router and the services it serves.
@@ -36,7 +47,7 @@ pub enum RouterKind {
     /// Prints changes.
     Console,
     /// Keeps an HAProxy right.
-    Haproxy(HaproxyConfig),
+    Haproxy(Box<HaproxyConfig>),
 }
 
 /// `type: haproxy`.
@@ -119,7 +130,7 @@ pub struct ServiceConfig {
 pub enum WatcherConfig {
     /// `type: zookeeper`.
     Zookeeper {
-        /// `hosts[]` and `timeoutInMilli`.
+        /// `hosts[]`, and `timeoutInMilli` or `sessionTimeout`.
         ensemble: common::zk::session::EnsembleConfig,
         /// `path`.
         path: String,

@@ -42,27 +42,34 @@ pub(super) fn checks(
     })
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Type {
+    Tcp,
+    Http,
+    Exec,
+}
+
 fn check(section: &mut Section<'_>, host: &str, port: u16, prefer_ipv4: bool) -> Option<CheckConfig> {
-    let word = section.required_text("type")?.to_ascii_lowercase();
-    if !matches!(word.as_str(), "tcp" | "http" | "exec") {
-        section.problem(
-            "type",
-            format!("`{}` is no check of this nerve", word.escape_debug()),
-            "the checks are `tcp`, `http` and `exec`",
-        );
-        return None;
-    }
-    section.is_a(&format!("check {word}"));
+    let kind = section.choice_or(
+        "type",
+        "",
+        &[("tcp", Type::Tcp), ("http", Type::Http), ("exec", Type::Exec)],
+    )?;
+    section.is_a(match kind {
+        Type::Tcp => "check tcp",
+        Type::Http => "check http",
+        Type::Exec => "check exec",
+    });
     let host = host_or(section, "host", host);
     let port = port_or(section, "port", port);
     let timeout = millis_or(section, "timeoutInMilli", MILLIS);
     let interval = millis_or(section, "checkIntervalInMilli", MILLIS);
     let rise = count_or(section, "rise", RISE);
     let fall = count_or(section, "fall", FALL);
-    let kind = match word.as_str() {
-        "http" => http(section, host.as_deref(), port),
-        "exec" => exec(section),
-        _ => Some(CheckKind::Tcp),
+    let kind = match kind {
+        Type::Tcp => Some(CheckKind::Tcp),
+        Type::Http => http(section, host.as_deref(), port),
+        Type::Exec => exec(section),
     };
     Some(CheckConfig {
         kind: kind?,

@@ -18,8 +18,6 @@ use common::telemetry::log::Format;
 use super::{ApiAddress, Config, DisableConfig, LOOPBACK, LifecycleConfig, Repeated, ServiceConfig, WarmUpConfig};
 use crate::lifecycle::warmup;
 
-/// No duration of the file is longer: adding it to a clock can't overflow.
-const LONGEST: Duration = Duration::from_hours(365 * 24);
 /// `shutdownTimeout`, unless a service needs longer.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(90);
 /// What the stop sequence needs beyond the longest disable sequence: withdrawing, closing sessions.
@@ -86,10 +84,10 @@ fn shutdown_timeout(root: &mut Section<'_>, services: &[Option<ServiceConfig>]) 
     if !root.has("shutdownTimeout") {
         return timeout.max(longest + SHUTDOWN_MARGIN);
     }
-    if timeout <= longest || timeout > LONGEST {
+    if timeout <= longest {
         root.problem(
             "shutdownTimeout",
-            format!("does not leave time for the longest disable sequence, {longest:?}, or is longer than a year"),
+            format!("leaves no time for the longest disable sequence, which takes up to {longest:?}"),
             format!(
                 "at least {:?}, or shorten the services' `disableMaxDurationInMilli`",
                 longest + SHUTDOWN_MARGIN
@@ -207,7 +205,7 @@ fn warm_up(section: &mut Section<'_>) -> Option<WarmUpConfig> {
 fn longest_warm_up(section: &mut Section<'_>, interval: Duration) -> Duration {
     let shortest = interval * warmup::INTERVALS;
     let max = section.milliseconds_or("enableWarmupMaxDurationInMilli", interval * 30);
-    if max < shortest || max > LONGEST * 30 {
+    if max < shortest {
         section.problem(
             "enableWarmupMaxDurationInMilli",
             format!(
@@ -222,7 +220,7 @@ fn longest_warm_up(section: &mut Section<'_>, interval: Duration) -> Duration {
             ),
         );
     }
-    max.min(LONGEST * 30)
+    max
 }
 
 fn disable(section: &mut Section<'_>) -> DisableConfig {
@@ -262,14 +260,8 @@ fn program(section: &mut Section<'_>, command: &'static str, deadline: &'static 
     })
 }
 
-/// Milliseconds, of at most a year.
 fn millis_or(section: &mut Section<'_>, key: &'static str, default: u64) -> Duration {
-    let value = section.milliseconds_or(key, Duration::from_millis(default));
-    if value > LONGEST {
-        section.problem(key, "is longer than a year", "milliseconds");
-        return LONGEST;
-    }
-    value
+    section.milliseconds_or(key, Duration::from_millis(default))
 }
 
 fn port_or(section: &mut Section<'_>, key: &'static str, default: u16) -> u16 {

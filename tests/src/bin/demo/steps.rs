@@ -150,7 +150,7 @@ async fn join_and_leave(site: &mut Site, report: &Report) -> Outcome {
         tokio::join!(client.gone(&path), leaving);
         let gone = millis(unix_millis());
         // nerve waits for a second before it ends: long enough to see a request that should not come.
-        guest.nerve.terminate().await;
+        guest.nerve.wait().await;
         let last = millis(guest.instance.last_request().await.ok_or("it served nothing")?);
         leaves.push(last - gone);
         guest.instance.stop().await;

@@ -1,0 +1,209 @@
+//! What the API shows. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use common::zk::reflector::Freshness;
+use common::zk::session::{Ensemble, Link};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::catalog::ServiceOutcome;
+use crate::router::haproxy::HaproxyStatus;
+use crate::router::{Kind, Router, Service};
+use crate::watcher::WatcherState;
+
+/// `GET /status`.
+#[derive(Debug, Serialize)]
+pub(super) struct StatusView {
+    pub(super) version: &'static str,
+    pub(super) ready: bool,
+    /// What is missing to be ready.
+    pub(super) waiting_for: Vec<String>,
+    pub(super) ensembles: Vec<EnsembleView>,
+    pub(super) routers: Vec<RouterView>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct EnsembleView {
+    name: String,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+    /// How long the connection has been away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suspended_seconds: Option<u64>,
+    /// Attempts that failed in a row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failures: Option<u32>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    error: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct RouterView {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    services: Vec<ServiceView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    haproxy: Option<Arc<HaproxyStatus>>,
+}
+
+/// `GET /v1/services/:id`.
+#[derive(Debug, Serialize)]
+pub(super) struct ServiceView {
+    id: String,
+    name: String,
+    ensemble: String,
+    path: String,
+    freshness: FreshnessView,
+    /// How many instances are used.
+    used: usize,
+    instances: Vec<InstanceView>,
+}
+
+#[derive(Debug, Serialize)]
+struct FreshnessView {
+    /// `never`, `live` or `stale`.
+    state: &'static str,
+    /// How old the content is, 0 while it is watched.
+    age_seconds: u64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    error: String,
+}
+
+#[derive(Debug, Serialize)]
+struct InstanceView {
+    node: Arc<str>,
+    #[serde(flatten)]
+    registered: Option<RegisteredView>,
+    /// `used`, or why it is not.
+    verdict: String,
+}
+
+/// What is known of an instance that could be read.
+#[derive(Debug, Serialize)]
+struct RegisteredView {
+    name: String,
+    address: String,
+    weight: Option<u16>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    labels: BTreeMap<String, String>,
+    created: i64,
+}
+
+/// How old a source's content is in seconds: 0 while it is watched, and counted from the daemon's start when it was
+/// never read.
+pub(crate) fn age_seconds(freshness: Freshness, started: Instant, now: Instant) -> u64 {
+    let since = match freshness {
+        Freshness::Live => now,
+        Freshness::Stale { since } => since,
+        Freshness::Never => started,
+    };
+    now.saturating_duration_since(since).as_secs()
+}
+
+impl EnsembleView {
+    pub(super) fn of(ensemble: &Ensemble, now: Instant) -> Self {
+        let mut view = Self {
+            name: ensemble.name().to_owned(),
+            state: "connecting",
+            session: None,
+            suspended_seconds: None,
+            failures: None,
+            error: String::new(),
+        };
+        match &*ensemble.link().borrow() {
+            Link::Connecting { failures, error } => {
+                view.failures = Some(*failures);
+                view.error.clone_from(error);
+            }
+            Link::Connected(session) => {
+                view.state = "connected";
+                view.session = Some(format!("{:#x}", session.id()));
+            }
+            Link::Suspended(session, since) => {
+                view.state = "suspended";
+                view.session = Some(format!("{:#x}", session.id()));
+                view.suspended_seconds = Some(now.saturating_duration_since(*since).as_secs());
+            }
+            Link::Closed => view.state = "closed",
+        }
+        view
+    }
+}
+
+impl RouterView {
+    pub(super) fn of(router: &Router, started: Instant, now: Instant) -> Self {
+        Self {
+            kind: router.kind.name(),
+            services: services(router, started, now),
+            haproxy: match &router.kind {
+                Kind::Console(_) => None,
+                Kind::Haproxy(haproxy) => Some(haproxy.status()),
+            },
+        }
+    }
+}
+
+/// The services of one router.
+pub(super) fn services(router: &Router, started: Instant, now: Instant) -> Vec<ServiceView> {
+    let outcome = Arc::clone(&router.outcome.borrow());
+    let services = router.services.iter().zip(&outcome.services);
+    services
+        .map(|(service, outcome)| ServiceView::of(service, outcome, started, now))
+        .collect()
+}
+
+impl ServiceView {
+    fn of(service: &Service, outcome: &ServiceOutcome, started: Instant, now: Instant) -> Self {
+        let state = &outcome.state;
+        Self {
+            id: service.id.clone(),
+            name: service.name.clone(),
+            ensemble: service.ensemble.clone(),
+            path: service.path.clone(),
+            freshness: FreshnessView {
+                state: match state.freshness {
+                    Freshness::Never => "never",
+                    Freshness::Live => "live",
+                    Freshness::Stale { .. } => "stale",
+                },
+                age_seconds: age_seconds(state.freshness, started, now),
+                error: state.error.clone(),
+            },
+            used: outcome.used(),
+            instances: instances(state, outcome),
+        }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+fn instances(state: &WatcherState, outcome: &ServiceOutcome) -> Vec<InstanceView> {
+    let read = state.candidates.iter().map(|candidate| {
+        let server = &candidate.server;
+        InstanceView {
+            node: Arc::clone(&server.node),
+            registered: Some(RegisteredView {
+                name: server.name.clone(),
+                address: server.address.to_string(),
+                weight: server.weight,
+                labels: server.labels.clone(),
+                created: server.created,
+            }),
+            verdict: match outcome.left_out.get(&server.node) {
+                Some(verdict) => verdict.to_string(),
+                None => "used".to_owned(),
+            },
+        }
+    });
+    let skipped = state.skipped.iter().map(|skipped| InstanceView {
+        node: Arc::clone(&skipped.node),
+        registered: None,
+        verdict: format!("skipped: {}", skipped.reason),
+    });
+    read.chain(skipped).collect()
+}

@@ -1,0 +1,40 @@
+//! `serverSort`.
+
+use crate::config::ServerSort;
+use crate::watcher::Candidate;
+
+/// What makes the random order this host's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seed(u64);
+
+impl Seed {
+    /// A seed from what names the host.
+    pub fn of(host: &str) -> Self {
+        Self(hash(0, host))
+    }
+}
+
+/// Sorts. Every order is total, so equal sets give equal lists; the random one is a rank by hash, so a server that
+/// comes or goes moves no other.
+pub(super) fn sort(candidates: &mut [&Candidate], by: ServerSort, Seed(seed): Seed) {
+    match by {
+        ServerSort::Random => candidates.sort_by_cached_key(|c| (hash(seed, &c.server.node), c.server.node.clone())),
+        ServerSort::Name => candidates.sort_by(|a, b| {
+            let key = |c: &Candidate| (c.server.address, c.czxid);
+            a.server.name.cmp(&b.server.name).then_with(|| key(a).cmp(&key(b)))
+        }),
+        ServerSort::Date => candidates.sort_by(|a, b| {
+            let key = |c: &Candidate| (c.server.created, c.czxid);
+            key(a).cmp(&key(b)).then_with(|| a.server.node.cmp(&b.server.node))
+        }),
+    }
+}
+
+/// FNV-1a with a final mix: the same in every release, which the standard library's hashers don't promise.
+fn hash(seed: u64, text: &str) -> u64 {
+    let fnv = text.bytes().fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    let mixed = (fnv ^ (fnv >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    mixed ^ (mixed >> 32)
+}

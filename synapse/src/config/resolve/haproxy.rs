@@ -1,0 +1,211 @@
+//! `type: haproxy`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use common::config::Section;
+
+use super::{Reader, lines};
+use crate::config::{HaproxyConfig, HaproxyControl};
+
+impl Reader<'_> {
+    /// Reads the keys of an HAProxy router; `ids` are the sections that its services make.
+    pub(super) fn haproxy(&mut self, section: &mut Section<'_>, ids: &[String]) -> Option<HaproxyConfig> {
+        let config_path = self.config_path(section);
+        let reload_min_interval = section.milliseconds_or("reloadMinIntervalInMilli", Duration::from_millis(500));
+        let reconcile_interval = section.duration_or("reconcileInterval", Duration::from_secs(10));
+        section.ignored(
+            "statePath",
+            "Go-Synapse never used it, and the state is read from HAProxy itself here",
+        );
+        let [global, defaults] = ["global", "defaults"].map(|key| {
+            let lines = section.texts(key);
+            lines::check(section, key, &lines);
+            lines
+        });
+        let mut taken = ids.to_vec();
+        let listen = sections(section, "listen", &mut taken);
+        // A frontend and a backend may share a name, as those of a service do.
+        let frontend = sections(section, "frontend", &mut taken.clone());
+        let backend = sections(section, "backend", &mut taken);
+        let control = control(section, config_path.as_deref(), &global);
+        let stats_socket = self.stats_socket(section, config_path.as_deref(), &control, &global);
+        Some(HaproxyConfig {
+            config_path: config_path?,
+            control,
+            stats_socket: stats_socket?,
+            reload_min_interval,
+            reconcile_interval,
+            global,
+            defaults,
+            listen,
+            frontend,
+            backend,
+        })
+    }
+
+    fn config_path(&mut self, section: &mut Section<'_>) -> Option<PathBuf> {
+        let written = section.required_text("configPath")?;
+        let path = self.base.join(&written);
+        if written.ends_with('/') || path.file_name().is_none() {
+            section.problem(
+                "configPath",
+                format!("{written:?} is a directory"),
+                "name the file, e.g. /run/synapse/haproxy.cfg",
+            );
+            return None;
+        }
+        lines::plain_path(section, "configPath", &path);
+        if !self.config_paths.insert(path.clone()) {
+            section.problem(
+                "configPath",
+                format!("another router writes {} already", path.display()),
+                "give each HAProxy a file of its own",
+            );
+        }
+        Some(path)
+    }
+
+    /// The socket that commands go through. Our own is next to the configuration file; in managed mode only, for an
+    /// HAProxy that someone else runs reads what is in `global[]` and nothing else is known to be right.
+    fn stats_socket(
+        &self,
+        section: &mut Section<'_>,
+        config_path: Option<&Path>,
+        control: &HaproxyControl,
+        global: &[String],
+    ) -> Option<PathBuf> {
+        let written: Vec<StatsSocket<'_>> = global.iter().filter_map(|line| StatsSocket::of(line)).collect();
+        if written.is_empty() && matches!(control, HaproxyControl::Managed { .. }) {
+            let path = beside(config_path?, ".sock");
+            lines::socket_path(section, "configPath", &path, lines::HAPROXY_SOCKET_MAX);
+            return Some(path);
+        }
+        let unix: Vec<&StatsSocket<'_>> = written.iter().filter(|socket| socket.path.is_some()).collect();
+        let help = "add `stats socket /run/haproxy.sock mode 600 level admin` to `global`";
+        let Some(first) = unix.first() else {
+            let what = if written.is_empty() {
+                "no `stats socket` is configured, and servers can't be changed without one"
+            } else {
+                "no `stats socket` is a Unix socket, and synapse talks to HAProxy through one"
+            };
+            section.problem("global", what, help);
+            return None;
+        };
+        let Some(socket) = unix.iter().find(|socket| socket.admin) else {
+            let path = first.path.unwrap_or_default();
+            section.problem(
+                "global",
+                format!("the stats socket {path} is not of `level admin`, so servers can't be changed through it"),
+                "append `level admin` to its line",
+            );
+            return None;
+        };
+        let path = self.base.join(socket.path?);
+        lines::socket_path(section, "global", &path, lines::HAPROXY_SOCKET_MAX);
+        Some(path)
+    }
+}
+
+fn control(section: &mut Section<'_>, config_path: Option<&Path>, global: &[String]) -> HaproxyControl {
+    let reload_command = section.texts("reloadCommand");
+    let reload_timeout = section.milliseconds_or("reloadTimeoutInMilli", Duration::from_secs(1));
+    let cleanup_command = section.texts("cleanupCommand");
+    let cleanup_timeout = section.milliseconds_or("cleanupTimeoutInMilli", Duration::from_secs(35));
+    let program = section.text_or("haproxyProgram", "haproxy");
+    let stop_on_exit = section.flag_or("stopOnExit", false);
+    if !reload_command.is_empty() {
+        if stop_on_exit {
+            section.problem(
+                "stopOnExit",
+                "HAProxy belongs to whoever `reloadCommand` calls, so synapse can't stop it",
+                "remove `stopOnExit`, or `reloadCommand` to let synapse run HAProxy",
+            );
+        }
+        return HaproxyControl::External {
+            reload_command,
+            reload_timeout,
+            cleanup_command,
+            cleanup_timeout,
+            program,
+        };
+    }
+    for key in ["cleanupCommand", "cleanupTimeoutInMilli", "reloadTimeoutInMilli"] {
+        if section.has(key) {
+            section.problem(
+                key,
+                "this belongs to `reloadCommand`, and without one synapse runs HAProxy by itself",
+                "remove it, or add `reloadCommand`",
+            );
+        }
+    }
+    if global.iter().any(|line| words(line).next() == Some("daemon")) {
+        section.problem(
+            "global",
+            "`daemon` sends HAProxy into the background, where synapse can't watch over it",
+            "remove the line: without `reloadCommand` synapse starts HAProxy and keeps it running",
+        );
+    }
+    let master_socket = config_path.map(|path| beside(path, ".master.sock")).unwrap_or_default();
+    lines::socket_path(section, "configPath", &master_socket, lines::HAPROXY_SOCKET_MAX);
+    HaproxyControl::Managed {
+        program,
+        master_socket,
+        stop_on_exit,
+    }
+}
+
+/// `listen{}`, `frontend{}` or `backend{}`.
+fn sections(section: &mut Section<'_>, key: &'static str, taken: &mut Vec<String>) -> Vec<(String, Vec<String>)> {
+    let sections = section.text_lists(key);
+    for (name, lines) in &sections {
+        lines::check_name(section, key, name);
+        lines::check(section, key, lines);
+        if taken.contains(name) {
+            section.problem(
+                key,
+                format!("`{name}` is the name of another section, or the one a service gets"),
+                "choose another name",
+            );
+        }
+        taken.push(name.clone());
+    }
+    sections
+}
+
+/// `<path><suffix>`.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// The words of a line as HAProxy splits it, up to a comment.
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    line.split_ascii_whitespace().take_while(|word| !word.starts_with('#'))
+}
+
+/// One `stats socket` line.
+struct StatsSocket<'l> {
+    /// `None` when it is not a Unix socket.
+    path: Option<&'l str>,
+    admin: bool,
+}
+
+impl<'l> StatsSocket<'l> {
+    fn of(line: &'l str) -> Option<Self> {
+        let mut words = words(line);
+        if words.next() != Some("stats") || words.next() != Some("socket") {
+            return None;
+        }
+        let address = words.next()?;
+        let path = address.strip_prefix("unix@").unwrap_or(address);
+        let is_path = !path.contains('@') && (path.contains('/') || !path.contains(':'));
+        let rest: Vec<&str> = words.collect();
+        Some(Self {
+            path: is_path.then_some(path),
+            admin: rest.windows(2).any(|pair| pair == ["level", "admin"]),
+        })
+    }
+}

@@ -1,0 +1,106 @@
+//! `watcher`: where a service's servers come from.
+
+use std::time::Duration;
+
+use common::config::Section;
+use common::zk::session::EnsembleConfig;
+
+use crate::config::WatcherConfig;
+
+/// Below this a server with the usual tick of 2 s grants more than it is asked for.
+const SHORTEST_USUAL: Duration = Duration::from_secs(4);
+
+/// Reads `watcher`.
+pub(super) fn watcher(section: &mut Section<'_>) -> Option<WatcherConfig> {
+    let kind = section.required_text("type")?;
+    if !kind.eq_ignore_ascii_case("zookeeper") {
+        section.problem(
+            "type",
+            format!("there is no watcher of type `{kind}`"),
+            "the type is `zookeeper`",
+        );
+        return None;
+    }
+    section.is_a("watcher zookeeper");
+    let hosts = section.texts("hosts");
+    if hosts.is_empty() {
+        section.problem(
+            "hosts",
+            "there is no host",
+            "name the ensemble's servers: `hosts: ['zk1:2181', 'zk2:2181']`",
+        );
+    }
+    for (nth, host) in hosts.iter().enumerate() {
+        if !is_host(host, nth + 1 == hosts.len()) {
+            section.problem(
+                "hosts",
+                format!("{host:?} is not `host` or `host:port`"),
+                "name one server per item; the last may carry a chroot (`zk2:2181/app`)",
+            );
+        }
+    }
+    let path = path(section);
+    let session_timeout = session_timeout(section);
+    Some(WatcherConfig::Zookeeper {
+        ensemble: EnsembleConfig { hosts, session_timeout },
+        path: path?,
+    })
+}
+
+fn session_timeout(section: &mut Section<'_>) -> Duration {
+    let ours = section.duration_or("sessionTimeout", Duration::from_secs(10));
+    let given = section.has("timeoutInMilli");
+    let theirs = section.milliseconds_or("timeoutInMilli", ours);
+    if given && section.has("sessionTimeout") {
+        section.problem(
+            "timeoutInMilli",
+            "this is another name of `sessionTimeout`, which is given too",
+            "keep one of them",
+        );
+    }
+    if theirs < SHORTEST_USUAL {
+        section.warning(
+            if given { "timeoutInMilli" } else { "sessionTimeout" },
+            "a session shorter than two ticks of the server (usually 4 s) is lengthened by it",
+            "use at least 4 s; 10 s rides out a restart of one server",
+        );
+    }
+    theirs
+}
+
+fn path(section: &mut Section<'_>) -> Option<String> {
+    let written = section.required_text("path")?;
+    let path = written.trim_end_matches('/');
+    let is_sound = path.strip_prefix('/').is_some_and(|below| {
+        below
+            .split('/')
+            .all(|part| !matches!(part, "" | "." | "..") && !part.chars().any(char::is_control))
+    });
+    if !is_sound {
+        section.problem(
+            "path",
+            format!("{written:?} is not the absolute path of a node"),
+            "write it as in `/services/web`",
+        );
+        return None;
+    }
+    Some(path.to_owned())
+}
+
+/// `host[:port]` or `[v6][:port]`, with a chroot when it is the `last`.
+fn is_host(text: &str, last: bool) -> bool {
+    let server = match text.split_once('/') {
+        Some((server, _)) if last => server,
+        Some(_) => return false,
+        None => text,
+    };
+    let (host, port) = match server.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (server, None),
+    };
+    let is_bracketed = host.starts_with('[') && host.ends_with(']');
+    !host.is_empty()
+        && !host.contains(|c: char| c.is_whitespace() || c.is_control() || c == ',')
+        && (is_bracketed || !host.contains(':'))
+        && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+}

@@ -1,0 +1,155 @@
+//! The metrics, computed from the published states at each scrape: what is gone from a state is gone from the next
+//! scrape, and everything that is configured is there from the first.
+//!
+//! The first four are Go-Synapse's, with its names, labels and type (gauges, though two of them count).
+
+use std::collections::BTreeMap;
+use std::fmt::Error;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use common::zk::reflector::Freshness;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+use tokio::time::Instant;
+
+use crate::api::age_seconds;
+use crate::catalog::{Outcome, ServiceOutcome};
+use crate::router::{Kind, Router};
+
+/// Reads the routers' states.
+#[derive(Debug)]
+pub struct Metrics {
+    routers: Vec<Router>,
+    /// By router and service: the name, or the id where a name is not unique.
+    labels: Vec<Vec<String>>,
+    started: Instant,
+}
+
+impl Metrics {
+    /// Metrics of `routers`; `started` is when the daemon did.
+    pub fn new(routers: Vec<Router>, started: Instant) -> Self {
+        let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
+        for service in routers.iter().flat_map(|router| &router.services) {
+            *seen.entry(&service.name).or_default() += 1;
+        }
+        let label = |service: &crate::router::Service| match seen.get(service.name.as_str()) {
+            Some(1) => service.name.clone(),
+            _ => service.id.clone(),
+        };
+        let labels = routers
+            .iter()
+            .map(|router| router.services.iter().map(label).collect())
+            .collect();
+        Self {
+            routers,
+            labels,
+            started,
+        }
+    }
+}
+
+impl Collector for Metrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let outcomes: Vec<Arc<Outcome>> = self
+            .routers
+            .iter()
+            .map(|router| router.outcome.borrow().clone())
+            .collect();
+        let services: Vec<(&str, &ServiceOutcome)> = self
+            .labels
+            .iter()
+            .flatten()
+            .map(String::as_str)
+            .zip(outcomes.iter().flat_map(|outcome| &outcome.services))
+            .collect();
+        self.encode_updates(&mut encoder)?;
+        encode_services(&mut encoder, &services, self.started)
+    }
+}
+
+impl Metrics {
+    /// `synapse_router_update_failure{type}`: summed over the routers of a type.
+    fn encode_updates(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+        let mut failures: BTreeMap<&str, u64> = BTreeMap::new();
+        for router in &self.routers {
+            match &router.kind {
+                Kind::Console(count) => *failures.entry("console").or_default() += count.load(Ordering::Relaxed),
+                Kind::Haproxy(_) => {}
+            }
+        }
+        gauges(
+            encoder,
+            "synapse_router_update_failure",
+            "Updates that a router could not make, since the start",
+            failures.into_iter().map(|(kind, count)| ([("type", kind)], count)),
+        )
+    }
+}
+
+fn encode_services(
+    encoder: &mut DescriptorEncoder<'_>,
+    services: &[(&str, &ServiceOutcome)],
+    started: Instant,
+) -> Result<(), Error> {
+    let each = |value: fn(&ServiceOutcome) -> u64| {
+        services
+            .iter()
+            .map(move |(label, outcome)| ([("service", *label)], value(outcome)))
+    };
+    gauges(
+        encoder,
+        "synapse_service_available_count",
+        "Instances of the service that are used",
+        each(|outcome| outcome.used() as u64),
+    )?;
+    gauges(
+        encoder,
+        "synapse_service_unavailable_count",
+        "Registered instances of the service that are not used, whatever the reason",
+        each(|outcome| (outcome.left_out.len() + outcome.state.skipped.len()) as u64),
+    )?;
+    gauges(
+        encoder,
+        "synapse_watcher_failure",
+        "Failures to read the source (watch) or one of its entries (content), since the start",
+        services.iter().flat_map(|(label, outcome)| {
+            let failures = outcome.state.failures;
+            [("watch", failures.watch), ("content", failures.content)]
+                .map(|(kind, count)| ([("service", *label), ("type", kind)], count))
+        }),
+    )?;
+    let now = Instant::now();
+    gauges(
+        encoder,
+        "synapse_data_age_seconds",
+        "How old the known instances are: 0 while the source is watched",
+        services.iter().map(|(label, outcome)| {
+            let age = age_seconds(outcome.state.freshness, started, now);
+            ([("service", *label)], age)
+        }),
+    )?;
+    gauges(
+        encoder,
+        "synapse_stale",
+        "1 while the source is not watched and the last known instances are used",
+        each(|outcome| u64::from(outcome.state.freshness != Freshness::Live)),
+    )
+}
+
+/// One family of gauges.
+fn gauges<'l, const N: usize>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl Iterator<Item = ([(&'l str, &'l str); N], u64)>,
+) -> Result<(), Error> {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in values {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Reads our own file back: which slots it has, so that a new synapse takes over where the old one stopped. Pure.
+//!
+//! It reads only lines as `render` writes them and nothing of them is trusted further than a name, a number and a class:
+//! what HAProxy really runs is asked of HAProxy.
+
+use std::net::SocketAddr;
+
+use super::bind;
+use super::model::{Backend, Layout, Occupant, Slot};
+use super::parse::Table;
+use super::render::{HEADER, STRUCTURE};
+
+/// What a file on disk says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Disk {
+    /// The fingerprint in it; `None` for a file that is not ours.
+    pub(super) structure: Option<String>,
+    /// Its slots and who sat in them.
+    pub(super) layout: Layout,
+    /// All it listens on.
+    pub(super) binds: Vec<SocketAddr>,
+}
+
+/// Reads a file.
+pub(super) fn read(text: &str) -> Disk {
+    let mut disk = Disk::default();
+    if text.lines().next() != Some(HEADER) {
+        return disk;
+    }
+    let mut backend: Option<&str> = None;
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        match words.as_slice() {
+            ["setenv", STRUCTURE, structure] => disk.structure = Some((*structure).to_owned()),
+            ["backend", name] if !line.starts_with(' ') => {
+                backend = Some(name);
+                disk.layout.insert((*name).to_owned(), Backend::default());
+            }
+            ["global" | "defaults" | "listen" | "frontend", ..] if !line.starts_with(' ') => backend = None,
+            [
+                "server",
+                name,
+                address,
+                "id",
+                id,
+                "weight",
+                weight,
+                state @ ("enabled" | "disabled"),
+                class @ ..,
+            ] => {
+                let slot = slot(name, address, id, weight, *state == "enabled", &class.join(" "));
+                if let Some((backend, slot)) = backend.and_then(|name| disk.layout.get_mut(name)).zip(slot) {
+                    backend.slots.push(slot);
+                }
+            }
+            _ => {}
+        }
+    }
+    // An extra backend of the operator's has no slots.
+    disk.layout.retain(|_, backend| !backend.slots.is_empty());
+    disk.binds = bind::addresses(&text.lines().collect::<Vec<_>>());
+    disk
+}
+
+fn slot(name: &str, address: &str, id: &str, weight: &str, enabled: bool, class: &str) -> Option<Slot> {
+    let (address, weight) = (address.parse().ok()?, weight.parse().ok()?);
+    Some(Slot {
+        id: id.parse().ok()?,
+        name: name.into(),
+        class: class.into(),
+        occupant: if enabled {
+            Occupant::Active { address, weight }
+        } else {
+            Occupant::Free
+        },
+    })
+}
+
+/// Who sits in the slots according to HAProxy itself. A server in maintenance with a real address may still have
+/// requests of its last instance.
+pub(super) fn occupy(layout: &mut Layout, table: &Table) {
+    for (service, backend) in layout {
+        for slot in &mut backend.slots {
+            let live = table
+                .get(service.as_str())
+                .and_then(|live| live.servers.get(&slot.name));
+            slot.occupant = match live.and_then(|server| server.address.map(|address| (server, address))) {
+                Some((server, address)) if !server.maint => Occupant::Active {
+                    address,
+                    weight: u16::try_from(server.weight).unwrap_or(u16::MAX),
+                },
+                Some((_, address)) if address != super::model::NOWHERE => Occupant::Draining { address },
+                Some(_) | None => Occupant::Free,
+            };
+        }
+    }
+}

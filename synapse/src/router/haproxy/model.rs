@@ -1,0 +1,106 @@
+//! What HAProxy has loaded, as slots: servers that exist in its file whether or not an instance sits in them.
+//!
+//! HAProxy 2.6 can change the address, weight and state of a server while it runs, but not its name, id or options.
+//! So a slot's name, id and option class are *structure* (a reload), and its [`Occupant`] is not.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The slots of every service HAProxy has loaded, by service id. A service that is not here has no section.
+pub(super) type Layout = BTreeMap<String, Backend>;
+
+/// The slots of one service, in the file's order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Backend {
+    pub(super) slots: Vec<Slot>,
+}
+
+/// One server line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Slot {
+    /// Unique in the backend; kept as long as the instance stays, for HAProxy hashes and stick tables go by it.
+    pub(super) id: u32,
+    /// [`spare_name`], or [`own_name`] of the instance that had the slot when HAProxy loaded the file.
+    pub(super) name: Arc<str>,
+    /// The options at the end of the line. An instance fits only in a slot of exactly its own.
+    pub(super) class: Arc<str>,
+    pub(super) occupant: Occupant,
+}
+
+/// Who sits in a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Occupant {
+    /// Nobody; in maintenance.
+    Free,
+    /// An instance that gets traffic.
+    Active { address: SocketAddr, weight: u16 },
+    /// An instance that was removed: in maintenance, its last requests may go on. The slot is not given to another
+    /// address before HAProxy was seen idle towards this one.
+    Draining { address: SocketAddr },
+}
+
+/// An instance as HAProxy should have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// What tells two instances of a service apart; unique in a [`Wants`].
+    pub(super) address: SocketAddr,
+    /// 0 to 256.
+    pub(super) weight: u16,
+    /// What the slot's class has to be.
+    pub(super) class: Arc<str>,
+    /// The registered name, made safe.
+    pub(super) instance: String,
+    /// The registration's node.
+    pub(super) node: Arc<str>,
+    /// The instance's options that were taken.
+    pub(super) options: String,
+    /// Those that were not.
+    pub(super) ignored: Vec<String>,
+}
+
+/// All instances one service should have.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Wants {
+    /// In the catalog's order.
+    pub(super) servers: Vec<Wanted>,
+    /// The class of an instance without options of its own; `None` when the operator's options differ from instance to
+    /// instance, so that a spare slot would fit nobody.
+    pub(super) spare_class: Option<Arc<str>>,
+    /// Instances that HAProxy can't have, as `node: why`.
+    pub(super) skipped: Vec<String>,
+}
+
+/// Where a slot without an instance points.
+pub(super) const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+
+/// The name of a slot that was nobody's when HAProxy loaded the file.
+pub(super) fn spare_name(id: u32) -> String {
+    format!("slot_{id}")
+}
+
+/// The name of a slot that was laid out for an instance. `instance` is safe; the address makes it unique.
+pub(super) fn own_name(instance: &str, address: SocketAddr) -> String {
+    format!("{instance}_{}:{}", address.ip(), address.port())
+}
+
+impl Backend {
+    /// The slot in which `address` is active.
+    pub(super) fn active(&self, wanted: SocketAddr) -> Option<&Slot> {
+        self.slots
+            .iter()
+            .find(|slot| matches!(slot.occupant, Occupant::Active { address, .. } if address == wanted))
+    }
+
+    /// Slots of nobody.
+    pub(super) fn free(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.occupant == Occupant::Free).count()
+    }
+
+    /// Whether a removed instance may still have requests.
+    pub(super) fn is_draining(&self) -> bool {
+        self.slots
+            .iter()
+            .any(|slot| matches!(slot.occupant, Occupant::Draining { .. }))
+    }
+}

@@ -1,0 +1,92 @@
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn what_instances_ask_for_in_practice() {
+    let parsed =
+        parse("check inter 2000 rise 3 fall 2 backup cookie host7 maxconn 50 on-marked-down shutdown-sessions");
+    assert_eq!(
+        parsed.options,
+        "check inter 2000 rise 3 fall 2 backup cookie host7 maxconn 50 on-marked-down shutdown-sessions"
+    );
+    assert_eq!(parsed.ignored, Vec::<String>::new());
+    assert_eq!(parse("  check\t inter  1s ").options, "check inter 1s");
+}
+
+#[test]
+fn what_they_may_not_have() {
+    for (text, options, ignored) in [
+        (
+            "check\nprogram evil\n command /bin/x",
+            "",
+            &["check\\nprogram", "evil\\n", "command", "/bin/x"][..],
+        ),
+        ("check redir /x backup", "check backup", &["redir /x"]),
+        ("id 12 weight 50 check", "check", &["id 12", "weight 50"]),
+        ("ca-file check", "", &["ca-file check"]),
+        ("inter 0", "", &["inter 0"]),
+        ("inter 25h", "", &["inter 25h"]),
+        ("inter 5us", "", &["inter 5us"]),
+        ("port 70000 rise -1 fall +2", "", &["port 70000", "rise -1", "fall +2"]),
+        ("inter", "", &["inter"]),
+        ("check check", "check", &["check"]),
+        ("cookie a;b", "", &["cookie a;b"]),
+        ("cookie \"a", "", &["cookie \\\"a"]),
+        ("backup # check", "backup check", &["#"]),
+        ("disabled", "", &["disabled"]),
+        ("check\u{a0}backup", "", &["check\\u{a0}backup"]),
+    ] {
+        let parsed = parse(text);
+        assert_eq!(
+            (parsed.options.as_str(), parsed.ignored),
+            (options, ignored.iter().map(ToString::to_string).collect()),
+            "{text:?}"
+        );
+    }
+    assert_eq!(parse(&"check ".repeat(1000)).options, "");
+}
+
+#[test]
+fn names_are_made_safe() {
+    assert_eq!(safe_name("web-1.prod:a_b"), "web-1.prod:a_b");
+    assert_eq!(safe_name("pretty<&>\n\u{e9}#"), "pretty______");
+    assert_eq!(safe_name(""), "server");
+    assert_eq!(safe_name(&"x".repeat(500)).len(), 60);
+}
+
+#[test]
+fn the_operators_options_are_the_same_at_each_look() {
+    let address = SocketAddr::from(([10, 0, 0, 1], 80));
+    let mut fixed = OperatorOptions::new(" check  inter 1s ").unwrap();
+    assert_eq!(&*fixed.of("web", address).unwrap(), "check inter 1s");
+    assert_eq!(fixed.spare().map(|spare| &**spare), Some("check inter 1s"));
+    let mut own = OperatorOptions::new("cookie {{ .Name }}-{{ randString 8 }}").unwrap();
+    assert_eq!(own.spare(), None);
+    let first = own.of("web", address).unwrap();
+    assert!(first.starts_with("cookie web-"));
+    assert_eq!(own.of("web", address).unwrap(), first);
+    assert!(OperatorOptions::new("check\nprogram x").unwrap_err().contains("\\n"));
+    assert!(OperatorOptions::new("{{ nonsense }}").is_err());
+}
+
+proptest! {
+    #[test]
+    fn nothing_but_plain_words_gets_through(text in ".{0,200}") {
+        let parsed = parse(&text);
+        prop_assert!(parsed.options.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.- ".contains(&byte)), "{}", parsed.options);
+        prop_assert_eq!(parse(&parsed.options), Parsed { options: parsed.options.clone(), ignored: Vec::new() });
+        prop_assert!(parsed.ignored.iter().all(|word| !word.contains(char::is_control)));
+        prop_assert!(safe_name(&text).bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte)));
+    }
+
+    #[test]
+    fn words_of_the_trade_in_any_order(words in proptest::collection::vec(prop_oneof![
+        Just("check"), Just("inter"), Just("1s"), Just("cookie"), Just("backup"), Just("track"), Just("a/b"), Just("port"), Just("8080"), Just("\n"), Just("weight"), Just("\u{2028}")
+    ], 0..60)) {
+        let parsed = parse(&words.join(" "));
+        prop_assert!(parsed.options.split(' ').count() <= MAX_WORDS);
+        prop_assert!(!parsed.options.contains("track") && !parsed.options.contains("weight"));
+        prop_assert_eq!(&parse(&parsed.options).options, &parsed.options);
+    }
+}

@@ -1,0 +1,177 @@
+//! What HAProxy says of itself, read by the names in its own headers. Pure; bytes never panic it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// Forced, inherited or resolver's maintenance in `srv_admin_state`. A server that was `disabled` in the file keeps
+/// another bit for ever, so "not zero" would be wrong.
+const MAINT_BITS: u32 = 0x23;
+/// Forced or inherited drain.
+const DRAIN_BITS: u32 = 0x18;
+
+/// All servers HAProxy has, by backend.
+pub(super) type Table = BTreeMap<Arc<str>, LiveBackend>;
+
+/// One backend's servers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct LiveBackend {
+    /// HAProxy's number for it; our frontends and backends share names, numbers are unique.
+    pub(super) id: u32,
+    pub(super) servers: HashMap<Arc<str>, LiveServer>,
+}
+
+/// One server as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LiveServer {
+    /// `None` when it has none (unresolved, or a Unix socket).
+    pub(super) address: Option<SocketAddr>,
+    pub(super) weight: u32,
+    pub(super) maint: bool,
+    pub(super) drain: bool,
+}
+
+/// The process that answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Info {
+    pub(super) pid: u32,
+    pub(super) version: String,
+    pub(super) uptime_secs: u64,
+    /// A worker that a reload has replaced and that only finishes its connections.
+    pub(super) stopping: bool,
+}
+
+/// The master's processes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Processes {
+    pub(super) master: u32,
+    pub(super) reloads: u32,
+    /// Failed reloads since the last that worked.
+    pub(super) failed: u32,
+    /// Workers of the last reload that worked.
+    pub(super) workers: Vec<u32>,
+    pub(super) old_workers: usize,
+}
+
+/// `show servers state [backend]`; `None` when it is not in the one format there is.
+pub(super) fn servers_state(text: &str) -> Option<Table> {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    if lines.next()? != "1" {
+        return None;
+    }
+    let header: Vec<&str> = lines.next()?.strip_prefix('#')?.split_ascii_whitespace().collect();
+    let column = |name: &str| header.iter().position(|known| *known == name);
+    let (be_id, be_name, name) = (column("be_id")?, column("be_name")?, column("srv_name")?);
+    let (address, port) = (column("srv_addr")?, column("srv_port")?);
+    let (admin, weight) = (column("srv_admin_state")?, column("srv_uweight")?);
+    let mut table = Table::new();
+    for line in lines {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let field = |index: usize| fields.get(index).copied();
+        let admin: u32 = field(admin)?.parse().ok()?;
+        let ip = field(address)?.parse::<IpAddr>().ok();
+        let port = field(port)?.parse::<u16>().ok();
+        let server = LiveServer {
+            address: ip.zip(port).map(SocketAddr::from),
+            weight: field(weight)?.parse().ok()?,
+            maint: admin & MAINT_BITS != 0,
+            drain: admin & DRAIN_BITS != 0,
+        };
+        let backend = field(be_name)?;
+        let id = field(be_id)?.parse().ok()?;
+        if !table.contains_key(backend) {
+            table.insert(
+                backend.into(),
+                LiveBackend {
+                    id,
+                    servers: HashMap::new(),
+                },
+            );
+        }
+        table.get_mut(backend)?.servers.insert(field(name)?.into(), server);
+    }
+    Some(table)
+}
+
+/// `show info`.
+pub(super) fn info(text: &str) -> Option<Info> {
+    let fields: HashMap<&str, &str> = text
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(key, value)| (key.trim(), value.trim()))
+        .collect();
+    Some(Info {
+        pid: fields.get("Pid")?.parse().ok()?,
+        version: (*fields.get("Version")?).to_owned(),
+        uptime_secs: fields
+            .get("Uptime_sec")
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(0),
+        stopping: fields.get("Stopping").is_some_and(|value| *value != "0"),
+    })
+}
+
+/// `show env NAME`: its value, `None` when it is not set.
+pub(super) fn env(text: &str, name: &str) -> Option<String> {
+    let (key, value) = text.trim().split_once('=')?;
+    (key == name).then(|| value.to_owned())
+}
+
+/// `show proc` on the master's socket.
+pub(super) fn processes(text: &str) -> Option<Processes> {
+    let mut found = Processes::default();
+    let mut old = false;
+    for line in text.lines() {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        match fields.as_slice() {
+            [heading, ..] if heading.starts_with('#') => old = line.contains("old workers"),
+            [pid, "master", reloads, rest @ ..] => {
+                found.master = pid.parse().ok()?;
+                found.reloads = reloads.parse().ok()?;
+                found.failed = match rest {
+                    ["[failed:", count, ..] => count.trim_end_matches(']').parse().ok()?,
+                    _ => 0,
+                };
+            }
+            [_, "worker", ..] if old => found.old_workers = found.old_workers.saturating_add(1),
+            [pid, "worker", ..] => found.workers.push(pid.parse().ok()?),
+            _ => {}
+        }
+    }
+    (found.master != 0).then_some(found)
+}
+
+/// `show stat ID 4 -1`: the servers that no request, no queue and no connection is bound to any more. A server whose
+/// numbers are not all there is not idle.
+pub(super) fn idle_servers(text: &str) -> BTreeSet<Arc<str>> {
+    let mut lines = text.lines();
+    let Some(header) = lines.next().and_then(|line| line.strip_prefix("# ")) else {
+        return BTreeSet::new();
+    };
+    let columns: Vec<usize> = ["scur", "qcur", "used_conn_cur", "idle_conn_cur"]
+        .iter()
+        .filter_map(|name| header.split(',').position(|known| known == *name))
+        .collect();
+    let name = header.split(',').position(|known| known == "svname");
+    let (4, Some(name)) = (columns.len(), name) else {
+        return BTreeSet::new();
+    };
+    lines
+        .filter_map(|line| {
+            let fields: Vec<&str> = line.split(',').collect();
+            let idle = columns.iter().all(|column| fields.get(*column) == Some(&"0"));
+            idle.then(|| fields.get(name).map(|name| Arc::from(*name))).flatten()
+        })
+        .collect()
+}
+
+/// `haproxy -v`: the number in its first line.
+pub(super) fn version(text: &str) -> Option<String> {
+    let number = text.lines().next()?.split_ascii_whitespace().nth(2)?;
+    number
+        .starts_with(|c: char| c.is_ascii_digit())
+        .then(|| number.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

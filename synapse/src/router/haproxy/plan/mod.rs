@@ -1,0 +1,114 @@
+//! What to do next, from what should be, what HAProxy has loaded and what it says it is. Pure.
+//!
+//! Membership comes first: as long as the runtime API can bring HAProxy nearer, the plan is [`Plan::Runtime`]; only what
+//! is left then asks for a reload. Equal states give [`Plan::Nothing`].
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::command::{Act, Command, Target};
+use super::model::{Layout, Occupant};
+use super::parse::Table;
+use super::reason::ReloadReason;
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a plan does nothing by itself"]
+pub(super) enum Plan {
+    /// Everything is as it should be.
+    Nothing,
+    /// Never empty.
+    Runtime(Batch),
+    /// The runtime API can't do it.
+    Reload(ReloadReason),
+}
+
+/// Runtime commands in three steps. New instances come before old ones go, so that replacing all of them at once leaves
+/// no moment without a server.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Batch {
+    /// Moves slots in maintenance to their new addresses. HAProxy 2.9 and later answer before it is done: read back
+    /// before the next step.
+    pub(super) address: Vec<Command>,
+    /// Weights, and servers that become ready.
+    pub(super) activate: Vec<Command>,
+    /// Servers that leave.
+    pub(super) retire: Vec<Command>,
+}
+
+impl Batch {
+    /// Whether there is nothing to do.
+    pub(super) fn is_empty(&self) -> bool {
+        self.commands().next().is_none()
+    }
+
+    /// All commands in order.
+    pub(super) fn commands(&self) -> impl Iterator<Item = &Command> {
+        self.address.iter().chain(&self.activate).chain(&self.retire)
+    }
+
+    /// The servers it touches.
+    pub(super) fn targets(&self) -> BTreeSet<&Target> {
+        self.commands().map(|command| &command.target).collect()
+    }
+}
+
+/// `structural` says why what HAProxy has loaded will not do, if it will not; `fixed_weights` are the backends whose
+/// weights HAProxy refused to change.
+pub(super) fn plan(
+    layout: &Layout,
+    table: &Table,
+    structural: Option<&ReloadReason>,
+    fixed_weights: &BTreeSet<String>,
+) -> Plan {
+    let mut batch = Batch::default();
+    let mut fixed = None;
+    for (service, backend) in layout {
+        let live = table.get(service.as_str());
+        let backend_name: Arc<str> = service.as_str().into();
+        for slot in &backend.slots {
+            let Some(server) = live.and_then(|live| live.servers.get(&slot.name)) else {
+                let what = format!("HAProxy has no server {service}/{}", slot.name);
+                return Plan::Reload(structural.cloned().unwrap_or(ReloadReason::Drift { what }));
+            };
+            let command = |act| Command {
+                target: Target {
+                    backend: Arc::clone(&backend_name),
+                    server: Arc::clone(&slot.name),
+                },
+                act,
+            };
+            let Occupant::Active { address, weight } = slot.occupant else {
+                if !server.maint {
+                    batch.retire.push(command(Act::Maint));
+                }
+                continue;
+            };
+            let moves = server.address != Some(address);
+            if moves && !server.maint {
+                batch.address.push(command(Act::Maint));
+            }
+            if moves {
+                batch.address.push(command(Act::Addr(address)));
+            }
+            if server.weight != u32::from(weight) {
+                if fixed_weights.contains(service) {
+                    fixed.get_or_insert_with(|| service.clone());
+                } else {
+                    batch.activate.push(command(Act::Weight(weight)));
+                }
+            }
+            if moves || server.maint || server.drain {
+                batch.activate.push(command(Act::Ready));
+            }
+        }
+    }
+    if !batch.is_empty() {
+        return Plan::Runtime(batch);
+    }
+    let fixed = fixed.map(|service| ReloadReason::StaticBalance { service });
+    structural.cloned().or(fixed).map_or(Plan::Nothing, Plan::Reload)
+}
+
+#[cfg(test)]
+mod tests;

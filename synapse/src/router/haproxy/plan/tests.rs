@@ -1,0 +1,193 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::router::haproxy::model::{Backend, NOWHERE, Slot};
+use crate::router::haproxy::parse::{LiveBackend, LiveServer};
+
+fn address(last: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, last], 80))
+}
+
+fn layout(slots: &[(&str, Occupant)]) -> Layout {
+    let slots = slots
+        .iter()
+        .zip(1..)
+        .map(|((name, occupant), id)| Slot {
+            id,
+            name: (*name).into(),
+            class: "".into(),
+            occupant: *occupant,
+        })
+        .collect();
+    BTreeMap::from([("web_1".to_owned(), Backend { slots })])
+}
+
+fn live(address: SocketAddr, weight: u32, maint: bool) -> LiveServer {
+    LiveServer {
+        address: Some(address),
+        weight,
+        maint,
+        drain: false,
+    }
+}
+
+fn table(servers: &[(&str, LiveServer)]) -> Table {
+    let servers = servers.iter().map(|(name, server)| ((*name).into(), *server)).collect();
+    Table::from([("web_1".into(), LiveBackend { id: 3, servers })])
+}
+
+fn lines(commands: &[Command]) -> Vec<String> {
+    commands.iter().map(ToString::to_string).collect()
+}
+
+const A1: Occupant = Occupant::Active {
+    address: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)), 80),
+    weight: 5,
+};
+
+#[test]
+fn a_new_instance_is_moved_in_while_in_maintenance_and_old_ones_leave_last() {
+    let layout = layout(&[("slot_1", A1), ("slot_2", Occupant::Draining { address: address(2) })]);
+    let table = table(&[
+        ("slot_1", live(NOWHERE, 1, true)),
+        ("slot_2", live(address(2), 1, false)),
+    ]);
+    let Plan::Runtime(batch) = plan(&layout, &table, None, &BTreeSet::new()) else {
+        panic!("not by the socket")
+    };
+    assert_eq!(lines(&batch.address), ["set server web_1/slot_1 addr 10.0.0.1 port 80"]);
+    assert_eq!(
+        lines(&batch.activate),
+        [
+            "set server web_1/slot_1 weight 5",
+            "set server web_1/slot_1 state ready"
+        ]
+    );
+    assert_eq!(lines(&batch.retire), ["set server web_1/slot_2 state maint"]);
+}
+
+#[test]
+fn a_live_server_is_never_readdressed_without_maintenance() {
+    let table = table(&[("slot_1", live(address(9), 5, false))]);
+    let Plan::Runtime(batch) = plan(&layout(&[("slot_1", A1)]), &table, None, &BTreeSet::new()) else {
+        panic!("not by the socket")
+    };
+    assert_eq!(
+        lines(&batch.address),
+        [
+            "set server web_1/slot_1 state maint",
+            "set server web_1/slot_1 addr 10.0.0.1 port 80"
+        ]
+    );
+}
+
+#[test]
+fn membership_comes_before_the_reload() {
+    let reason = ReloadReason::Operator;
+    let todo = table(&[("slot_1", live(address(1), 1, false))]);
+    let done = table(&[("slot_1", live(address(1), 5, false))]);
+    let layout = layout(&[("slot_1", A1)]);
+    assert!(matches!(
+        plan(&layout, &todo, Some(&reason), &BTreeSet::new()),
+        Plan::Runtime(_)
+    ));
+    assert_eq!(
+        plan(&layout, &done, Some(&reason), &BTreeSet::new()),
+        Plan::Reload(reason)
+    );
+    assert_eq!(plan(&layout, &done, None, &BTreeSet::new()), Plan::Nothing);
+}
+
+#[test]
+fn weights_that_haproxy_refuses_come_with_a_reload() {
+    let fixed = BTreeSet::from(["web_1".to_owned()]);
+    let moved = table(&[("slot_1", live(address(1), 1, false))]);
+    let reason = ReloadReason::StaticBalance {
+        service: "web_1".into(),
+    };
+    assert_eq!(
+        plan(&layout(&[("slot_1", A1)]), &moved, None, &fixed),
+        Plan::Reload(reason)
+    );
+}
+
+#[test]
+fn a_server_that_is_not_there_is_drift() {
+    let found = plan(&layout(&[("slot_1", A1)]), &table(&[]), None, &BTreeSet::new());
+    assert!(matches!(found, Plan::Reload(ReloadReason::Drift { .. })), "{found:?}");
+}
+
+/// What HAProxy does with a command.
+fn carry_out(table: &mut Table, command: &Command) {
+    let server = table
+        .get_mut(&command.target.backend)
+        .unwrap()
+        .servers
+        .get_mut(&command.target.server)
+        .unwrap();
+    match command.act {
+        Act::Maint => server.maint = true,
+        Act::Ready => (server.maint, server.drain) = (false, false),
+        Act::Addr(address) => {
+            assert!(server.maint, "an address is changed in maintenance only");
+            server.address = Some(address);
+        }
+        Act::Weight(weight) => server.weight = weight.into(),
+    }
+}
+
+fn occupant() -> impl Strategy<Value = Occupant> {
+    prop_oneof![
+        Just(Occupant::Free),
+        (1_u8..20, 0_u16..=256).prop_map(|(last, weight)| Occupant::Active {
+            address: address(last),
+            weight
+        }),
+        (1_u8..20).prop_map(|last| Occupant::Draining { address: address(last) }),
+    ]
+}
+
+fn server() -> impl Strategy<Value = LiveServer> {
+    (
+        proptest::option::of(0_u8..20),
+        0_u32..=256,
+        any::<bool>(),
+        any::<bool>(),
+    )
+        .prop_map(|(last, weight, maint, drain)| LiveServer {
+            address: last.map(address),
+            weight,
+            maint,
+            drain,
+        })
+}
+
+proptest! {
+    #[test]
+    fn applying_the_plan_leads_to_the_desired_state(slots in proptest::collection::vec((occupant(), server()), 0..12)) {
+        let names: Vec<String> = (0..slots.len()).map(|n| format!("slot_{n}")).collect();
+        let layout = layout(&names.iter().zip(&slots).map(|(name, (occupant, _))| (name.as_str(), *occupant)).collect::<Vec<_>>());
+        let mut table = table(&names.iter().zip(&slots).map(|(name, (_, server))| (name.as_str(), *server)).collect::<Vec<_>>());
+        if let Plan::Runtime(batch) = plan(&layout, &table, None, &BTreeSet::new()) {
+            prop_assert!(!batch.is_empty());
+            let before = table.clone();
+            for command in batch.commands() {
+                carry_out(&mut table, command);
+            }
+            prop_assert_ne!(before, table.clone());
+        }
+        prop_assert_eq!(plan(&layout, &table, None, &BTreeSet::new()), Plan::Nothing);
+        for slot in layout.values().flat_map(|backend| &backend.slots) {
+            let server = table["web_1"].servers[&slot.name];
+            match slot.occupant {
+                Occupant::Active { address, weight } => {
+                    prop_assert_eq!(server, LiveServer { address: Some(address), weight: weight.into(), maint: false, drain: false });
+                }
+                Occupant::Free | Occupant::Draining { .. } => prop_assert!(server.maint),
+            }
+        }
+    }
+}

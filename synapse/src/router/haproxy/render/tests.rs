@@ -1,0 +1,238 @@
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::zk::session::EnsembleConfig;
+
+use super::*;
+use crate::config::{ServerSort, WatcherConfig};
+use crate::desired::Server;
+use crate::router::haproxy::blame::blame;
+use crate::router::haproxy::disk;
+use crate::router::haproxy::options::OperatorOptions;
+use crate::router::haproxy::slots::{assign, relayout};
+use crate::router::haproxy::wants::wants;
+
+fn config() -> HaproxyConfig {
+    HaproxyConfig {
+        config_path: PathBuf::from("/run/synapse/haproxy.cfg"),
+        control: HaproxyControl::Managed {
+            program: "haproxy".into(),
+            master_socket: PathBuf::from("/run/synapse/master.sock"),
+            stop_on_exit: false,
+        },
+        stats_socket: PathBuf::from("/run/synapse/haproxy.sock"),
+        reload_min_interval: Duration::from_millis(500),
+        reconcile_interval: Duration::from_secs(10),
+        global: vec!["maxconn 1000".into()],
+        defaults: Vec::new(),
+        listen: vec![(
+            "stats".into(),
+            vec!["mode http".into(), "bind 127.0.0.1:9999".into(), "stats enable".into()],
+        )],
+        frontend: Vec::new(),
+        backend: Vec::new(),
+    }
+}
+
+fn service(id: &str, frontend: &[&str], backend: &[&str]) -> ServiceConfig {
+    ServiceConfig {
+        id: id.into(),
+        name: id.into(),
+        watcher: WatcherConfig::Zookeeper {
+            ensemble: EnsembleConfig {
+                hosts: vec!["127.0.0.1".into()],
+                session_timeout: Duration::from_secs(2),
+            },
+            path: "/services/web".into(),
+        },
+        sort: ServerSort::Name,
+        correlation: None,
+        server_options: String::new(),
+        frontend: frontend.iter().map(ToString::to_string).collect(),
+        backend: backend.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn services() -> Vec<ServiceConfig> {
+    vec![
+        service(
+            "web_1",
+            &["mode http", "bind 127.0.0.1:8001"],
+            &["mode http", "balance leastconn"],
+        ),
+        service("tcp_2", &["bind 127.0.0.1:8002"], &[]),
+        service("empty_3", &["bind 127.0.0.1:8003"], &[]),
+    ]
+}
+
+fn server(name: &str, address: &str, weight: u16, options: &str) -> Server {
+    Server {
+        node: format!("{name}_0001").into(),
+        name: name.into(),
+        address: address.parse().unwrap(),
+        weight: Some(weight),
+        options: options.into(),
+        labels: std::collections::BTreeMap::new(),
+        created: 1,
+    }
+}
+
+fn layout() -> Layout {
+    let mut none = OperatorOptions::new("").unwrap();
+    let web = [
+        server(
+            "web\n program evil",
+            "10.0.0.1:8080",
+            255,
+            "check inter 2s\nprogram evil",
+        ),
+        server("web2", "[2001:db8::1]:8080", 128, "check inter 2s"),
+    ];
+    let mut checked = OperatorOptions::new("check port 81").unwrap();
+    Layout::from([
+        ("web_1".into(), relayout(None, &wants(&web, &mut none, false))),
+        (
+            "tcp_2".into(),
+            relayout(
+                None,
+                &wants(&[server("db", "10.0.0.3:5432", 1, "backup")], &mut checked, false),
+            ),
+        ),
+        ("empty_3".into(), relayout(None, &wants(&[], &mut none, false))),
+    ])
+}
+
+#[test]
+fn golden() {
+    insta::assert_snapshot!(Frame::new(&config(), &services()).render(&layout()).text);
+}
+
+#[test]
+fn the_structure_is_the_file_without_who_sits_where() {
+    let frame = Frame::new(&config(), &services());
+    let all = layout();
+    let file = frame.render(&all);
+    assert_eq!(file, frame.render(&all));
+    let mut none = OperatorOptions::new("").unwrap();
+    let fewer = wants(&[server("web3", "10.0.0.9:8080", 7, "")], &mut none, false);
+    let mut moved = all.clone();
+    moved.insert("empty_3".into(), assign(&all["empty_3"], &fewer).0);
+    let other = frame.render(&moved);
+    assert_ne!(other.text, file.text);
+    assert_eq!(other.structure, file.structure);
+    let mut grown = all.clone();
+    grown.insert("empty_3".into(), relayout(None, &fewer));
+    assert_ne!(frame.render(&grown).structure, file.structure);
+    let mut without = all;
+    without.remove("empty_3");
+    assert_ne!(frame.render(&without).structure, file.structure);
+}
+
+#[test]
+fn a_file_is_read_back_as_it_was_written() {
+    let frame = Frame::new(&config(), &services());
+    let file = frame.render(&layout());
+    let disk = disk::read(&file.text);
+    assert_eq!(disk.layout, layout());
+    assert_eq!(disk.structure.as_ref(), Some(&file.structure));
+    assert_eq!(frame.render(&disk.layout), file);
+    assert_eq!(disk.binds.len(), 4);
+    assert_eq!(
+        disk::read(&file.text.replacen(HEADER, "# mine", 1)),
+        disk::Disk::default()
+    );
+}
+
+#[test]
+fn lines_know_their_service() {
+    let file = Frame::new(&config(), &services()).render(&layout());
+    let line = |text: &str| file.text.lines().position(|line| line.trim() == text).unwrap() + 1;
+    let alert = |line| format!("[ALERT]    (1) : config : parsing [/run/haproxy.cfg:{line}] : unknown keyword.\n");
+    let text = [
+        alert(line("bind 127.0.0.1:8002")),
+        alert(line("balance leastconn")),
+        alert(line("maxconn 1000")),
+        "[ALERT]    (1) : config : proxy 'empty_3': unable to find required default_backend: 'x'.\n".into(),
+        "[ALERT]    (1) : config : Error(s) found in configuration file : x\n".into(),
+        "[WARNING]  (1) : config : parsing [/run/haproxy.cfg:1] : nothing.\n".into(),
+    ]
+    .concat();
+    let found = blame(&text, &file);
+    assert_eq!(
+        found.services.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        BTreeSet::from(["web_1", "tcp_2", "empty_3"])
+    );
+    assert_eq!(found.rest.len(), 1);
+    assert!(found.services["tcp_2"].contains("unknown keyword"));
+}
+
+#[test]
+fn what_the_operator_said_is_not_said_again() {
+    let mut config = config();
+    config.global = vec![
+        "stats  socket /run/synapse/haproxy.sock level admin".into(),
+        "hard-stop-after 1h".into(),
+    ];
+    config.defaults = vec!["mode http".into(), "no option idle-close-on-response".into()];
+    let services = [
+        service("web_1", &["bind :80", "default_backend other"], &[]),
+        service("unix_2", &[], &["mode tcp"]),
+    ];
+    let layout = Layout::from([
+        ("web_1".into(), Backend::default()),
+        ("unix_2".into(), Backend::default()),
+    ]);
+    let text = Frame::new(&config, &services).render(&layout).text;
+    for (what, count) in [
+        ("stats", 3),
+        ("hard-stop-after", 1),
+        ("idle-close", 1),
+        ("default_backend", 1),
+        ("disable-l7-retry", 0),
+        ("retries", 0),
+        ("frontend", 1),
+    ] {
+        let found = text.lines().filter(|line| line.contains(what)).count();
+        assert_eq!(found, count, "{what}\n{text}");
+    }
+    config.control = HaproxyControl::External {
+        reload_command: vec!["true".into()],
+        reload_timeout: Duration::from_secs(1),
+        cleanup_command: Vec::new(),
+        cleanup_timeout: Duration::from_secs(1),
+        program: "haproxy".into(),
+    };
+    config.global.clear();
+    let text = Frame::new(&config, &services).render(&layout).text;
+    assert!(
+        !text.contains("mworker-max-reloads") && !text.contains("stats socket"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_newer_of_two_registrations_at_one_address_counts() {
+    let mut none = OperatorOptions::new("").unwrap();
+    let old = server("old", "10.0.0.1:80", 1, "");
+    let new = Server {
+        created: 2,
+        ..server("new", "10.0.0.1:80", 2, "")
+    };
+    let useless = ["0.0.0.0:80", "10.0.0.2:0", "224.0.0.1:80"].map(|at| server("x", at, 1, ""));
+    let found = wants(&[vec![old, new], useless.to_vec()].concat(), &mut none, false);
+    assert_eq!(
+        found
+            .servers
+            .iter()
+            .map(|server| server.instance.as_str())
+            .collect::<Vec<_>>(),
+        ["new"]
+    );
+    assert_eq!(found.skipped.len(), 4);
+    let plain = wants(&[server("a", "10.0.0.1:80", 300, "backup")], &mut none, true);
+    assert_eq!((&*plain.servers[0].class, plain.servers[0].weight), ("", 256));
+    assert_eq!(plain.servers[0].ignored, ["backup"]);
+    assert_eq!(none.spare(), Some(&Arc::from("")));
+}

@@ -1,0 +1,174 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn address(last: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, last], 80))
+}
+
+fn wanted(last: u8, class: &str) -> Wanted {
+    Wanted {
+        address: address(last),
+        weight: u16::from(last),
+        class: class.into(),
+        instance: format!("web{last}"),
+        node: format!("n{last}").into(),
+        options: String::new(),
+        ignored: Vec::new(),
+    }
+}
+
+fn wants(of: &[(u8, &str)]) -> Wants {
+    Wants {
+        servers: of.iter().map(|(last, class)| wanted(*last, class)).collect(),
+        spare_class: Some("".into()),
+        skipped: Vec::new(),
+    }
+}
+
+fn place(backend: &Backend, last: u8) -> Option<(u32, &str)> {
+    backend.active(address(last)).map(|slot| (slot.id, &*slot.name))
+}
+
+#[test]
+fn a_new_instance_takes_a_spare_slot_and_a_reload_gives_it_its_name() {
+    let first = relayout(None, &wants(&[(1, ""), (2, "")]));
+    assert_eq!(place(&first, 1), Some((1, "web1_10.0.0.1:80")));
+    assert_eq!(first.slots.len(), 16);
+    let (second, unplaced) = assign(&first, &wants(&[(1, ""), (2, ""), (3, "")]));
+    assert_eq!((place(&second, 3), unplaced), (Some((3, "slot_3")), None));
+    let third = relayout(Some(&second), &wants(&[(3, ""), (2, "")]));
+    assert_eq!(place(&third, 3), Some((3, "web3_10.0.0.3:80")));
+    assert_eq!(place(&third, 2), Some((2, "web2_10.0.0.2:80")));
+    assert_eq!(place(&third, 1), None);
+}
+
+#[test]
+fn a_returning_instance_takes_its_draining_slot_back() {
+    let both = wants(&[(1, ""), (2, "")]);
+    let start = relayout(None, &both);
+    let (mut gone, _) = assign(&start, &wants(&[(2, "")]));
+    assert_eq!(gone.slots[0].occupant, Occupant::Draining { address: address(1) });
+    assert_eq!(assign(&gone, &both).0, start);
+    let idle = BTreeSet::from([Arc::clone(&gone.slots[0].name)]);
+    release(&mut gone, &idle);
+    assert_eq!(gone.slots[0].occupant, Occupant::Free);
+    assert_eq!(assign(&gone, &both).0, start);
+}
+
+#[test]
+fn a_slot_with_a_name_is_not_given_to_another_instance() {
+    let start = relayout(None, &wants(&[(1, "")]));
+    let mut gone = assign(&start, &wants(&[])).0;
+    let idle = BTreeSet::from([Arc::clone(&gone.slots[0].name)]);
+    release(&mut gone, &idle);
+    let all: Vec<(u8, &str)> = (2..=16).map(|last| (last, "")).collect();
+    let (full, unplaced) = assign(&gone, &wants(&all));
+    assert_eq!(unplaced, None);
+    assert_eq!(full.slots[0].occupant, Occupant::Free);
+    let all: Vec<(u8, &str)> = (2..=17).map(|last| (last, "")).collect();
+    assert_eq!(assign(&gone, &wants(&all)).1, Some(Unplaced::Exhausted));
+}
+
+#[test]
+fn a_draining_slot_is_not_given_to_another_address() {
+    let mut backend = relayout(None, &wants(&[]));
+    assert_eq!(backend.slots.len(), MIN_SPARE);
+    let all: Vec<(u8, &str)> = (1..=8).map(|last| (last, "")).collect();
+    backend = assign(&backend, &wants(&all)).0;
+    backend = assign(&backend, &wants(&[])).0;
+    let (same, unplaced) = assign(&backend, &wants(&[(9, "")]));
+    assert_eq!((same, unplaced), (backend.clone(), Some(Unplaced::Exhausted)));
+    release(&mut backend, &BTreeSet::from(["slot_5".into()]));
+    assert_eq!(place(&assign(&backend, &wants(&[(9, "")])).0, 9), Some((5, "slot_5")));
+}
+
+#[test]
+fn an_instance_whose_options_changed_goes_on_until_the_right_slot_is_there() {
+    let start = relayout(None, &wants(&[(1, "check"), (2, "check")]));
+    let changed = wants(&[(1, "check backup"), (2, "check")]);
+    let (kept, unplaced) = assign(&start, &changed);
+    assert_eq!((kept, unplaced), (start.clone(), Some(Unplaced::NoClass)));
+    let reloaded = relayout(Some(&start), &changed);
+    assert_eq!(assign(&reloaded, &changed), (reloaded.clone(), None));
+    assert_eq!(&*reloaded.slots[0].class, "check backup");
+    assert_eq!(reloaded.slots[0].id, 1);
+    let (moved, unplaced) = assign(&reloaded, &wants(&[(1, "check"), (2, "check")]));
+    assert_eq!(unplaced, None);
+    assert_eq!(moved.slots[0].occupant, Occupant::Draining { address: address(1) });
+    assert_ne!(place(&moved, 1).unwrap().0, 1);
+}
+
+#[test]
+fn options_of_one_instance_alone_get_no_spare_slots() {
+    let mut own = wants(&[(1, "cookie a"), (2, "cookie b")]);
+    own.spare_class = None;
+    assert_eq!(relayout(None, &own).slots.len(), 2);
+}
+
+#[test]
+fn a_pool_grows_by_doubling_and_not_past_its_cap() {
+    assert_eq!([0, 1, 8, 9, 100].map(capacity), [8, 16, 16, 32, 256]);
+    let many = Wants {
+        servers: (0..5000_u32)
+            .map(|n| Wanted {
+                address: SocketAddr::from((std::net::Ipv4Addr::from(0x0a00_0000 + n), 80)),
+                ..wanted(1, "")
+            })
+            .collect(),
+        spare_class: Some("".into()),
+        skipped: Vec::new(),
+    };
+    assert_eq!(relayout(None, &many).slots.len(), 5000 + MIN_SPARE);
+}
+
+fn any_wants() -> impl Strategy<Value = Wants> {
+    proptest::collection::btree_map(1_u8..30, prop_oneof![Just(""), Just("check"), Just("backup")], 0..14)
+        .prop_map(|servers| wants(&servers.into_iter().collect::<Vec<_>>()))
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_and_goes(worlds in proptest::collection::vec((any_wants(), any::<bool>(), any::<u16>()), 1..8)) {
+        let mut backend = Backend::default();
+        for (wants, reload, idle) in worlds {
+            let before = backend.clone();
+            let unplaced;
+            if reload {
+                backend = relayout(Some(&before), &wants);
+                unplaced = None;
+                prop_assert_eq!(&relayout(Some(&backend), &wants), &backend, "a second reload changes nothing");
+            } else {
+                (backend, unplaced) = assign(&before, &wants);
+            }
+            prop_assert_eq!(assign(&backend, &wants), (backend.clone(), unplaced), "assigning again changes nothing");
+
+            let ids: BTreeSet<u32> = backend.slots.iter().map(|slot| slot.id).collect();
+            let names: BTreeSet<&str> = backend.slots.iter().map(|slot| &*slot.name).collect();
+            prop_assert_eq!((ids.len(), names.len()), (backend.slots.len(), backend.slots.len()));
+            for server in &wants.servers {
+                let slot = backend.active(server.address);
+                prop_assert!(slot.is_some() || unplaced.is_some());
+                if let Some(slot) = slot {
+                    prop_assert!(slot.class == server.class || unplaced.is_some());
+                    let named = *slot.name != *spare_name(slot.id);
+                    prop_assert!(!named || slot.name.ends_with(&own_name("", server.address)), "{} is not {}", slot.name, server.address);
+                    let kept = before.active(server.address).filter(|old| old.class == server.class);
+                    prop_assert!(kept.is_none_or(|old| old.id == slot.id), "an unchanged instance keeps its slot");
+                }
+            }
+            for slot in &backend.slots {
+                let Occupant::Active { address, .. } = slot.occupant else { continue };
+                prop_assert!(wants.servers.iter().any(|server| server.address == address));
+                let same = before.slots.iter().find(|old| old.id == slot.id && !reload);
+                let old = same.and_then(|slot| match slot.occupant {
+                    Occupant::Free => None,
+                    Occupant::Active { address, .. } | Occupant::Draining { address } => Some(address),
+                });
+                prop_assert!(old.is_none_or(|old| old == address), "a slot in use is not given away");
+            }
+            let free: BTreeSet<Arc<str>> = backend.slots.iter().filter(|slot| idle >> (slot.id % 16) & 1 == 1).map(|slot| Arc::clone(&slot.name)).collect();
+            release(&mut backend, &free);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Routers: what makes a [`Desired`](crate::desired::Desired) true.
+
+pub mod haproxy;

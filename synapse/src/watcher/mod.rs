@@ -1,0 +1,82 @@
+//! Where servers come from: each watcher publishes what its source says of one service, with its freshness.
+//!
+//! A source that can't be read leaves the last state in place and marks its age; an entry that makes no sense is left
+//! out with its reason and touches no other.
+
+mod interpret;
+mod names;
+pub mod sources;
+pub mod zookeeper;
+
+use std::sync::Arc;
+
+use common::zk::reflector::Freshness;
+
+use crate::desired::Server;
+
+/// What one source says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatcherState {
+    /// How far to trust it. `Never`: an empty list of candidates means nothing yet.
+    pub freshness: Freshness,
+    /// The last failure to read the source; empty when there was none since the last success.
+    pub error: String,
+    /// The entries that were understood, by node.
+    pub candidates: Vec<Candidate>,
+    /// The entries that were not, by node.
+    pub skipped: Vec<Skipped>,
+    /// Failures since the start.
+    pub failures: Failures,
+}
+
+/// One registered instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// What it registered, resolved.
+    pub server: Server,
+    /// The transaction that created its node: of two nodes the one with the greater is the newer.
+    pub czxid: i64,
+    /// Why it says of itself that it takes no traffic.
+    pub unavailable: Option<String>,
+}
+
+/// An entry that is left out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Skipped {
+    /// Its node.
+    pub node: Arc<str>,
+    /// Why it is left out.
+    pub reason: Reason,
+}
+
+/// Why an entry is left out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Reason {
+    /// It makes no sense, or its name has no address.
+    #[error("{0}")]
+    Bad(String),
+    /// The first look-up of this name is under way.
+    #[error("`{0}` is not resolved yet")]
+    Pending(String),
+}
+
+/// How often something went wrong, counted on the change to wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Failures {
+    /// The source could not be read.
+    pub watch: u64,
+    /// An entry could not be understood.
+    pub content: u64,
+}
+
+impl Default for WatcherState {
+    fn default() -> Self {
+        Self {
+            freshness: Freshness::Never,
+            error: String::new(),
+            candidates: Vec::new(),
+            skipped: Vec::new(),
+            failures: Failures::default(),
+        }
+    }
+}

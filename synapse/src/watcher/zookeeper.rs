@@ -1,0 +1,126 @@
+//! The children of a path of ZooKeeper, as candidates.
+//!
+//! The state is published at once with what is known; a name's address comes later, and never holds up the others.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::zk::reflector::{Freshness, Snapshot};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::interpret::Decoded;
+use super::names::Names;
+use super::{Reason, WatcherState};
+
+/// How long one look-up may take.
+const LOOKUP: Duration = Duration::from_secs(5);
+
+/// Rung at each change of any watcher, for those who look at several.
+pub type Bell = watch::Sender<()>;
+
+/// Follows the snapshots of one path.
+#[derive(Debug)]
+#[must_use = "nothing is published until the task runs"]
+pub struct ZookeeperTask {
+    path: String,
+    snapshots: watch::Receiver<Snapshot>,
+    state: watch::Sender<Arc<WatcherState>>,
+    bell: Bell,
+}
+
+/// A watcher of the snapshots of `path`.
+pub fn zookeeper(
+    path: String,
+    snapshots: watch::Receiver<Snapshot>,
+    bell: Bell,
+) -> (watch::Receiver<Arc<WatcherState>>, ZookeeperTask) {
+    let (state, receiver) = watch::channel(Arc::default());
+    let task = ZookeeperTask {
+        path,
+        snapshots,
+        state,
+        bell,
+    };
+    (receiver, task)
+}
+
+impl ZookeeperTask {
+    /// Follows until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut decoded = Decoded::default();
+        let mut names = Names::default();
+        let mut lookups: JoinSet<(String, Result<Vec<IpAddr>, String>)> = JoinSet::new();
+        loop {
+            let snapshot = self.snapshots.borrow_and_update().clone();
+            let bad = decoded.follow(&snapshot.children);
+            for name in names.follow(&decoded.names(), Instant::now()) {
+                lookups.spawn(lookup(name));
+            }
+            self.publish(&snapshot, bad, &decoded, &names);
+            let due = names.due();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = self.snapshots.changed() => if changed.is_err() {
+                    // The reflector has ended: the daemon stops.
+                    return stop.cancelled().await;
+                },
+                Some(Ok((name, answer))) = lookups.join_next() => names.learn(&name, answer, Instant::now()),
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            }
+        }
+    }
+
+    fn publish(&self, snapshot: &Snapshot, bad: u64, decoded: &Decoded, names: &Names) {
+        let interpreted = decoded.interpret(|name| names.address(name));
+        let before = Arc::clone(&self.state.borrow());
+        let mut failures = before.failures;
+        failures.content += bad;
+        failures.watch += u64::from(!snapshot.error.is_empty() && snapshot.error != before.error);
+        let state = WatcherState {
+            freshness: snapshot.freshness,
+            error: snapshot.error.clone(),
+            candidates: interpreted.candidates,
+            skipped: interpreted.skipped,
+            failures,
+        };
+        if state == *before {
+            return;
+        }
+        self.log(&before, &state);
+        self.state.send_replace(Arc::new(state));
+        self.bell.send_replace(());
+    }
+
+    fn log(&self, before: &WatcherState, now: &WatcherState) {
+        let path = &self.path;
+        for skipped in &now.skipped {
+            let is_new = before.skipped.binary_search(skipped).is_err();
+            if is_new && matches!(skipped.reason, Reason::Bad(_)) {
+                tracing::warn!(%path, node = %skipped.node, reason = %skipped.reason, "Skipped an instance.");
+            }
+        }
+        match (before.freshness, now.freshness) {
+            (Freshness::Never | Freshness::Stale { .. }, Freshness::Live) => {
+                tracing::info!(%path, instances = now.candidates.len(), "Service read.");
+            }
+            (Freshness::Live, Freshness::Stale { .. }) => {
+                tracing::warn!(%path, error = %now.error, "Source lost; its last content stays in force.");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Asks the system's resolver.
+async fn lookup(name: String) -> (String, Result<Vec<IpAddr>, String>) {
+    let answer = match timeout(LOOKUP, tokio::net::lookup_host((name.as_str(), 0))).await {
+        Ok(Ok(addresses)) => Ok(addresses.map(|address| address.ip().to_canonical()).collect()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", LOOKUP.as_secs())),
+    };
+    (name, answer)
+}
