@@ -9,5 +9,5 @@ pub mod cli;
 pub mod config;
 pub mod desired;
 pub mod gather;
-pub mod watcher;
 pub mod router;
+pub mod watcher;

@@ -12,10 +12,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use zookeeper_client::{Acls, CreateMode, CreateOptions, Error as ClientError, MultiWriteResult, OneshotWatcher, Stat};
+use zookeeper_client::{Error as ClientError, OneshotWatcher};
 
 use super::error::CallError;
 use super::link::{Link, Session};
+use super::node_write::{After, write};
 use super::register_plan::{Node, Step, plan};
 use super::registration::{RegistrationState, Wish};
 use super::rivalry::Rivalry;
@@ -32,9 +33,6 @@ const RETRY: BackoffConfig = BackoffConfig {
     max: Duration::from_secs(5),
     healthy_after: Duration::from_secs(10),
 };
-
-const NODE: CreateOptions<'static> = CreateMode::Ephemeral.with_acls(Acls::anyone_all());
-const PARENT: CreateOptions<'static> = CreateMode::Persistent.with_acls(Acls::anyone_all());
 
 /// What the server last said.
 #[derive(Debug)]
@@ -225,12 +223,12 @@ impl Keeper {
                 self.seen = Some(seen);
                 Ok(Next::Wait(until))
             }
-            (step, _) => self.write(session, step, wanted).await,
+            (step, _) => self.act(session, step, wanted).await,
         }
     }
 
     /// Writes, unless that was to no avail too often. From here until the reply nothing is known of the node.
-    async fn write(&mut self, session: &Session, step: Step, wanted: Option<&Bytes>) -> Result<Next, CallError> {
+    async fn act(&mut self, session: &Session, step: Step, wanted: Option<&Bytes>) -> Result<Next, CallError> {
         if self.vain_writes == PATIENCE {
             self.vain_writes = 0;
             return Err(CallError::Unknown("the node does not settle".to_owned()));
@@ -240,11 +238,16 @@ impl Keeper {
             None => "being deleted",
         };
         self.unsettled(wanted.is_some(), doing.to_owned());
-        self.seen = self.act(session, step, wanted).await?;
-        self.vain_writes = match self.seen {
-            Some(_) => 0,
-            None => self.vain_writes + 1,
-        };
+        match write(session, &self.path, step, wanted).await? {
+            After::Known(node) => {
+                self.vain_writes = 0;
+                self.seen = Some(Seen {
+                    epoch: session.epoch(),
+                    node,
+                });
+            }
+            After::LookAgain => self.vain_writes += 1,
+        }
         Ok(Next::Again)
     }
 
@@ -315,55 +318,6 @@ impl Keeper {
         Ok(Next::Again)
     }
 
-    /// Carries out a write. What is known of the node by its reply, if anything.
-    async fn act(&self, session: &Session, step: Step, wanted: Option<&Bytes>) -> Result<Option<Seen>, CallError> {
-        let path = self.path.as_str();
-        let content = wanted.cloned().unwrap_or_default();
-        let reply = match step {
-            Step::Nothing | Step::Refuse(_) => return Ok(None),
-            Step::Create => session
-                .call(|client| client.create(path, &content, &NODE))
-                .await
-                .map(|(stat, _)| Some(stat)),
-            Step::Set { version } => session
-                .call(|client| client.set_data(path, &content, Some(version)))
-                .await
-                .map(Some),
-            Step::TakeOver { version } => take_over(session, path, &content, version).await,
-            Step::Delete { version } => {
-                let deleted = session.call(|client| client.delete(path, Some(version))).await;
-                match deleted {
-                    Ok(()) | Err(CallError::Answer(ClientError::NoNode)) => {
-                        return Ok(Some(Seen {
-                            epoch: session.epoch(),
-                            node: None,
-                        }));
-                    }
-                    Err(error) => Err(error),
-                }
-            }
-        };
-        match reply {
-            // A success that speaks of our own node is as good as a read.
-            Ok(Some(stat)) if !stat.is_invalid() && stat.ephemeral_owner == session.id() => Ok(Some(Seen {
-                epoch: session.epoch(),
-                node: Some(Node::new(content, &stat)),
-            })),
-            Err(CallError::Answer(ClientError::NoNode)) if step == Step::Create => {
-                self.create_parents(session).await.map(|()| None)
-            }
-            // The node is not what it was: look again.
-            Ok(_)
-            | Err(CallError::Answer(ClientError::NoNode | ClientError::NodeExists | ClientError::BadVersion)) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn create_parents(&self, session: &Session) -> Result<(), CallError> {
-        let parent = self.path.rsplit_once('/').map_or("", |(parent, _)| parent);
-        session.call(|client| client.mkdir(parent, &PARENT)).await
-    }
-
     /// A turn failed: what to do next.
     fn failed(&mut self, session: &Session, wanted: bool, error: &CallError) -> Next {
         if *error == CallError::NotConnected || !session.is_connected() {
@@ -412,27 +366,6 @@ impl Keeper {
         }
         self.state.send_replace(state);
     }
-}
-
-/// Replaces another session's node by ours in one transaction, so that readers see no gap.
-async fn take_over(session: &Session, path: &str, content: &Bytes, version: i32) -> Result<Option<Stat>, CallError> {
-    let results = session
-        .call(|client| {
-            let mut writer = client.new_multi_writer();
-            let added = writer
-                .add_delete(path, Some(version))
-                .and_then(|()| writer.add_create(path, content, &NODE));
-            async move {
-                added?;
-                writer.commit().await.map_err(ClientError::from)
-            }
-        })
-        .await?;
-    tracing::info!(path, "Took over the node of another session.");
-    Ok(results.into_iter().find_map(|result| match result {
-        MultiWriteResult::Create { stat, .. } => Some(stat),
-        _ => None,
-    }))
 }
 
 fn verify_at(now: Instant) -> Instant {

@@ -11,6 +11,7 @@
 pub mod error;
 mod keeper;
 mod link;
+mod node_write;
 mod reflect_one_shot;
 mod reflect_state;
 pub mod reflector;

@@ -268,7 +268,11 @@ mod tests {
             hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
             session_timeout: Duration::from_secs(10),
         });
-        (handle.name().to_owned(), task.hosts, handle.full_path("/services/web".to_owned()))
+        (
+            handle.name().to_owned(),
+            task.hosts,
+            handle.full_path("/services/web".to_owned()),
+        )
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub struct Reporter {
 
 #[derive(Debug)]
 enum Output {
-    Node(zookeeper::Node),
+    Node(Box<zookeeper::Node>),
     Sink(Sink, Duration),
 }
 
@@ -91,7 +91,7 @@ impl Reporter {
     ) -> (ReporterHandle, Self) {
         let target = registration.0.path().to_owned();
         let node = zookeeper::Node::new(registration, expose_on_unavailable);
-        Self::new("zookeeper", target, Output::Node(node), failures)
+        Self::new("zookeeper", target, Output::Node(Box::new(node)), failures)
     }
 
     /// Writes a file; a failed write is tried again after `replay`.
@@ -150,20 +150,24 @@ struct Status {
 }
 
 impl Status {
-    fn set(&self, state: ReporterState) {
-        let before = self.sender.borrow().clone();
-        if before == state {
-            return;
-        }
-        let (kind, target, detail) = (self.kind, &self.target, state.detail());
-        if !detail.is_empty() {
-            self.failures.inc();
-            if before.detail().is_empty() {
-                tracing::warn!(reporter = kind, target = %target, error = detail, "A report is not delivered yet.");
+    /// For a file or the console: the outcome of one write.
+    fn wrote(&self, outcome: io::Result<()>) {
+        let (reporter, target) = (self.kind, &self.target);
+        let was_failing = !self.sender.borrow().detail().is_empty();
+        self.sender.send_replace(match outcome {
+            Ok(()) => {
+                if was_failing {
+                    tracing::info!(reporter, target = %target, "Reports are delivered again.");
+                }
+                ReporterState::Reported
             }
-        } else if !before.detail().is_empty() || state == ReporterState::Withdrawn {
-            tracing::info!(reporter = kind, target = %target, state = state.word(), "A report is delivered.");
-        }
-        self.sender.send_replace(state);
+            Err(error) => {
+                self.failures.inc();
+                if !was_failing {
+                    tracing::warn!(reporter, target = %target, %error, "Can't deliver a report; trying on.");
+                }
+                ReporterState::Pending(error.to_string())
+            }
+        });
     }
 }

@@ -9,7 +9,7 @@ use common::report::Report;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{ReporterState, Reports, Status, console, file};
+use super::{Reports, Status, console, file};
 use crate::announce::line;
 
 /// A write takes no longer: a stuck disk or a full pipe must not hold the daemon.
@@ -61,10 +61,7 @@ impl Sink {
             Err(late) => Err(late.into()),
         };
         let delivered = result.is_ok();
-        status.set(match result {
-            Ok(()) => ReporterState::Reported,
-            Err(error) => ReporterState::Pending(error.to_string()),
-        });
+        status.wrote(result);
         delivered
     }
 

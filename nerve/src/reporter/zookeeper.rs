@@ -3,13 +3,18 @@
 //! Nothing is asked for before the first report, so a predecessor's node stays while the checks start. At the end the
 //! node is withdrawn, whatever the last report said.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use common::zk::registration::{Registration, RegistrationState, RegistrationTask};
-use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{ReporterState, Reports, Status};
 use crate::announce::node_content;
+
+/// A report that is not delivered by then counts as a failure; a write of its own takes milliseconds.
+const OVERDUE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Node {
@@ -28,33 +33,25 @@ impl Node {
     }
 
     pub(super) async fn run(self, reports: Reports, status: Status, stop: CancellationToken) {
-        let Self {
-            registration,
-            task,
-            expose_on_unavailable,
-        } = self;
+        let registration = &self.registration;
         let withdrawn = CancellationToken::new();
         let follow = async {
-            let state = registration.state();
-            stop.run_until_cancelled(follow(&registration, reports, state, &status, expose_on_unavailable))
+            stop.run_until_cancelled(follow(registration, reports, &status, self.expose_on_unavailable))
                 .await;
             registration.want(None);
             withdrawn.cancel();
         };
-        tokio::join!(task.run(withdrawn.clone()), follow);
-        status.set(view(&registration.state().borrow()));
+        tokio::join!(self.task.run(withdrawn.clone()), follow);
+        status.sender.send_replace(view(&registration.state().borrow()));
     }
 }
 
-async fn follow(
-    registration: &Registration,
-    mut reports: Reports,
-    mut state: watch::Receiver<RegistrationState>,
-    status: &Status,
-    expose_on_unavailable: bool,
-) {
-    let mut silent = false;
+async fn follow(registration: &Registration, mut reports: Reports, status: &Status, expose_on_unavailable: bool) {
+    let mut node = registration.state();
+    // Reports end when the service does; before the first the node is nobody's business.
+    let mut open = true;
     let mut asked = false;
+    let mut overdue_at = None;
     loop {
         let report = reports.borrow_and_update().clone();
         if let Some(report) = report {
@@ -62,13 +59,23 @@ async fn follow(
             asked = true;
         }
         if asked {
-            status.set(view(&state.borrow_and_update()));
+            let state = view(&node.borrow_and_update());
+            if state.detail().is_empty() {
+                overdue_at = None;
+            } else if status.sender.borrow().detail().is_empty() {
+                overdue_at = Some(Instant::now() + OVERDUE);
+            }
+            status.sender.send_replace(state);
         }
         tokio::select! {
-            changed = reports.changed(), if !silent => silent = changed.is_err(),
-            changed = state.changed() => if changed.is_err() {
-                return;
-            },
+            changed = reports.changed(), if open => open = changed.is_ok(),
+            Ok(()) = node.changed() => {}
+            () = sleep_until(overdue_at.unwrap_or_else(Instant::now)), if overdue_at.is_some() => {
+                overdue_at = None;
+                // The registration says in the log why.
+                status.failures.inc();
+            }
+            else => std::future::pending().await,
         }
     }
 }

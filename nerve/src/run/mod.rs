@@ -7,7 +7,7 @@
 
 mod parts;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +50,7 @@ pub async fn run(config: Config, level: LevelHandle) -> Result<(), Fatal> {
 #[derive(Debug)]
 struct Daemon {
     supervisor: Supervisor<Stage>,
+    asked: CancellationToken,
     readiness: Readiness,
 }
 
@@ -63,6 +64,7 @@ impl Daemon {
         let mut registry = metrics::registry(build);
         let mut parts = Parts {
             supervisor: Supervisor::new(),
+            asked: CancellationToken::new(),
             readiness: Readiness::default(),
             metrics: Metrics::register(&mut registry),
             ensembles: Vec::new(),
@@ -76,6 +78,7 @@ impl Daemon {
             .collect::<Result<Arc<[_]>, Fatal>>()?;
         let Parts {
             mut supervisor,
+            asked,
             readiness,
             ensembles,
             ..
@@ -101,18 +104,25 @@ impl Daemon {
             legacy_get_mutations: config.legacy_get_mutations,
         });
         supervisor.start(Stage::Api, "api", |stop| bound.serve(handler, API_DRAIN, stop));
-        Ok(Self { supervisor, readiness })
+        Ok(Self {
+            supervisor,
+            asked,
+            readiness,
+        })
     }
 
     async fn run(self, grace: Duration, mut signals: Signals) -> Result<(), Fatal> {
-        let Self { supervisor, readiness } = self;
+        let Self {
+            supervisor,
+            asked,
+            readiness,
+        } = self;
         let (sender, receiver) = mpsc::channel(4);
         let mut heard = Signals::fed_by(receiver);
-        let asked = Cell::new(false);
         let broken = CancellationToken::new();
         let stopping = RefCell::new(None);
         let on_stop = || {
-            if asked.get() {
+            if asked.is_cancelled() {
                 *stopping.borrow_mut() = Some(readiness.latch("the end: nerve is stopping"));
             } else {
                 broken.cancel();
@@ -124,7 +134,9 @@ impl Daemon {
         let forward = async {
             loop {
                 let signal = signals.next().await;
-                asked.set(asked.get() || signal == Signal::Stop);
+                if signal == Signal::Stop {
+                    asked.cancel();
+                }
                 if sender.send(signal).await.is_err() {
                     std::future::pending::<()>().await;
                 }

@@ -9,6 +9,8 @@ use common::supervise::Supervisor;
 use common::zk::registration::registration;
 use common::zk::session::{Ensemble, EnsembleConfig, EnsembleTask, ensemble};
 
+use tokio_util::sync::CancellationToken;
+
 use super::Stage;
 use crate::check::Check;
 use crate::check::runner::Runner;
@@ -21,6 +23,8 @@ use crate::service::{ServiceHandle, service};
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) supervisor: Supervisor<Stage>,
+    /// A signal asked for the stop.
+    pub(super) asked: CancellationToken,
     pub(super) readiness: Readiness,
     pub(super) metrics: Metrics,
     pub(super) ensembles: Vec<(EnsembleConfig, Ensemble)>,
@@ -56,12 +60,35 @@ impl Parts {
         for (index, reporter) in reporters.into_iter().enumerate() {
             let reports = reports.clone();
             let label = format!("reporter {index} of {name}");
-            self.supervisor
-                .start(Stage::Reporters, label, |stop| reporter.run(reports, stop));
+            self.start(Stage::Reporters, label, |stop| reporter.run(reports, stop));
         }
-        self.supervisor
-            .start(Stage::Services, format!("service {name}"), |stop| task.run(stop));
+        self.start(Stage::Services, format!("service {name}"), |stop| task.run(stop));
         Ok(handle)
+    }
+
+    /// Starts a task that would take nodes away when it stops: it hears of the stop only when a signal asked for it.
+    fn start<F, Fut>(&mut self, stage: Stage, name: String, task: F)
+    where
+        F: FnOnce(CancellationToken) -> Fut,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let asked = self.asked.clone();
+        self.supervisor.start(stage, name, |stop| {
+            let told = CancellationToken::new();
+            let running = task(told.clone());
+            async move {
+                let tell = async {
+                    stop.cancelled().await;
+                    asked.cancelled().await;
+                    told.cancel();
+                    std::future::pending::<()>().await;
+                };
+                tokio::select! {
+                    () = running => {}
+                    () = tell => {}
+                }
+            }
+        });
     }
 
     /// Spreads the checks of all services over their interval; the first starts at once.
@@ -107,10 +134,9 @@ impl Parts {
             return known.clone();
         }
         let (handle, task): (Ensemble, EnsembleTask) = ensemble(config.clone());
-        self.supervisor
-            .start(Stage::Sessions, format!("session {}", handle.name()), |stop| {
-                task.run(stop)
-            });
+        self.start(Stage::Sessions, format!("session {}", handle.name()), |stop| {
+            task.run(stop)
+        });
         self.ensembles.push((config.clone(), handle.clone()));
         handle
     }

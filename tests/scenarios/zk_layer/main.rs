@@ -1,0 +1,8 @@
+//! `common::zk` against a real ZooKeeper whose links and sessions break.
+#![expect(clippy::panic, reason = "a scenario that goes wrong must stop")]
+
+mod party;
+mod recorder;
+mod reflecting;
+mod registering;
+mod sessions;

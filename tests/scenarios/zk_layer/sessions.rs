@@ -1,0 +1,132 @@
+//! The session's supervisor through restarts, outages and the end.
+
+use std::time::Duration;
+
+use common::zk::session::Link;
+use e2e::eventually::{ensure, eventually, throughout};
+use e2e::fault_proxy::{FaultProxy, Mode};
+use e2e::zookeeper::ZooKeeper;
+use tokio::time::Instant;
+
+use crate::party::{PATIENCE, Party, SESSION_TIMEOUT, bytes, live, registered, stale};
+
+const DIRECTORY: &str = "/services/web";
+const PATH: &str = "/services/web/one";
+
+#[tokio::test]
+async fn a_server_restart_keeps_session_and_node() {
+    let mut server = ZooKeeper::start().await;
+    let mut party = Party::start(&server.address());
+    let registration = party.register(PATH);
+    let mut seen = party.reflect(DIRECTORY);
+    registration.want(bytes("a"));
+    let before = registered(&registration).await;
+    live(&mut seen, &["one=a"]).await;
+    server.kill();
+    stale(&seen).await;
+    server.restart().await;
+    let restarted = Instant::now();
+    live(&mut seen, &["one=a"]).await;
+    eprintln!("live {:?} after the server's start", restarted.elapsed());
+    assert_eq!(registered(&registration).await, before);
+    party.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_that_the_server_still_holds_is_resumed() {
+    let mut server = ZooKeeper::start().await;
+    let mut party = Party::start(&server.address());
+    let registration = party.register(PATH);
+    registration.want(bytes("a"));
+    let before = registered(&registration).await;
+    server.kill();
+    // The client gives its session up by its own clock; the server's clock stands still.
+    let mut link = party.ensemble.link();
+    let gave_up = link.wait_for(|link| matches!(link, Link::Connecting { failures: 1.., .. }));
+    tokio::time::timeout(PATIENCE, gave_up).await.unwrap().unwrap();
+    server.restart().await;
+    let restarted = Instant::now();
+    assert_eq!(party.session().await, before.1);
+    assert_eq!(registered(&registration).await, before);
+    eprintln!("resumed {:?} after the server's start", restarted.elapsed());
+    party.stop().await;
+}
+
+#[tokio::test]
+async fn a_wiped_server_gets_everything_back() {
+    let mut server = ZooKeeper::start().await;
+    let mut party = Party::start(&server.address());
+    let registration = party.register(PATH);
+    let mut seen = party.reflect(DIRECTORY);
+    registration.want(bytes("a"));
+    let (_, session) = registered(&registration).await;
+    live(&mut seen, &["one=a"]).await;
+    server.kill();
+    server.wipe();
+    server.restart().await;
+    let client = server.client().await;
+    eventually("the node is back", PATIENCE, async || {
+        let nodes = client.nodes(DIRECTORY).await;
+        ensure(
+            nodes.len() == 1 && nodes.iter().all(|node| node.owner != session),
+            || format!("{nodes:?}"),
+        )
+    })
+    .await;
+    live(&mut seen, &["one=a"]).await;
+    party.stop().await;
+}
+
+#[tokio::test]
+async fn a_clean_stop_closes_the_session() {
+    let server = ZooKeeper::start().await;
+    let client = server.client().await;
+    let mut party = Party::start(&server.address());
+    let registration = party.register(PATH);
+    registration.want(bytes("a"));
+    registered(&registration).await;
+    let stopping = Instant::now();
+    party.stop().await;
+    eventually("the node goes", Duration::from_secs(1), async || {
+        let nodes = client.nodes(DIRECTORY).await;
+        ensure(nodes.is_empty(), || format!("{nodes:?}"))
+    })
+    .await;
+    eprintln!("gone {:?} after the stop", stopping.elapsed());
+}
+
+#[tokio::test]
+async fn a_short_freeze_changes_nothing() {
+    let server = ZooKeeper::start().await;
+    let client = server.client().await;
+    let proxy = FaultProxy::start(server.address()).await;
+    let mut party = Party::start(&proxy.address());
+    let registration = party.register(PATH);
+    registration.want(bytes("a"));
+    let (created_by, _) = registered(&registration).await;
+    proxy.set(Mode::Freeze);
+    let mut link = party.ensemble.link();
+    let lost = link.wait_for(|link| matches!(link, Link::Suspended(..)));
+    tokio::time::timeout(PATIENCE, lost).await.unwrap().unwrap();
+    proxy.cut();
+    proxy.set(Mode::Forward);
+    throughout("the node stays", SESSION_TIMEOUT, async || {
+        let node = client.node(PATH).await.ok_or("gone")?;
+        ensure(node.created_by == created_by, || format!("{node:?}"))
+    })
+    .await;
+    assert_eq!(registered(&registration).await.0, created_by);
+    party.stop().await;
+}
+
+#[tokio::test]
+async fn hosts_that_cannot_be_reached_are_told_and_survived() {
+    let party = Party::start("127.0.0.1:1,no such host:2181");
+    let mut link = party.ensemble.link();
+    let failing = link.wait_for(|link| matches!(link, Link::Connecting { failures: 2.., error } if !error.is_empty()));
+    tokio::time::timeout(PATIENCE, failing).await.unwrap().unwrap();
+    let stopping = Instant::now();
+    party.stop().await;
+    assert!(stopping.elapsed() < Duration::from_secs(1));
+    assert!(matches!(*link.borrow(), Link::Closed));
+}
