@@ -81,7 +81,7 @@ pub(super) async fn carry_out(session: &mut Session, batch: &Batch, table: &mut 
         .into_iter()
         .map(|target| Arc::clone(&target.backend))
         .collect();
-    send(session, batch.address.iter(), &mut report).await?;
+    send(session, &batch.address.iter().collect::<Vec<_>>(), &mut report).await?;
     let refused: BTreeSet<Target> = report
         .refused
         .iter()
@@ -100,7 +100,8 @@ pub(super) async fn carry_out(session: &mut Session, batch: &Batch, table: &mut 
         }
     }
     let ready = batch.activate.iter().filter(|command| !away.contains(&command.target));
-    send(session, ready.chain(&batch.retire), &mut report).await?;
+    let rest: Vec<&Command> = ready.chain(&batch.retire).collect();
+    send(session, &rest, &mut report).await?;
     refresh(session, table, &backends).await?;
     Ok(report)
 }
@@ -122,16 +123,12 @@ fn away(batch: &Batch, table: &Table) -> BTreeSet<Target> {
         .collect()
 }
 
-async fn send(
-    session: &mut Session,
-    commands: impl Iterator<Item = &Command> + Clone,
-    report: &mut Report,
-) -> Result<(), Error> {
-    let replies = session.ask(commands.clone()).await?;
-    for (command, reply) in commands.zip(replies) {
+async fn send(session: &mut Session, commands: &[&Command], report: &mut Report) -> Result<(), Error> {
+    let replies = session.ask(commands.to_vec()).await?;
+    for (command, reply) in commands.iter().zip(replies) {
         match command.understand(&reply) {
             Ok(()) => report.accepted = report.accepted.saturating_add(1),
-            Err(refusal) => report.refused.push((command.clone(), refusal)),
+            Err(refusal) => report.refused.push(((*command).clone(), refusal)),
         }
     }
     Ok(())
