@@ -95,10 +95,12 @@ async fn an_expired_session_costs_a_moment() {
     let mut link = party.ensemble.link();
     for _ in 0..3 {
         let (_, session) = registered(&registration).await;
-        server.expire(session).await;
-        let known = link.wait_for(|link| !matches!(link, Link::Connected(_)));
-        timeout(PATIENCE, known).await.unwrap().unwrap();
-        let known = Instant::now();
+        let known = async {
+            let lost = link.wait_for(|link| !matches!(link, Link::Connected(now) if now.id() == session));
+            timeout(PATIENCE, lost).await.unwrap().unwrap();
+            Instant::now()
+        };
+        let ((), known) = tokio::join!(server.expire(session), known);
         eventually("a new session has the node", PATIENCE, async || {
             let node = only_node(&client, "a").await?;
             ensure(node.owner != session, || format!("{node:?}"))
