@@ -81,8 +81,8 @@ impl Party {
     }
 }
 
-pub(crate) fn bytes(content: &str) -> Option<Bytes> {
-    Some(Bytes::copy_from_slice(content.as_bytes()))
+pub(crate) fn want(registration: &Registration, content: &str) {
+    registration.want(Some(Bytes::copy_from_slice(content.as_bytes())));
 }
 
 /// Waits for a state that fits.
