@@ -7,7 +7,7 @@ use std::sync::Arc;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::{counters, gauges};
-use crate::router::haproxy::HaproxyStatus;
+use crate::router::haproxy::{HaproxyStatus, RELOAD_REASONS};
 
 /// Reloads that failed.
 pub(super) fn failed_reloads(status: &HaproxyStatus) -> u64 {
@@ -17,7 +17,10 @@ pub(super) fn failed_reloads(status: &HaproxyStatus) -> u64 {
 
 pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, all: &[Arc<HaproxyStatus>]) -> Result<(), Error> {
     let sum = |of: fn(&HaproxyStatus) -> u64| all.iter().map(|status| of(status)).sum::<u64>();
-    let mut reloads: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    let every = RELOAD_REASONS
+        .iter()
+        .flat_map(|reason| ["ok", "failed"].map(|result| ((*reason, result), 0)));
+    let mut reloads: BTreeMap<(&str, &str), u64> = every.collect();
     for reload in all.iter().flat_map(|status| &status.reloads) {
         *reloads.entry((reload.reason, reload.result)).or_default() += reload.count;
     }

@@ -110,7 +110,7 @@ impl ZookeeperTask {
                 tracing::info!(%path, instances = now.candidates.len(), "Service read.");
             }
             (Freshness::Live, Freshness::Stale { .. }) => {
-                tracing::warn!(%path, error = %now.error, "Source lost; its last content stays in force.");
+                tracing::warn!(%path, "Source lost; its last content stays in force.");
             }
             _ => {}
         }
