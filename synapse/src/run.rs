@@ -59,7 +59,14 @@ enum RouterTask {
 }
 
 /// Runs until a signal.
-pub async fn run(config: Config, level: LevelHandle, signals: &mut Signals) -> Result<(), Fatal> {
+pub async fn run(config: Config, level: LevelHandle) -> Result<(), Fatal> {
+    let mut signals =
+        Signals::of_process().map_err(|error| Fatal::runtime(format!("signals can't be heard: {error}")))?;
+    run_until(config, level, &mut signals).await
+}
+
+/// Runs until one of `signals`.
+pub async fn run_until(config: Config, level: LevelHandle, signals: &mut Signals) -> Result<(), Fatal> {
     let started = Instant::now();
     let readiness = Readiness::default();
     let bound = bind(&config.api).await.map_err(|error| {

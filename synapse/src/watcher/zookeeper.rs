@@ -79,7 +79,9 @@ impl ZookeeperTask {
         let before = Arc::clone(&self.state.borrow());
         let mut failures = before.failures;
         failures.content += bad;
-        failures.watch += u64::from(!snapshot.error.is_empty() && snapshot.error != before.error);
+        let lost = before.freshness == Freshness::Live && matches!(snapshot.freshness, Freshness::Stale { .. });
+        let failed = !snapshot.error.is_empty() && snapshot.error != before.error;
+        failures.watch += u64::from(lost || failed);
         let state = WatcherState {
             freshness: snapshot.freshness,
             error: snapshot.error.clone(),
@@ -123,4 +125,71 @@ async fn lookup(name: String) -> (String, Result<Vec<IpAddr>, String>) {
         Err(_) => Err(format!("no answer within {} s", LOOKUP.as_secs())),
     };
     (name, answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use common::zk::reflector::Child;
+
+    use super::*;
+
+    fn snapshot(freshness: Freshness, nodes: &[(&str, &str)]) -> Snapshot {
+        let child = |data: &str| Child {
+            data: Bytes::copy_from_slice(data.as_bytes()),
+            czxid: 1,
+            mzxid: 1,
+            ctime: 1,
+        };
+        let children = nodes
+            .iter()
+            .map(|(name, data)| (Arc::from(*name), Arc::new(child(data))));
+        Snapshot {
+            children: Arc::new(children.collect()),
+            freshness,
+            generation: 1,
+            error: String::new(),
+        }
+    }
+
+    async fn until(
+        states: &mut watch::Receiver<Arc<WatcherState>>,
+        is_so: impl Fn(&WatcherState) -> bool,
+    ) -> Arc<WatcherState> {
+        let state = timeout(Duration::from_secs(20), states.wait_for(|state| is_so(state))).await;
+        Arc::clone(&state.expect("in time").expect("the task runs"))
+    }
+
+    #[tokio::test]
+    async fn names_are_resolved_beside_and_a_lost_source_changes_nothing_else() {
+        let nodes = [
+            ("a", r#"{"host":"10.0.0.1","port":1,"name":"a"}"#),
+            ("b", r#"{"host":"localhost","port":2,"name":"b"}"#),
+            ("c", "rubbish"),
+        ];
+        let snapshots = watch::Sender::new(snapshot(Freshness::Live, &nodes));
+        let bell = watch::Sender::new(());
+        let mut rung = bell.subscribe();
+        let (mut states, task) = zookeeper("/s".to_owned(), snapshots.subscribe(), bell);
+        let mut first = states.clone();
+        let stop = CancellationToken::new();
+        let act = async {
+            let known = until(&mut first, |state| state.freshness == Freshness::Live).await;
+            assert_eq!(known.candidates.len(), 1, "the literal address waits for nobody");
+            assert_eq!(known.skipped.len(), 2);
+            rung.changed().await.expect("the task runs");
+
+            let all = until(&mut states, |state| state.candidates.len() == 2).await;
+            assert!(all.candidates[1].server.address.ip().is_loopback());
+            assert_eq!(all.failures.content, 1);
+
+            let since = Instant::now();
+            snapshots.send_replace(snapshot(Freshness::Stale { since }, &nodes));
+            let stale = until(&mut states, |state| state.freshness != Freshness::Live).await;
+            assert_eq!(stale.candidates, all.candidates);
+            assert_eq!(stale.failures.watch, 1);
+            stop.cancel();
+        };
+        tokio::join!(task.run(stop.clone()), act);
+    }
 }

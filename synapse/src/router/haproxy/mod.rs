@@ -1,15 +1,267 @@
-//! Drives HAProxy.
+//! Keeps HAProxy exactly as the catalog wants it, and says so only when HAProxy has confirmed it.
+//!
+//! ```text
+//! Desired ─▶ wants ─▶ slots ─▶ plan ─┬─▶ runtime commands ─▶ read back ─▶ file
+//!                       ▲            └─▶ candidate ─▶ haproxy -c ─▶ rename ─▶ reload ─▶ verdict
+//!                       └──── what HAProxy says it is (pid, structure, servers)
+//! ```
+//!
+//! Invariants:
+//! - Membership goes through the runtime API at once; a reload is for structure alone, has a reason, and never holds up
+//!   a change that needs none.
+//! - Applied means read back. What differs is repaired, at the latest by the periodic look.
+//! - The file on disk restarts HAProxy into the desired state at any time; it is replaced whole or not at all.
+//! - HAProxy outlives synapse; the next synapse finds it and changes nothing that is right.
+//! - A service HAProxy refuses is left out with HAProxy's own words while the rest goes on.
 
+mod actor;
 mod bind;
 mod blame;
 mod command;
 mod disk;
+mod live;
 mod model;
 mod options;
 mod pace;
 mod parse;
 mod plan;
+mod prepare;
+mod process;
 mod reason;
+mod reload;
 mod render;
 mod slots;
+mod socket;
+mod state;
+mod status;
+mod view;
 mod wants;
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use common::exit::Fatal;
+use common::file::Lock;
+use common::process::{Outcome, Program};
+use common::ready::Latch;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{HaproxyConfig, HaproxyControl, ServiceConfig};
+use crate::desired::Desired;
+
+use actor::{Actor, Io, Request};
+use options::OperatorOptions;
+use pace::Pace;
+use prepare::Checker;
+use process::{Control, beside};
+use reload::Engine;
+use render::Frame;
+use state::State;
+pub use status::{HaproxyStatus, LastReload, ReloadCount, ServerStatus, ServiceStatus};
+
+/// The oldest HAProxy with the runtime API and the reload this relies on.
+const OLDEST: (u32, u32) = (2, 6);
+/// How long `haproxy -v` may take.
+const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A handle to a router: what it shows, and a reload by hand.
+#[derive(Clone, Debug)]
+pub struct Haproxy {
+    shared: Arc<Shared>,
+    requests: mpsc::Sender<Request>,
+}
+
+/// The task behind a handle.
+#[derive(Debug)]
+#[must_use = "nothing happens until the task runs"]
+pub struct HaproxyTask {
+    actor: Actor,
+    /// Two writers of one file and one socket would fight.
+    _lock: Lock,
+}
+
+/// What the task publishes.
+#[derive(Debug)]
+struct Shared {
+    status: ArcSwap<HaproxyStatus>,
+    rendered: ArcSwap<String>,
+}
+
+impl Haproxy {
+    /// The state as of the last step.
+    pub fn status(&self) -> Arc<HaproxyStatus> {
+        self.shared.status.load_full()
+    }
+
+    /// The file as it should be on disk; empty before HAProxy was first seen.
+    pub fn rendered(&self) -> String {
+        self.shared.rendered.load().as_str().to_owned()
+    }
+
+    /// Reloads HAProxy and waits for its verdict. An error is for the operator.
+    pub async fn reload(&self) -> Result<(), String> {
+        let gone = || "synapse is stopping".to_owned();
+        let (reply, verdict) = oneshot::channel();
+        self.requests.send(reply).await.map_err(|_| gone())?;
+        verdict.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+impl HaproxyTask {
+    /// Runs until `stop`; HAProxy goes on, unless `stopOnExit`.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { actor, _lock } = self;
+        actor.run(stop).await;
+    }
+}
+
+/// Checks what a router of HAProxy needs on this machine: the program, the directory of the file, and to be the only one
+/// there. Starts nothing. `first_apply` is dropped when HAProxy was seen to be as desired for the first time.
+pub async fn build(
+    config: HaproxyConfig,
+    services: Vec<ServiceConfig>,
+    events_buffer: Duration,
+    desired: watch::Receiver<Arc<Desired>>,
+    first_apply: Latch,
+) -> Result<(Haproxy, HaproxyTask), Fatal> {
+    let (HaproxyControl::Managed { program, .. } | HaproxyControl::External { program, .. }) = &config.control;
+    let program = program.clone();
+    let version = version(&program).await?;
+    let lock = lock(&config.config_path)?;
+    let mut operators = BTreeMap::new();
+    for service in &services {
+        let options = OperatorOptions::new(&service.server_options)
+            .map_err(|error| Fatal::config(format!("serverOptions of service {}: {error}", service.id)))?;
+        operators.insert(service.id.clone(), options);
+    }
+    let managed = matches!(config.control, HaproxyControl::Managed { .. });
+    let (engine, stop_on_exit) = engine(&config);
+    let checker = Checker {
+        program,
+        path: beside(&config.config_path, ".candidate"),
+        mode: mode(&config.config_path, managed),
+    };
+    let frame = Arc::new(Frame::new(&config, &services));
+    let status = HaproxyStatus {
+        control: if managed { "managed" } else { "external" },
+        version,
+        ..HaproxyStatus::default()
+    };
+    let shared = Arc::new(Shared {
+        status: ArcSwap::from_pointee(status.clone()),
+        rendered: ArcSwap::from_pointee(String::new()),
+    });
+    let (requests, receiver) = mpsc::channel(8);
+    let actor = Actor {
+        pace: Pace::new(events_buffer, config.reload_min_interval),
+        config,
+        engine,
+        stop_on_exit,
+        checker,
+        shared: Arc::clone(&shared),
+        desired,
+        requests: receiver,
+        state: State::new(frame, operators, managed),
+        first_apply: Some(first_apply),
+        io: Io::new(Instant::now()),
+        status,
+    };
+    Ok((Haproxy { shared, requests }, HaproxyTask { actor, _lock: lock }))
+}
+
+fn engine(config: &HaproxyConfig) -> (Engine, bool) {
+    match &config.control {
+        HaproxyControl::Managed {
+            program,
+            master_socket,
+            stop_on_exit,
+        } => {
+            let control = Control {
+                program: program.clone(),
+                socket: master_socket.clone(),
+                config: config.config_path.clone(),
+            };
+            (Engine::Managed(control), *stop_on_exit)
+        }
+        HaproxyControl::External {
+            reload_command,
+            reload_timeout,
+            cleanup_command,
+            cleanup_timeout,
+            ..
+        } => {
+            let command = |argv: &[String], timeout| Program {
+                argv: argv.to_vec(),
+                env: vec![("HAP_CONFIG".to_owned(), config.config_path.clone().into_os_string())],
+                timeout,
+            };
+            let reload = command(reload_command, *reload_timeout);
+            let cleanup = command(cleanup_command, *cleanup_timeout);
+            (Engine::External { reload, cleanup }, false)
+        }
+    }
+}
+
+/// The program's version, as it says itself.
+async fn version(program: &str) -> Result<String, Fatal> {
+    if common::process::find(program).is_none() {
+        return Err(Fatal::config(format!(
+            "haproxyProgram: there is no program `{program}`, so no HAProxy can be checked or started. \
+             Install HAProxy {}.{} or later, or say where it is.",
+            OLDEST.0, OLDEST.1
+        )));
+    }
+    let asked = Program {
+        argv: vec![program.to_owned(), "-v".to_owned()],
+        env: Vec::new(),
+        timeout: VERSION_TIMEOUT,
+    };
+    let failed = |why: String| {
+        Fatal::config(format!(
+            "haproxyProgram: `{program} -v` does not tell the version of an HAProxy: {why}"
+        ))
+    };
+    let output = match asked.run().await {
+        Ok(Outcome::Success { output }) => output,
+        Ok(Outcome::Failure { how, output }) => return Err(failed(format!("{how}: {}", output.trim()))),
+        Err(error) => return Err(failed(error.to_string())),
+    };
+    let version = parse::version(&output).ok_or_else(|| failed(output.trim().to_owned()))?;
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    if (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < OLDEST {
+        return Err(Fatal::config(format!(
+            "haproxyProgram: `{program}` is HAProxy {version}; {}.{} or later is needed.",
+            OLDEST.0, OLDEST.1
+        )));
+    }
+    Ok(version)
+}
+
+/// Takes the file's lock, which also shows that its directory can be written.
+fn lock(path: &Path) -> Result<Lock, Fatal> {
+    let lock = beside(path, ".lock");
+    match common::file::lock(&lock) {
+        Ok(Some(lock)) => Ok(lock),
+        Ok(None) => Err(Fatal::config(format!(
+            "configPath: another synapse keeps {} (it holds {}). Two would fight: stop it, or give this router another file.",
+            path.display(),
+            lock.display()
+        ))),
+        Err(error) => Err(Fatal::config(format!(
+            "configPath: {error}. synapse writes {} and files beside it: create its directory and let this user write there.",
+            path.display()
+        ))),
+    }
+}
+
+/// The file's own mode if it is there. A file for an HAProxy that someone else runs is for others to read.
+fn mode(path: &Path, managed: bool) -> u32 {
+    let default = if managed { 0o600 } else { 0o644 };
+    std::fs::metadata(path).map_or(default, |metadata| metadata.permissions().mode() & 0o777)
+}

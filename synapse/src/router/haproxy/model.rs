@@ -3,7 +3,7 @@
 //! HAProxy 2.6 can change the address, weight and state of a server while it runs, but not its name, id or options.
 //! So a slot's name, id and option class are *structure* (a reload), and its [`Occupant`] is not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -49,6 +49,8 @@ pub(super) struct Wanted {
     pub(super) weight: u16,
     /// What the slot's class has to be.
     pub(super) class: Arc<str>,
+    /// The operator's part of the class.
+    pub(super) operators: Arc<str>,
     /// The registered name, made safe.
     pub(super) instance: String,
     /// The registration's node.
@@ -69,6 +71,25 @@ pub(super) struct Wants {
     pub(super) spare_class: Option<Arc<str>>,
     /// Instances that HAProxy can't have, as `node: why`.
     pub(super) skipped: Vec<String>,
+}
+
+impl Wants {
+    /// Without the instances' own options: HAProxy refused the section with them.
+    pub(super) fn plain(&self) -> Self {
+        let mut plain = self.clone();
+        for server in &mut plain.servers {
+            server.class = Arc::clone(&server.operators);
+            if !server.options.is_empty() {
+                server.ignored.push(std::mem::take(&mut server.options));
+            }
+        }
+        plain
+    }
+
+    /// The option classes in use.
+    pub(super) fn classes(&self) -> BTreeSet<Arc<str>> {
+        self.servers.iter().map(|server| Arc::clone(&server.class)).collect()
+    }
 }
 
 /// Where a slot without an instance points.

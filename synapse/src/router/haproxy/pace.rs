@@ -11,6 +11,17 @@ use tokio::time::Instant;
 /// The longest wait, in buffers.
 const MAX_WAIT: u32 = 4;
 
+/// How much haste a need has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// More of its kind may come: worth a wait.
+    Gathers,
+    /// As soon as the minimum interval allows.
+    Now,
+    /// Nobody serves: as soon as failures allow.
+    Start,
+}
+
 /// The clock of reloads.
 #[derive(Debug)]
 pub(super) struct Pace {
@@ -18,7 +29,10 @@ pub(super) struct Pace {
     min_interval: Duration,
     /// When the need arose, and when it last grew.
     wanted: Option<(Instant, Instant)>,
-    not_before: Option<Instant>,
+    /// The minimum interval after the last one.
+    spaced: Option<Instant>,
+    /// The wait after failures.
+    backed_off: Option<Instant>,
     backoff: Backoff,
 }
 
@@ -34,7 +48,8 @@ impl Pace {
             buffer,
             min_interval,
             wanted: None,
-            not_before: None,
+            spaced: None,
+            backed_off: None,
             backoff: Backoff::new(backoff),
         }
     }
@@ -50,27 +65,28 @@ impl Pace {
         self.wanted = None;
     }
 
-    /// When to reload; `gathers` if more changes are worth waiting for. `None` when nothing is wanted.
-    pub(super) fn due(&self, gathers: bool) -> Option<Instant> {
+    /// When to act. `None` when nothing is wanted.
+    pub(super) fn due(&self, urgency: Urgency) -> Option<Instant> {
         let (first, last) = self.wanted?;
-        let at = if gathers {
-            (last + self.buffer).min(first + self.buffer.saturating_mul(MAX_WAIT))
-        } else {
-            first
+        let gathered = (last + self.buffer).min(first + self.buffer.saturating_mul(MAX_WAIT));
+        let (at, not_before) = match urgency {
+            Urgency::Gathers => (gathered, self.spaced.max(self.backed_off)),
+            Urgency::Now => (first, self.spaced.max(self.backed_off)),
+            Urgency::Start => (first, self.backed_off),
         };
-        Some(self.not_before.map_or(at, |not_before| at.max(not_before)))
+        Some(not_before.map_or(at, |not_before| at.max(not_before)))
     }
 
     /// A reload ended at `now`.
     pub(super) fn ended(&mut self, now: Instant, worked: bool, chance: f64) {
         self.wanted = None;
-        let wait = if worked {
+        self.spaced = Some(now + self.min_interval);
+        if worked {
             self.backoff.succeeded(now);
-            self.min_interval
+            self.backed_off = None;
         } else {
-            self.backoff.failed(now, chance).max(self.min_interval)
-        };
-        self.not_before = Some(now + wait);
+            self.backed_off = Some(now + self.backoff.failed(now, chance));
+        }
     }
 }
 
@@ -88,12 +104,12 @@ mod tests {
     #[test]
     fn gathers_while_changes_come_but_not_for_ever() {
         let (mut pace, start) = pace();
-        assert_eq!(pace.due(true), None);
+        assert_eq!(pace.due(Urgency::Gathers), None);
         for tick in 0..100 {
             pace.want(start + Duration::from_millis(100 * tick), true);
         }
-        assert_eq!(pace.due(true), Some(start + Duration::from_secs(2)));
-        assert_eq!(pace.due(false), Some(start));
+        assert_eq!(pace.due(Urgency::Gathers), Some(start + Duration::from_secs(2)));
+        assert_eq!(pace.due(Urgency::Now), Some(start));
     }
 
     #[test]
@@ -101,7 +117,7 @@ mod tests {
         let (mut pace, start) = pace();
         pace.want(start, true);
         pace.want(start + Duration::from_millis(400), false);
-        assert_eq!(pace.due(true), Some(start + Duration::from_millis(500)));
+        assert_eq!(pace.due(Urgency::Gathers), Some(start + Duration::from_millis(500)));
     }
 
     #[test]
@@ -109,18 +125,21 @@ mod tests {
         let (mut pace, start) = pace();
         pace.ended(start, true, 1.0);
         pace.want(start, true);
-        assert_eq!(pace.due(false), Some(start + Duration::from_secs(2)));
+        assert_eq!(pace.due(Urgency::Now), Some(start + Duration::from_secs(2)));
         let mut waits = Vec::new();
         for _ in 0..8 {
             pace.ended(start, false, 1.0);
             pace.want(start, false);
-            waits.push(pace.due(false).unwrap() - start);
+            waits.push(pace.due(Urgency::Now).unwrap() - start);
         }
         assert!(waits.is_sorted());
         assert_eq!(waits.last(), Some(&Duration::from_secs(60)));
         pace.ended(start, true, 1.0);
+        pace.want(start, false);
+        assert_eq!(pace.due(Urgency::Start), Some(start));
         pace.ended(start, false, 1.0);
         pace.want(start, false);
-        assert_eq!(pace.due(false), Some(start + Duration::from_secs(2)));
+        assert_eq!(pace.due(Urgency::Start), Some(start + Duration::from_secs(1)));
+        assert_eq!(pace.due(Urgency::Now), Some(start + Duration::from_secs(2)));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::pace::Urgency;
+
 /// The reason of a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ReloadReason {
@@ -56,14 +58,15 @@ impl ReloadReason {
         }
     }
 
-    /// Whether waiting for more changes of the same kind could save a reload.
-    pub(super) fn gathers(&self) -> bool {
+    /// How much haste it has.
+    pub(super) fn urgency(&self) -> Urgency {
         match self {
             Self::Structure { .. }
             | Self::SlotsExhausted { .. }
             | Self::OptionClass { .. }
-            | Self::StaticBalance { .. } => true,
-            Self::FirstStart | Self::Drift { .. } | Self::Adoption | Self::Quarantine | Self::Operator => false,
+            | Self::StaticBalance { .. } => Urgency::Gathers,
+            Self::Drift { .. } | Self::Adoption | Self::Quarantine | Self::Operator => Urgency::Now,
+            Self::FirstStart => Urgency::Start,
         }
     }
 }

@@ -13,9 +13,8 @@ use super::options::{OperatorOptions, parse, safe_name};
 const DEFAULT_WEIGHT: u16 = 1;
 const MAX_WEIGHT: u16 = 256;
 
-/// Of two registrations at one address the newer one counts. With `plain` the instances' own options are left out:
-/// HAProxy refused the section with them.
-pub(super) fn wants(servers: &[Server], operator: &mut OperatorOptions, plain: bool) -> Wants {
+/// Of two registrations at one address the newer one counts.
+pub(super) fn wants(servers: &[Server], operator: &mut OperatorOptions) -> Wants {
     let mut newest: HashMap<SocketAddr, &Server> = HashMap::new();
     for server in servers {
         let known = newest.entry(server.address).or_insert(server);
@@ -46,9 +45,6 @@ pub(super) fn wants(servers: &[Server], operator: &mut OperatorOptions, plain: b
         }
         let instance = safe_name(&server.name);
         let mut parsed = parse(&server.options);
-        if plain && !parsed.options.is_empty() {
-            parsed.ignored.push(std::mem::take(&mut parsed.options));
-        }
         let operators = operator.of(&instance, server.address).unwrap_or_else(|error| {
             parsed.ignored.push(format!("serverOptions: {error}"));
             Arc::from("")
@@ -60,6 +56,7 @@ pub(super) fn wants(servers: &[Server], operator: &mut OperatorOptions, plain: b
             address: server.address,
             weight: server.weight.unwrap_or(DEFAULT_WEIGHT).min(MAX_WEIGHT),
             class,
+            operators,
             instance,
             node: Arc::clone(&server.node),
             options: parsed.options,

@@ -20,7 +20,7 @@ fn what_they_may_not_have() {
         (
             "check\nprogram evil\n command /bin/x",
             "",
-            &["check\\nprogram", "evil\\n", "command", "/bin/x"][..],
+            &["check\\nprogram", "evil", "command", "/bin/x"][..],
         ),
         ("check redir /x backup", "check backup", &["redir /x"]),
         ("id 12 weight 50 check", "check", &["id 12", "weight 50"]),
@@ -82,7 +82,7 @@ proptest! {
 
     #[test]
     fn words_of_the_trade_in_any_order(words in proptest::collection::vec(prop_oneof![
-        Just("check"), Just("inter"), Just("1s"), Just("cookie"), Just("backup"), Just("track"), Just("a/b"), Just("port"), Just("8080"), Just("\n"), Just("weight"), Just("\u{2028}")
+        Just("check"), Just("inter"), Just("1s"), Just("backup"), Just("track"), Just("a/b"), Just("port"), Just("8080"), Just("\n"), Just("weight"), Just("\u{2028}")
     ], 0..60)) {
         let parsed = parse(&words.join(" "));
         prop_assert!(parsed.options.split(' ').count() <= MAX_WORDS);

@@ -92,15 +92,15 @@ fn layout() -> Layout {
     ];
     let mut checked = OperatorOptions::new("check port 81").unwrap();
     Layout::from([
-        ("web_1".into(), relayout(None, &wants(&web, &mut none, false))),
+        ("web_1".into(), relayout(None, &wants(&web, &mut none))),
         (
             "tcp_2".into(),
             relayout(
                 None,
-                &wants(&[server("db", "10.0.0.3:5432", 1, "backup")], &mut checked, false),
+                &wants(&[server("db", "10.0.0.3:5432", 1, "backup")], &mut checked),
             ),
         ),
-        ("empty_3".into(), relayout(None, &wants(&[], &mut none, false))),
+        ("empty_3".into(), relayout(None, &wants(&[], &mut none))),
     ])
 }
 
@@ -116,7 +116,7 @@ fn the_structure_is_the_file_without_who_sits_where() {
     let file = frame.render(&all);
     assert_eq!(file, frame.render(&all));
     let mut none = OperatorOptions::new("").unwrap();
-    let fewer = wants(&[server("web3", "10.0.0.9:8080", 7, "")], &mut none, false);
+    let fewer = wants(&[server("web3", "10.0.0.9:8080", 7, "")], &mut none);
     let mut moved = all.clone();
     moved.insert("empty_3".into(), assign(&all["empty_3"], &fewer).0);
     let other = frame.render(&moved);
@@ -221,7 +221,7 @@ fn the_newer_of_two_registrations_at_one_address_counts() {
         ..server("new", "10.0.0.1:80", 2, "")
     };
     let useless = ["0.0.0.0:80", "10.0.0.2:0", "224.0.0.1:80"].map(|at| server("x", at, 1, ""));
-    let found = wants(&[vec![old, new], useless.to_vec()].concat(), &mut none, false);
+    let found = wants(&[vec![old, new], useless.to_vec()].concat(), &mut none);
     assert_eq!(
         found
             .servers
@@ -231,7 +231,7 @@ fn the_newer_of_two_registrations_at_one_address_counts() {
         ["new"]
     );
     assert_eq!(found.skipped.len(), 4);
-    let plain = wants(&[server("a", "10.0.0.1:80", 300, "backup")], &mut none, true);
+    let plain = wants(&[server("a", "10.0.0.1:80", 300, "backup")], &mut none).plain();
     assert_eq!((&*plain.servers[0].class, plain.servers[0].weight), ("", 256));
     assert_eq!(plain.servers[0].ignored, ["backup"]);
     assert_eq!(none.spare(), Some(&Arc::from("")));

@@ -126,11 +126,13 @@ fn spares(wants: &Wants) -> Vec<(Arc<str>, usize)> {
         return Vec::new();
     };
     let mut used: BTreeMap<&Arc<str>, usize> = BTreeMap::new();
-    for server in &wants.servers {
+    // A cookie names one instance: nobody else fits a slot with it.
+    let shared = |class: &str| !class.split(' ').any(|word| word == "cookie");
+    for server in wants.servers.iter().filter(|server| shared(&server.class)) {
         let count = used.entry(&server.class).or_default();
         *count = count.saturating_add(1);
     }
-    if used.is_empty() {
+    if wants.servers.is_empty() {
         used.insert(spare_class, 0);
     }
     let mut classes: Vec<_> = used.into_iter().collect();

@@ -13,6 +13,7 @@ fn wanted(last: u8, class: &str) -> Wanted {
         class: class.into(),
         instance: format!("web{last}"),
         node: format!("n{last}").into(),
+        operators: "".into(),
         options: String::new(),
         ignored: Vec::new(),
     }
@@ -101,9 +102,11 @@ fn an_instance_whose_options_changed_goes_on_until_the_right_slot_is_there() {
 
 #[test]
 fn options_of_one_instance_alone_get_no_spare_slots() {
-    let mut own = wants(&[(1, "cookie a"), (2, "cookie b")]);
-    own.spare_class = None;
+    let own = wants(&[(1, "cookie a"), (2, "check cookie b")]);
     assert_eq!(relayout(None, &own).slots.len(), 2);
+    let mut alike = wants(&[(1, ""), (2, "")]);
+    alike.spare_class = None;
+    assert_eq!(relayout(None, &alike).slots.len(), 2);
 }
 
 #[test]

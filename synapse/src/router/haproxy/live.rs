@@ -1,0 +1,142 @@
+//! Talks with the worker that serves: who it is, what it has, and a [`Batch`] carried out.
+
+use std::collections::BTreeSet;
+use std::io::{Error, ErrorKind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::command::{Act, Command, Refusal, Target};
+use super::parse::{self, Info, Table};
+use super::plan::Batch;
+use super::render::STRUCTURE;
+use super::socket::Session;
+
+/// The waits between looks at whether addresses have arrived: together a second.
+const ARRIVALS: [u64; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
+
+/// The worker that answers and the structure it has loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Live {
+    pub(super) info: Info,
+    /// `None` when its file is not ours.
+    pub(super) structure: Option<String>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) accepted: u64,
+    pub(super) refused: Vec<(Command, Refusal)>,
+}
+
+/// Asks who answers.
+pub(super) async fn identify(session: &mut Session) -> Result<Live, Error> {
+    let asked = ["show info".to_owned(), format!("show env {STRUCTURE}")];
+    let mut replies = session.ask(&asked).await?.into_iter();
+    let info = replies
+        .next()
+        .as_deref()
+        .and_then(parse::info)
+        .ok_or_else(|| strange("show info"))?;
+    let structure = replies.next().and_then(|reply| parse::env(&reply, STRUCTURE));
+    Ok(Live { info, structure })
+}
+
+/// Reads every server.
+pub(super) async fn table(session: &mut Session) -> Result<Table, Error> {
+    let reply = session.ask_one("show servers state").await?;
+    parse::servers_state(&reply).ok_or_else(|| strange("show servers state"))
+}
+
+/// Reads the servers of some backends again, into `table`.
+pub(super) async fn refresh(
+    session: &mut Session,
+    table: &mut Table,
+    backends: &BTreeSet<Arc<str>>,
+) -> Result<(), Error> {
+    let asked: Vec<String> = backends
+        .iter()
+        .map(|name| format!("show servers state {name}"))
+        .collect();
+    for reply in session.ask(asked).await? {
+        table.extend(parse::servers_state(&reply).ok_or_else(|| strange("show servers state"))?);
+    }
+    Ok(())
+}
+
+/// The servers of the backend with this number that nothing is bound to any more.
+pub(super) async fn idle(session: &mut Session, backend: u32) -> Result<BTreeSet<Arc<str>>, Error> {
+    let reply = session.ask_one(&format!("show stat {backend} 4 -1")).await?;
+    Ok(parse::idle_servers(&reply))
+}
+
+/// Carries out a batch and reads the touched backends back into `table`. A server whose address did not arrive does not
+/// become ready; the rest goes on.
+pub(super) async fn carry_out(session: &mut Session, batch: &Batch, table: &mut Table) -> Result<Report, Error> {
+    let mut report = Report::default();
+    let backends: BTreeSet<Arc<str>> = batch
+        .targets()
+        .into_iter()
+        .map(|target| Arc::clone(&target.backend))
+        .collect();
+    send(session, &batch.address.iter().collect::<Vec<_>>(), &mut report).await?;
+    let refused: BTreeSet<Target> = report
+        .refused
+        .iter()
+        .map(|(command, _)| command.target.clone())
+        .collect();
+    let mut away = away(batch, table);
+    if !away.is_empty() {
+        let moved: BTreeSet<Arc<str>> = away.iter().map(|target| Arc::clone(&target.backend)).collect();
+        for wait in ARRIVALS {
+            refresh(session, table, &moved).await?;
+            away = self::away(batch, table);
+            if away.is_subset(&refused) {
+                break;
+            }
+            sleep(Duration::from_millis(wait)).await;
+        }
+    }
+    let ready = batch.activate.iter().filter(|command| !away.contains(&command.target));
+    let rest: Vec<&Command> = ready.chain(&batch.retire).collect();
+    send(session, &rest, &mut report).await?;
+    refresh(session, table, &backends).await?;
+    Ok(report)
+}
+
+/// The servers of a batch that are not yet where they are moved to.
+fn away(batch: &Batch, table: &Table) -> BTreeSet<Target> {
+    let moves = batch.address.iter().filter_map(|command| match command.act {
+        Act::Addr(address) => Some((&command.target, address)),
+        Act::Maint | Act::Ready | Act::Weight(_) => None,
+    });
+    moves
+        .filter(|(target, address)| {
+            let server = table
+                .get(&target.backend)
+                .and_then(|backend| backend.servers.get(&target.server));
+            server.is_none_or(|server| server.address != Some(*address))
+        })
+        .map(|(target, _)| target.clone())
+        .collect()
+}
+
+async fn send(session: &mut Session, commands: &[&Command], report: &mut Report) -> Result<(), Error> {
+    let replies = session.ask(commands.to_vec()).await?;
+    for (command, reply) in commands.iter().zip(replies) {
+        match command.understand(&reply) {
+            Ok(()) => report.accepted = report.accepted.saturating_add(1),
+            Err(refusal) => report.refused.push(((*command).clone(), refusal)),
+        }
+    }
+    Ok(())
+}
+
+fn strange(command: &str) -> Error {
+    Error::new(
+        ErrorKind::InvalidData,
+        format!("`{command}` was not answered in a known format"),
+    )
+}

@@ -1,0 +1,111 @@
+//! HAProxy's master: started by us or found running, in a process group of its own, and told to reload or stop.
+//!
+//! It outlives synapse. A new synapse finds it by its command socket and learns of its end by a pidfd, which unlike a
+//! process id can't come to mean another process.
+
+use std::io::Error;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use common::process::{Detached, SpawnError};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::parse::{self, Processes};
+use super::socket::ask_master;
+
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// How to start the master and talk to it.
+#[derive(Debug, Clone)]
+pub(super) struct Control {
+    pub(super) program: String,
+    pub(super) socket: PathBuf,
+    pub(super) config: PathBuf,
+}
+
+/// A running master.
+#[derive(Debug)]
+pub(super) enum Master {
+    /// Our child.
+    Started(Detached),
+    /// A synapse before us started it.
+    Adopted(AsyncFd<OwnedFd>, u32),
+}
+
+impl Control {
+    /// Starts HAProxy in the foreground (`-db` outweighs a `daemon` in `global`), as a master with a worker.
+    pub(super) fn start(&self) -> Result<Master, SpawnError> {
+        let argv = [
+            self.program.clone(),
+            "-W".into(),
+            "-db".into(),
+            "-S".into(),
+            format!("{},mode,600", self.socket.display()),
+            "-f".into(),
+            self.config.display().to_string(),
+        ];
+        Detached::start(&argv).map(Master::Started)
+    }
+
+    /// Asks the master for its processes.
+    pub(super) async fn processes(&self) -> Result<Processes, Error> {
+        let reply = ask_master(&self.socket, "show proc", ANSWER).await?;
+        parse::processes(&reply).ok_or_else(|| Error::other("`show proc` was not answered in a known format"))
+    }
+
+    /// Asks the master to reload. Up to 2.6 it answers nothing, at once; later ones say `Success=0` or `Success=1` and
+    /// the log when it is done.
+    pub(super) async fn reload(&self, wait: Duration) -> Result<String, Error> {
+        ask_master(&self.socket, "reload", wait).await
+    }
+}
+
+impl Master {
+    /// Watches the process `pid`.
+    pub(super) fn adopt(pid: u32) -> Result<Self, Error> {
+        let fd = pidfd_open(to_pid(pid)?, PidfdFlags::empty())?;
+        Ok(Self::Adopted(AsyncFd::with_interest(fd, Interest::READABLE)?, pid))
+    }
+
+    /// Its process id, `None` when it has ended.
+    pub(super) fn id(&self) -> Option<u32> {
+        match self {
+            Self::Started(child) => child.id(),
+            Self::Adopted(_, pid) => Some(*pid),
+        }
+    }
+
+    /// Waits for its end and says how it ended. Cancel-safe.
+    pub(super) async fn ended(&mut self) -> String {
+        match self {
+            Self::Started(child) => child.ended().await,
+            Self::Adopted(fd, _) => match fd.readable().await {
+                Ok(_) => "it was not our child, so nobody knows how".to_owned(),
+                Err(error) => format!("it can't be watched: {error}"),
+            },
+        }
+    }
+
+    /// Asks it to finish its connections and leave.
+    pub(super) fn stop_softly(&self) -> Result<(), Error> {
+        let Some(pid) = self.id() else { return Ok(()) };
+        Ok(kill_process(to_pid(pid)?, Signal::USR1)?)
+    }
+}
+
+fn to_pid(pid: u32) -> Result<Pid, Error> {
+    i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or_else(|| Error::other(format!("{pid} is no process id")))
+}
+
+/// The path of a file beside `path`: its name and `suffix`.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    path.with_file_name(name)
+}

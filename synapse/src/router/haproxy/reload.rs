@@ -1,0 +1,264 @@
+//! One reload or start of HAProxy, from the candidate to the verdict: prepare, rename, reload, and learn from the process
+//! itself that it has loaded what was written. Runs beside the actor, which goes on changing servers in the old worker.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use common::process::{Outcome, Program};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::disk::{self, Disk};
+use super::live::{self, Live};
+use super::parse::Table;
+use super::prepare::{Candidate, Checker, Prepared, Quarantine, Quarantined};
+use super::process::{Control, Master};
+use super::reason::ReloadReason;
+use super::socket::Session;
+
+/// How long a master may take until its new worker serves; a port that can't be bound takes it 2 s to give up.
+const VERDICT: Duration = Duration::from_secs(30);
+/// The same for a command that has already said that it is done.
+const EXTERNAL_VERDICT: Duration = Duration::from_secs(5);
+
+/// Who reloads.
+#[derive(Debug, Clone)]
+pub(super) enum Engine {
+    /// We, through the master's socket.
+    Managed(Control),
+    /// The operator's commands; the second may be empty.
+    External { reload: Program, cleanup: Program },
+}
+
+/// One reload or start to be done.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) engine: Engine,
+    pub(super) stats_socket: PathBuf,
+    pub(super) config_path: PathBuf,
+    pub(super) mode: u32,
+    pub(super) checker: Checker,
+    pub(super) reason: ReloadReason,
+    /// What to load; `None` for the file as it is.
+    pub(super) candidate: Option<Candidate>,
+    /// What the file at `config_path` says now.
+    pub(super) disk: Disk,
+    /// The worker to be replaced; `None` starts HAProxy.
+    pub(super) running: Option<Live>,
+    /// What is left out of what is running.
+    pub(super) quarantine: Quarantine,
+}
+
+/// How it went.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) reason: ReloadReason,
+    pub(super) ended: Ended,
+    /// What has to be left out, when that was found out.
+    pub(super) quarantine: Option<Quarantine>,
+    /// The master, if it was started.
+    pub(super) master: Option<Master>,
+    /// Whether the file as it was should have been started.
+    pub(super) as_it_was: bool,
+    pub(super) took: Duration,
+}
+
+/// The end of a job.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// What was left out still has to be: nothing was touched.
+    Unchanged,
+    /// HAProxy says that it runs this.
+    Loaded {
+        /// `None` when it is the file as it was.
+        prepared: Option<Box<Prepared>>,
+        disk: Disk,
+        live: Live,
+        table: Table,
+    },
+    /// For the operator.
+    Failed(String),
+}
+
+impl Job {
+    /// Does it.
+    pub(super) async fn run(mut self) -> Done {
+        let started = Instant::now();
+        let as_it_was = self.candidate.is_none();
+        let mut quarantine = None;
+        let mut master = None;
+        let ended = match self.attempt(&mut quarantine, &mut master).await {
+            Ok(ended) => ended,
+            Err(error) => Ended::Failed(error),
+        };
+        Done {
+            reason: self.reason,
+            ended,
+            quarantine,
+            master,
+            as_it_was,
+            took: started.elapsed(),
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        quarantine: &mut Option<Quarantine>,
+        master: &mut Option<Master>,
+    ) -> Result<Ended, String> {
+        let mut prepared = None;
+        if let Some(candidate) = self.candidate.take() {
+            let found = candidate.prepare(&self.checker).await?;
+            *quarantine = Some(found.quarantine.clone());
+            if self.reason == ReloadReason::Quarantine && left(&found.quarantine).eq(left(&self.quarantine)) {
+                return Ok(Ended::Unchanged);
+            }
+            // The very bytes that were checked.
+            common::file::write_atomic(&self.config_path, found.file.text.as_bytes(), self.mode)
+                .map_err(|error| error.to_string())?;
+            self.disk = disk::read(&found.file.text);
+            prepared = Some(Box::new(found));
+        }
+        match &self.engine {
+            Engine::Managed(control) if self.running.is_some() => self.reload(control).await?,
+            Engine::Managed(control) => return self.start(control.clone(), prepared, master).await,
+            Engine::External { reload, cleanup } => {
+                let worked = self.command(reload).await;
+                if !cleanup.argv.is_empty() {
+                    run(cleanup)
+                        .await
+                        .unwrap_or_else(|error| tracing::warn!(%error, "The cleanup command failed."));
+                }
+                worked?;
+            }
+        }
+        let (live, table) = self.new_worker(VERDICT).await?;
+        Ok(Ended::Loaded {
+            prepared,
+            disk: std::mem::take(&mut self.disk),
+            live,
+            table,
+        })
+    }
+
+    async fn start(
+        &mut self,
+        control: Control,
+        prepared: Option<Box<Prepared>>,
+        master: &mut Option<Master>,
+    ) -> Result<Ended, String> {
+        let mut child = control.start().map_err(|error| error.to_string())?;
+        tokio::select! {
+            how = child.ended() => Err(format!("HAProxy ended as soon as it was started ({how}); its own log says why")),
+            found = self.new_worker(VERDICT) => {
+                *master = Some(child);
+                let (live, table) = found?;
+                Ok(Ended::Loaded { prepared, disk: std::mem::take(&mut self.disk), live, table })
+            }
+        }
+    }
+
+    /// The verdict of 2.6 stands in `show proc`: one more reload, none failed, a new worker.
+    async fn reload(&self, control: &Control) -> Result<(), String> {
+        let lost = |error| format!("the HAProxy master does not answer: {error}");
+        let before = control.processes().await.map_err(lost)?;
+        let said = control.reload(VERDICT).await.map_err(lost)?;
+        if said.contains("Success=0") {
+            return Err(format!("HAProxy did not load the new file: {}", said.trim()));
+        }
+        let verdict = async {
+            let mut wait = Waits::default();
+            loop {
+                // It does not answer while it replaces itself.
+                if let Ok(now) = control
+                    .processes()
+                    .await
+                    .map_err(|error| tracing::debug!(%error, "The HAProxy master does not answer yet."))
+                    && now.reloads > before.reloads
+                {
+                    if now.failed > 0 {
+                        return Err(
+                            "HAProxy did not load the new file and goes on with the old one; its own log says why"
+                                .to_owned(),
+                        );
+                    }
+                    if now.workers.iter().any(|pid| !before.workers.contains(pid)) {
+                        return Ok(());
+                    }
+                }
+                wait.one().await;
+            }
+        };
+        timeout(VERDICT, verdict)
+            .await
+            .unwrap_or_else(|_| Err(format!("no new worker within {VERDICT:?} of a reload")))
+    }
+
+    async fn command(&self, reload: &Program) -> Result<(), String> {
+        run(reload).await?;
+        self.new_worker(EXTERNAL_VERDICT).await.map(|_| ())
+    }
+
+    /// Waits until a worker other than the running one says that it has loaded the file's structure.
+    async fn new_worker(&self, within: Duration) -> Result<(Live, Table), String> {
+        let mut last = "it was not asked".to_owned();
+        let begun = Instant::now();
+        let found = async {
+            let mut wait = Waits::default();
+            loop {
+                match self.look().await {
+                    Ok((live, table)) if self.is_new(&live, begun) => return (live, table),
+                    Ok((live, _)) => last = format!("process {} has not loaded it", live.info.pid),
+                    Err(error) => last = error.to_string(),
+                }
+                wait.one().await;
+            }
+        };
+        timeout(within, found)
+            .await
+            .map_err(|_| format!("no HAProxy with the new file answers within {within:?}: {last}"))
+    }
+
+    fn is_new(&self, live: &Live, begun: Instant) -> bool {
+        let young = live.info.uptime_secs <= begun.elapsed().as_secs().saturating_add(1);
+        let other = self
+            .running
+            .as_ref()
+            .is_none_or(|old| old.info.pid != live.info.pid || old.structure != live.structure || young);
+        other && !live.info.stopping && live.structure == self.disk.structure
+    }
+
+    async fn look(&self) -> Result<(Live, Table), std::io::Error> {
+        let mut session = Session::open(&self.stats_socket).await?;
+        Ok((live::identify(&mut session).await?, live::table(&mut session).await?))
+    }
+}
+
+/// What is left out, without the words: line numbers change.
+fn left(quarantine: &Quarantine) -> impl Iterator<Item = (&String, super::prepare::Left)> {
+    quarantine
+        .iter()
+        .map(|(service, Quarantined { left, .. })| (service, *left))
+}
+
+async fn run(program: &Program) -> Result<(), String> {
+    match program.run().await {
+        Ok(Outcome::Success { .. }) => Ok(()),
+        Ok(Outcome::Failure { how, output }) => Err(format!(
+            "`{}` failed ({how}): {}",
+            program.argv.join(" "),
+            output.trim()
+        )),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Waits that grow from 2 ms to 50 ms.
+#[derive(Debug, Default)]
+struct Waits(u32);
+
+impl Waits {
+    async fn one(&mut self) {
+        self.0 = self.0.saturating_add(1);
+        sleep(Duration::from_millis(2_u64.saturating_pow(self.0).min(50))).await;
+    }
+}

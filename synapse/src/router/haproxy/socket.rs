@@ -1,0 +1,126 @@
+//! HAProxy's sockets: the stats socket of a worker and the command socket of the master.
+//!
+//! A session lives as long as one batch of commands. A connection that is kept would stick to the worker that a reload
+//! has replaced, answer happily and keep it alive; a new one always reaches the newest worker, and costs a tenth of a
+//! millisecond.
+//!
+//! Framing: in `prompt` mode every version ends each reply to a *line* with `\n> `, so there is one command per line,
+//! as many lines in flight as [`PIPELINE`].
+
+use std::io::{Error, ErrorKind};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+/// The end of a reply.
+const PROMPT: &str = "\n> ";
+/// Lines sent before their replies are read: few enough that neither side's buffers fill up.
+const PIPELINE: usize = 64;
+/// How long HAProxy may take for a pipeline's replies.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// 20 000 servers are 2 MB.
+const MAX_REPLY: usize = 64 * 1024 * 1024;
+
+/// A conversation with the newest worker.
+#[derive(Debug)]
+pub(super) struct Session {
+    stream: UnixStream,
+    /// Read, but not yet handed out.
+    buffer: Vec<u8>,
+}
+
+impl Session {
+    /// Connects. `NotFound` and `ConnectionRefused` mean that nobody is there.
+    pub(super) async fn open(path: &Path) -> Result<Self, Error> {
+        let stream = deadline(UnixStream::connect(path)).await?;
+        let mut session = Self {
+            stream,
+            buffer: Vec::new(),
+        };
+        session.ask(["prompt"]).await?;
+        Ok(session)
+    }
+
+    /// Sends `lines` and returns the reply to each.
+    pub(super) async fn ask<L: ToString>(&mut self, lines: impl IntoIterator<Item = L>) -> Result<Vec<String>, Error> {
+        let mut lines = lines.into_iter().peekable();
+        let mut replies = Vec::new();
+        while lines.peek().is_some() {
+            let mut text = String::new();
+            let mut expected = 0_usize;
+            for line in lines.by_ref().take(PIPELINE) {
+                text.push_str(&line.to_string());
+                text.push('\n');
+                expected = expected.saturating_add(1);
+            }
+            deadline(async {
+                self.stream.write_all(text.as_bytes()).await?;
+                for _ in 0..expected {
+                    replies.push(self.reply().await?);
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(replies)
+    }
+
+    /// Sends one line and returns its reply.
+    pub(super) async fn ask_one(&mut self, line: &str) -> Result<String, Error> {
+        Ok(self.ask([line]).await?.pop().unwrap_or_default())
+    }
+
+    async fn reply(&mut self) -> Result<String, Error> {
+        let mut searched = 0_usize;
+        loop {
+            // The end may straddle two reads.
+            let from = searched.saturating_sub(PROMPT.len());
+            let tail = self.buffer.get(from..).unwrap_or_default();
+            if let Some(at) = tail.windows(PROMPT.len()).position(|bytes| bytes == PROMPT.as_bytes()) {
+                let end = from.saturating_add(at);
+                let rest = self.buffer.split_off(end.saturating_add(PROMPT.len()));
+                self.buffer.truncate(end);
+                let reply = std::mem::replace(&mut self.buffer, rest);
+                return Ok(String::from_utf8_lossy(&reply).into_owned());
+            }
+            searched = self.buffer.len();
+            if searched > MAX_REPLY {
+                return Err(Error::new(ErrorKind::InvalidData, "HAProxy's reply has no end"));
+            }
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err(Error::new(ErrorKind::UnexpectedEof, "HAProxy closed the connection"));
+            }
+        }
+    }
+}
+
+/// Asks the master, which answers one command and waits for more until our side is closed.
+pub(super) async fn ask_master(path: &Path, command: &str, wait: Duration) -> Result<String, Error> {
+    let ask = async {
+        let mut stream = UnixStream::connect(path).await?;
+        stream.write_all(format!("{command}\n").as_bytes()).await?;
+        stream.shutdown().await?;
+        let mut reply = Vec::new();
+        stream.take(MAX_REPLY as u64).read_to_end(&mut reply).await?;
+        Ok(String::from_utf8_lossy(&reply).into_owned())
+    };
+    timeout(wait, ask).await.unwrap_or_else(|_| Err(no_answer(wait)))
+}
+
+/// Whether the error says that nobody listens.
+pub(super) fn is_absent(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+}
+
+async fn deadline<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    timeout(DEADLINE, work)
+        .await
+        .unwrap_or_else(|_| Err(no_answer(DEADLINE)))
+}
+
+fn no_answer(wait: Duration) -> Error {
+    Error::new(ErrorKind::TimedOut, format!("no answer from HAProxy within {wait:?}"))
+}

@@ -1,0 +1,272 @@
+//! All that is known, and what follows from it. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::desired::{Desired, Server};
+
+use super::disk::{self, Disk};
+use super::live::Live;
+use super::model::{Layout, Wants};
+use super::options::OperatorOptions;
+use super::parse::Table;
+use super::plan::{Plan, plan};
+use super::prepare::{Candidate, Left, Quarantine};
+use super::reason::ReloadReason;
+use super::render::{Frame, Rendered};
+use super::slots::{Unplaced, assign};
+use super::wants::wants;
+
+/// What is known of HAProxy.
+#[derive(Debug)]
+pub(super) enum World {
+    /// Not asked yet, or it did not answer in a way that could be understood.
+    Unknown,
+    /// Nobody listens on the stats socket.
+    Absent,
+    /// It runs with a structure that the file on disk does not explain.
+    Foreign(Live),
+    /// It runs with slots we know.
+    Loaded(Box<Loaded>),
+}
+
+/// A HAProxy whose slots we know.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    /// Who should sit where.
+    pub(super) layout: Layout,
+    /// The file for it.
+    pub(super) file: Rendered,
+    /// The worker, as of the last look.
+    pub(super) live: Live,
+    /// Its servers, as of the last look.
+    pub(super) table: Table,
+    /// What it listens on.
+    pub(super) binds: BTreeSet<SocketAddr>,
+}
+
+/// What the actor decides on.
+#[derive(Debug)]
+pub(super) struct State {
+    frame: Arc<Frame>,
+    /// Whether no HAProxy of ours can listen anywhere when none answers: true only where we start it.
+    owns_ports: bool,
+    operators: BTreeMap<String, OperatorOptions>,
+    servers: BTreeMap<String, Vec<Server>>,
+    /// By service; one whose watcher has never answered is not here.
+    pub(super) wants: BTreeMap<String, Arc<Wants>>,
+    /// Services whose wants changed since the last [`Self::assign`].
+    changed: BTreeSet<String>,
+    pub(super) world: World,
+    pub(super) quarantine: Quarantine,
+    /// What is left out may be right by now.
+    pub(super) retry_quarantine: bool,
+    unplaced: BTreeMap<String, Unplaced>,
+    /// Backends whose weights HAProxy does not change.
+    pub(super) fixed_weights: BTreeSet<String>,
+    /// What the runtime API could not bring about.
+    pub(super) drift: Option<String>,
+    /// Somebody asked for a reload.
+    pub(super) asked: bool,
+}
+
+impl State {
+    /// Nothing is known.
+    pub(super) fn new(frame: Arc<Frame>, operators: BTreeMap<String, OperatorOptions>, owns_ports: bool) -> Self {
+        Self {
+            frame,
+            owns_ports,
+            operators,
+            servers: BTreeMap::new(),
+            wants: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            world: World::Unknown,
+            quarantine: Quarantine::new(),
+            retry_quarantine: false,
+            unplaced: BTreeMap::new(),
+            fixed_weights: BTreeSet::new(),
+            drift: None,
+            asked: false,
+        }
+    }
+
+    /// Takes what the catalog wants. A service that is not known (any more) stays as it is: unknown is not empty. `true`
+    /// if anything changed.
+    pub(super) fn want(&mut self, desired: &Desired) -> bool {
+        for service in &desired.services {
+            let (Some(servers), Some(operator)) = (&service.servers, self.operators.get_mut(&service.id)) else {
+                continue;
+            };
+            if self.servers.get(&service.id) == Some(servers) {
+                continue;
+            }
+            let now = Arc::new(wants(servers, operator));
+            let before = self.wants.get(&service.id).map(|wants| wants.classes());
+            // What HAProxy refused with these options it may take with others.
+            self.retry_quarantine |=
+                self.quarantine.contains_key(&service.id) && before.is_some_and(|before| before != now.classes());
+            self.servers.insert(service.id.clone(), servers.clone());
+            self.wants.insert(service.id.clone(), now);
+            self.changed.insert(service.id.clone());
+        }
+        !self.changed.is_empty()
+    }
+
+    /// Takes in what HAProxy says. `disk` is read only when needed.
+    pub(super) fn saw(&mut self, live: Live, table: Table, disk: impl FnOnce() -> Disk) {
+        if let World::Loaded(loaded) = &mut self.world
+            && loaded.live.structure == live.structure
+        {
+            // Perhaps another process, but of the same file.
+            loaded.live = live;
+            loaded.table = table;
+            return;
+        }
+        let disk = disk();
+        if disk.structure.is_some() && disk.structure == live.structure {
+            self.adopt(disk, live, table);
+        } else {
+            self.world = World::Foreign(live);
+        }
+    }
+
+    /// HAProxy runs the file that `disk` was read from.
+    pub(super) fn adopt(&mut self, mut disk: Disk, live: Live, table: Table) {
+        disk::occupy(&mut disk.layout, &table);
+        self.loaded(disk.layout, disk.binds.into_iter().collect(), live, table);
+    }
+
+    /// HAProxy runs with these slots.
+    pub(super) fn loaded(&mut self, layout: Layout, binds: BTreeSet<SocketAddr>, live: Live, table: Table) {
+        let file = self.frame.render(&layout);
+        self.world = World::Loaded(Box::new(Loaded {
+            layout,
+            file,
+            live,
+            table,
+            binds,
+        }));
+        self.unplaced.clear();
+        self.changed = self.wants.keys().cloned().collect();
+    }
+
+    /// Gives the instances of changed services their slots.
+    pub(super) fn assign(&mut self) {
+        let World::Loaded(loaded) = &mut self.world else { return };
+        let mut moved = false;
+        for service in std::mem::take(&mut self.changed) {
+            let (Some(wants), Some(backend)) = (self.wants.get(&service), loaded.layout.get_mut(&service)) else {
+                continue;
+            };
+            let (now, unplaced) = if self
+                .quarantine
+                .get(&service)
+                .is_some_and(|known| known.left == Left::Options)
+            {
+                assign(backend, &wants.plain())
+            } else {
+                assign(backend, wants)
+            };
+            moved |= now != *backend;
+            *backend = now;
+            match unplaced {
+                Some(why) => self.unplaced.insert(service, why),
+                None => self.unplaced.remove(&service),
+            };
+        }
+        if moved {
+            loaded.file = self.frame.render(&loaded.layout);
+        }
+    }
+
+    /// Draining slots of `service` that are idle become free; who waits for a slot may then have one.
+    pub(super) fn release(&mut self, service: &str, idle: &BTreeSet<Arc<str>>) {
+        if let World::Loaded(loaded) = &mut self.world
+            && let Some(backend) = loaded.layout.get_mut(service)
+        {
+            super::slots::release(backend, idle);
+            self.changed.insert(service.to_owned());
+        }
+    }
+
+    /// What to do next; nothing when HAProxy's slots are not known.
+    pub(super) fn plan(&self) -> Plan {
+        let World::Loaded(loaded) = &self.world else {
+            return Plan::Nothing;
+        };
+        let structural = self.structural(loaded).filter(|_| self.can_render());
+        plan(&loaded.layout, &loaded.table, structural.as_ref(), &self.fixed_weights)
+    }
+
+    /// Why what is loaded will not do.
+    fn structural(&self, loaded: &Loaded) -> Option<ReloadReason> {
+        if self.asked {
+            return Some(ReloadReason::Operator);
+        }
+        if let Some(what) = &self.drift {
+            return Some(ReloadReason::Drift { what: what.clone() });
+        }
+        if loaded.live.structure.as_ref() != Some(&loaded.file.structure) {
+            let what = "the configuration is not the one HAProxy has loaded".to_owned();
+            return Some(ReloadReason::Structure { what });
+        }
+        let missing = self.frame.binds().map(|(service, _)| service).find(|service| {
+            !loaded.layout.contains_key(*service)
+                && self.wants.contains_key(*service)
+                && !self.quarantine.contains_key(*service)
+        });
+        if let Some(service) = missing {
+            let what = format!("{service} is new");
+            return Some(ReloadReason::Structure { what });
+        }
+        if let Some((service, why)) = self.unplaced.iter().next() {
+            let service = service.clone();
+            return Some(match why {
+                Unplaced::Exhausted => ReloadReason::SlotsExhausted { service },
+                Unplaced::NoClass => ReloadReason::OptionClass { service },
+            });
+        }
+        (self.retry_quarantine && !self.quarantine.is_empty()).then_some(ReloadReason::Quarantine)
+    }
+
+    /// The services, in the file's order.
+    pub(super) fn services(&self) -> impl Iterator<Item = &str> {
+        self.frame.binds().map(|(service, _)| service)
+    }
+
+    /// Whether a file can be made without taking servers from a service that is only unknown.
+    pub(super) fn can_render(&self) -> bool {
+        let loaded = match &self.world {
+            World::Loaded(loaded) => Some(&loaded.layout),
+            World::Unknown | World::Absent | World::Foreign(_) => None,
+        };
+        self.frame.binds().all(|(service, _)| {
+            self.wants.contains_key(service) || loaded.is_some_and(|layout| layout.contains_key(service))
+        })
+    }
+
+    /// What a reload for `reason` should load; `disk` when HAProxy's slots are not known.
+    pub(super) fn candidate(&self, reason: &ReloadReason, disk: &Disk) -> Candidate {
+        let (layout, binds) = match &self.world {
+            World::Loaded(loaded) => (loaded.layout.clone(), Some(loaded.binds.clone())),
+            World::Absent => (disk.layout.clone(), self.owns_ports.then(BTreeSet::new)),
+            World::Foreign(_) | World::Unknown => (disk.layout.clone(), None),
+        };
+        let anew = matches!(
+            reason,
+            ReloadReason::Quarantine | ReloadReason::FirstStart | ReloadReason::Operator
+        );
+        Candidate {
+            frame: Arc::clone(&self.frame),
+            layout,
+            wants: self.wants.clone(),
+            quarantine: if anew {
+                Quarantine::new()
+            } else {
+                self.quarantine.clone()
+            },
+            binds,
+        }
+    }
+}

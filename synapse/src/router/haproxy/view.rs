@@ -1,0 +1,80 @@
+//! From what is known to what is shown. Pure.
+
+use std::collections::HashMap;
+
+use super::model::{Occupant, Wanted};
+use super::state::{State, World};
+use super::status::{HaproxyStatus, ReloadCount, ServerStatus, ServiceStatus};
+
+/// Counts one more.
+pub(super) fn count(counts: &mut Vec<ReloadCount>, reason: &'static str, result: &'static str) {
+    if let Some(known) = counts
+        .iter_mut()
+        .find(|known| known.reason == reason && known.result == result)
+    {
+        known.count = known.count.saturating_add(1);
+    } else {
+        counts.push(ReloadCount {
+            reason,
+            result,
+            count: 1,
+        });
+    }
+}
+
+/// Fills in what follows from `state`.
+pub(super) fn fill(status: &mut HaproxyStatus, state: &State) {
+    let live = match &state.world {
+        World::Loaded(loaded) => Some(&loaded.live),
+        World::Foreign(live) => Some(live),
+        World::Unknown | World::Absent => None,
+    };
+    status.pid = live.map(|live| live.info.pid);
+    status.uptime_secs = live.map(|live| live.info.uptime_secs);
+    if let Some(live) = live {
+        status.version.clone_from(&live.info.version);
+    }
+    status.services = state.services().map(|id| service(id, state)).collect();
+}
+
+fn service(id: &str, state: &State) -> ServiceStatus {
+    let wants = state.wants.get(id);
+    let wanted: HashMap<_, &Wanted> = wants
+        .iter()
+        .flat_map(|wants| &wants.servers)
+        .map(|server| (server.address, server))
+        .collect();
+    let backend = match &state.world {
+        World::Loaded(loaded) => loaded.layout.get(id),
+        World::Unknown | World::Absent | World::Foreign(_) => None,
+    };
+    let mut servers = Vec::new();
+    for slot in backend.iter().flat_map(|backend| &backend.slots) {
+        let (address, weight, word) = match slot.occupant {
+            Occupant::Free => continue,
+            Occupant::Active { address, weight } => (address, weight, "active"),
+            Occupant::Draining { address } => (address, 0, "draining"),
+        };
+        let known = wanted.get(&address);
+        servers.push(ServerStatus {
+            slot: slot.id,
+            name: slot.name.to_string(),
+            instance: known.map(|server| server.instance.clone()).unwrap_or_default(),
+            node: known.map(|server| server.node.to_string()).unwrap_or_default(),
+            address,
+            weight,
+            state: word,
+            options: slot.class.to_string(),
+            ignored_options: known.map(|server| server.ignored.clone()).unwrap_or_default(),
+        });
+    }
+    let active = servers.iter().filter(|server| server.state == "active").count();
+    ServiceStatus {
+        id: id.to_owned(),
+        quarantined: state.quarantine.get(id).map(|known| known.words.clone()),
+        free_slots: backend.map_or(0, super::model::Backend::free),
+        waiting: wants.map_or(0, |wants| wants.servers.len()).saturating_sub(active),
+        skipped: wants.map(|wants| wants.skipped.clone()).unwrap_or_default(),
+        servers,
+    }
+}
