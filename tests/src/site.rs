@@ -127,7 +127,12 @@ impl Site {
     }
 
     /// The member of this name.
-    pub fn member(&mut self, name: &str) -> &mut Member {
+    pub fn member(&self, name: &str) -> &Member {
+        self.members.get(name).unwrap_or_else(|| panic!("no member {name}"))
+    }
+
+    /// The member of this name, to do something to it.
+    pub fn member_mut(&mut self, name: &str) -> &mut Member {
         self.members.get_mut(name).unwrap_or_else(|| panic!("no member {name}"))
     }
 
