@@ -80,6 +80,8 @@ pub(super) struct Keeper {
     retry: Retry,
     /// The trouble last logged.
     logged: String,
+    /// The node last logged as registered, by the transaction that created it.
+    told_of: Option<i64>,
 }
 
 impl Keeper {
@@ -101,6 +103,7 @@ impl Keeper {
             rivalry: Rivalry::new(),
             retry: Retry::new(),
             logged: String::new(),
+            told_of: None,
         }
     }
 
@@ -358,7 +361,12 @@ impl Keeper {
         match &state {
             RegistrationState::Registered { czxid, session } => {
                 self.logged.clear();
-                tracing::info!(path = %self.path, session = %format_args!("{session:#x}"), czxid, "Registered.");
+                // A warm-up writes a weight every few seconds: only another node is news.
+                if self.told_of.replace(*czxid) == Some(*czxid) {
+                    tracing::debug!(path = %self.path, czxid, "The registration was changed.");
+                } else {
+                    tracing::info!(path = %self.path, session = %format_args!("{session:#x}"), czxid, "Registered.");
+                }
             }
             RegistrationState::Withdrawn => {
                 self.logged.clear();
