@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use common::config::UnknownKeys;
 
 /// Keeps a local HAProxy right: routes to the registered instances of services.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
@@ -33,5 +34,13 @@ impl Cli {
     /// The configuration file.
     pub fn path(&self) -> PathBuf {
         self.config.clone().or_else(|| self.file.clone()).unwrap_or_default()
+    }
+    /// What an unknown key of the file is.
+    pub fn unknown_keys(&self) -> UnknownKeys {
+        if self.check_config {
+            UnknownKeys::Refuse
+        } else {
+            UnknownKeys::Warn
+        }
     }
 }

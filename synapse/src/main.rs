@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use common::config::{Problems, UnknownKeys, load};
+use common::config::{Problems, load};
 use common::exit::{self, Fatal};
 use common::telemetry::log::{self, Format};
 use synapse::cli::Cli;
@@ -32,15 +32,10 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: &Cli) -> Result<(), Fatal> {
-    let unknown = if cli.check_config {
-        UnknownKeys::Refuse
-    } else {
-        UnknownKeys::Warn
-    };
     let base = std::env::current_dir()
         .map_err(|error| Fatal::config(format!("the current directory can't be told: {error}")))?;
     let read = load(&cli.path(), Ok)
-        .and_then(|document| config::understand(&document, unknown, &base))
+        .and_then(|document| config::understand(&document, cli.unknown_keys(), &base))
         .map_err(|problems| Fatal::config(problems.to_string()))?;
     let format = if read.value.log_json {
         Format::Json
