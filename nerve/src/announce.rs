@@ -34,3 +34,56 @@ pub fn line(report: &Report, blank_when_unavailable: bool) -> Vec<u8> {
     line.push(b'\n');
     line
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::testing::service;
+    use crate::lifecycle::machine::Intent;
+
+    fn stand(available: Option<bool>) -> Stand {
+        Stand {
+            intent: Intent::Enabled,
+            phase: "up",
+            available,
+            reason: if available == Some(true) {
+                String::new()
+            } else {
+                "tcp: refused".to_owned()
+            },
+            full_weight: 255,
+            weight: if available == Some(true) { 255 } else { 0 },
+        }
+    }
+
+    fn report(available: bool) -> Report {
+        let config = service("{ name: web, host: 10.0.0.1, port: 80, labels: { az: b } }");
+        announce(&config, &stand(Some(available))).expect("there is something to say")
+    }
+
+    #[test]
+    fn nothing_is_said_of_an_unknown_service() {
+        assert_eq!(announce(&service("{ port: 80 }"), &stand(None)), None);
+    }
+
+    #[test]
+    fn an_available_service_is_announced_everywhere() {
+        let bytes = r#"{"available":true,"host":"10.0.0.1","port":80,"name":"web","weight":255,"labels":{"az":"b"}}"#;
+        let report = report(true);
+        assert_eq!(node_content(&report, false).as_deref(), Some(bytes.as_bytes()));
+        assert_eq!(line(&report, true), format!("{bytes}\n").into_bytes());
+    }
+
+    #[test]
+    fn an_unavailable_service_has_no_node_unless_exposed_and_an_empty_file() {
+        let bytes = concat!(
+            r#"{"available":false,"unavailable_reason":"tcp: refused","host":"10.0.0.1","port":80,"#,
+            r#""name":"web","weight":0,"labels":{"az":"b"}}"#
+        );
+        let report = report(false);
+        assert_eq!(node_content(&report, false), None);
+        assert_eq!(node_content(&report, true).as_deref(), Some(bytes.as_bytes()));
+        assert_eq!(line(&report, true), b"");
+        assert_eq!(line(&report, false), format!("{bytes}\n").into_bytes());
+    }
+}

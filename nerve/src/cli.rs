@@ -9,6 +9,7 @@ use clap::Parser;
 #[command(
     name = "nerve",
     version,
+    override_usage = "nerve [OPTIONS] --config <FILE>\n       nerve [OPTIONS] <FILE>",
     after_help = "Exit codes: 0 stopped as asked, 1 broke while running, 64 wrong command line, 78 wrong configuration or what it names on this machine."
 )]
 pub struct Cli {

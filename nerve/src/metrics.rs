@@ -216,3 +216,79 @@ fn gauge(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use common::ready::Readiness;
+    use common::telemetry::metrics::encode;
+    use common::zk::session::{EnsembleConfig, ensemble};
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::config::testing;
+    use crate::reporter::ReporterHandle;
+    use crate::service::service;
+
+    fn exposition(keys: &str) -> String {
+        let config = testing::service(&format!("{{ name: web, port: 80, {keys} }}"));
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        metrics.check(&config, "tcp").observe(Duration::from_millis(3), false);
+        metrics.reporter(&config, "zookeeper");
+        let (_sender, state) = watch::channel(ReporterState::Reported);
+        let node = ReporterHandle {
+            kind: "zookeeper",
+            target: "/services/web".to_owned(),
+            state,
+        };
+        let ready = Readiness::default().latch("web");
+        let (handle, ..) = service(config, vec![node], &metrics, ready);
+        let (ensemble, _task) = ensemble(EnsembleConfig {
+            hosts: vec!["zk:2181".to_owned()],
+            session_timeout: Duration::from_secs(10),
+        });
+        registry.register_collector(Box::new(Gauges {
+            services: [handle].into(),
+            ensembles: vec![ensemble],
+        }));
+        encode(&registry)
+    }
+
+    /// The series, without their values and the histogram's buckets.
+    fn series(text: &str) -> BTreeSet<&str> {
+        text.lines()
+            .filter(|line| !line.starts_with('#') && !line.contains("_bucket"))
+            .filter_map(|line| line.rsplit_once(' ').map(|(series, _)| series))
+            .collect()
+    }
+
+    #[test]
+    fn the_names_and_labels_are_kept() {
+        let text = exposition("noMetrics: false");
+        let expected = "\
+nerve_check_duration_seconds_count{name=\"web\",ip=\"127.0.0.1\",port=\"80\",type=\"tcp\"}
+nerve_check_duration_seconds_sum{name=\"web\",ip=\"127.0.0.1\",port=\"80\",type=\"tcp\"}
+nerve_checker_failure_total{name=\"web\",ip=\"127.0.0.1\",port=\"80\",type=\"tcp\"}
+nerve_exec_failure_total{name=\"web\",ip=\"127.0.0.1\",port=\"80\",type=\"check-stable\"}
+nerve_exec_failure_total{name=\"web\",ip=\"127.0.0.1\",port=\"80\",type=\"disable-grace\"}
+nerve_exec_failure_total{name=\"web\",ip=\"127.0.0.1\",port=\"80\",type=\"disable-shutdown\"}
+nerve_exec_failure_total{name=\"web\",ip=\"127.0.0.1\",port=\"80\",type=\"pre-available\"}
+nerve_registered{name=\"web\",path=\"/services/web\"}
+nerve_reporter_failure_total{name=\"web\",ip=\"127.0.0.1\",port=\"80\",type=\"zookeeper\"}
+nerve_service_available{name=\"web\",ip=\"127.0.0.1\",port=\"80\"}
+nerve_zk_session_state{ensemble=\"zk:2181\",state=\"closed\"}
+nerve_zk_session_state{ensemble=\"zk:2181\",state=\"connected\"}
+nerve_zk_session_state{ensemble=\"zk:2181\",state=\"connecting\"}
+nerve_zk_session_state{ensemble=\"zk:2181\",state=\"suspended\"}";
+        assert_eq!(series(&text), expected.lines().collect());
+        assert!(text.contains("nerve_checker_failure_total{name=\"web\",ip=\"127.0.0.1\",port=\"80\",type=\"tcp\"} 1"));
+    }
+
+    #[test]
+    fn a_service_without_metrics_has_none() {
+        let text = exposition("noMetrics: true");
+        assert!(!text.contains("name=\"web\""), "{text}");
+    }
+}

@@ -1,52 +1,46 @@
 //! The command line.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Parser;
-use clap::error::ErrorKind;
+use common::config::UnknownKeys;
 
-/// Keeps a local HAProxy right: watches the registered instances of services and routes to them.
+/// Keeps a local HAProxy right: routes to the registered instances of services.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
-#[command(name = "synapse", version, max_term_width = 100)]
-pub struct Args {
-    /// The configuration file (YAML or JSON)
-    #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
-    config: Option<PathBuf>,
+#[command(
+    name = "synapse",
+    version,
+    after_help = "Exit codes: 0 stopped as asked, 1 broke while running, 64 wrong command line, 78 wrong configuration or what it names on this machine."
+)]
+pub struct Cli {
+    /// The configuration file, YAML or JSON
+    #[arg(value_name = "FILE", required_unless_present = "config", conflicts_with = "config")]
+    pub file: Option<PathBuf>,
 
-    /// The same, in the place where Go-Synapse has it
-    #[arg(value_name = "FILE", required_unless_present = "config")]
-    file: Option<PathBuf>,
+    /// The same, as an option
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 
-    /// Overrules the file's logLevel: trace, debug, info, warn, error, off; or per module: `info,common::zk=debug`
+    /// Overrides the file's `logLevel`: trace, debug, info, warn, error or off, alone or per module
     #[arg(short = 'L', long, value_name = "LEVEL")]
     pub log_level: Option<String>,
 
-    /// Reads the configuration, names every problem in it (an unknown key is one), and leaves
+    /// Read the configuration, name every problem in it and leave; unknown keys are problems
     #[arg(long)]
     pub check_config: bool,
 }
 
-/// What to print instead of running.
-#[derive(Debug)]
-pub struct Leave {
-    /// Help or version to standard output, or a mistake in the command line to standard error.
-    pub text: String,
-    /// Whether it is a mistake.
-    pub is_error: bool,
-}
-
-impl Args {
-    /// Reads the arguments, the program's name first.
-    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Leave> {
-        Self::try_parse_from(arguments).map_err(|error| Leave {
-            text: error.to_string(),
-            is_error: !matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion),
-        })
-    }
-
+impl Cli {
     /// The configuration file.
-    pub fn config(&self) -> &Path {
-        self.config.as_deref().or(self.file.as_deref()).unwrap_or(Path::new(""))
+    pub fn path(&self) -> PathBuf {
+        self.config.clone().or_else(|| self.file.clone()).unwrap_or_default()
+    }
+    /// What an unknown key of the file is.
+    pub fn unknown_keys(&self) -> UnknownKeys {
+        if self.check_config {
+            UnknownKeys::Refuse
+        } else {
+            UnknownKeys::Warn
+        }
     }
 }

@@ -99,3 +99,55 @@ fn decide(services: &[ServiceConfig], states: &[watch::Receiver<Arc<WatcherState
     let states: Vec<Arc<WatcherState>> = states.iter().map(|state| Arc::clone(&state.borrow())).collect();
     catalog::outcome(services, &states, seed)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use common::config::{Document, UnknownKeys};
+    use common::zk::reflector::Freshness;
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+
+    fn services() -> Vec<ServiceConfig> {
+        let text = "routers: [{type: console, services: [{watcher: {type: zookeeper, hosts: [z], path: /s}}]}]";
+        let document = Document::parse("test", text.to_owned()).expect("it parses");
+        let understood = crate::config::understand(&document, UnknownKeys::Refuse, std::path::Path::new("/"));
+        understood.expect("it is right").value.routers.remove(0).services
+    }
+
+    fn state(freshness: Freshness) -> Arc<WatcherState> {
+        Arc::new(WatcherState {
+            freshness,
+            ..WatcherState::default()
+        })
+    }
+
+    #[tokio::test]
+    async fn a_lost_source_is_told_to_people_and_not_to_the_router() {
+        let bell = watch::Sender::new(());
+        let source = watch::Sender::new(state(Freshness::Never));
+        let (mut gathered, task) = gather(services(), vec![source.subscribe()], Seed::of(""), bell.subscribe());
+        assert!(!gathered.desired.borrow().is_complete());
+        let stop = CancellationToken::new();
+        let act = async {
+            source.send_replace(state(Freshness::Live));
+            bell.send_replace(());
+            gathered.desired.changed().await.expect("the task runs");
+            assert!(gathered.desired.borrow_and_update().is_complete());
+            gathered.outcome.mark_unchanged();
+
+            let since = Instant::now();
+            source.send_replace(state(Freshness::Stale { since }));
+            bell.send_replace(());
+            gathered.outcome.changed().await.expect("the task runs");
+            let freshness = gathered.outcome.borrow().services[0].state.freshness;
+            assert_eq!(freshness, Freshness::Stale { since });
+            assert!(!gathered.desired.has_changed().expect("the task runs"));
+            stop.cancel();
+        };
+        let both = async { tokio::join!(task.run(stop.clone()), act) };
+        timeout(Duration::from_secs(10), both).await.expect("in time");
+    }
+}

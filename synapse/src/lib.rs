@@ -2,12 +2,20 @@
 //!
 //! ```text
 //! watcher ──WatcherState──▶ gather: catalog ──Desired──▶ router ──▶ HAProxy (runtime API, or render and reload), console
+//!                                │                         │
+//!                                └────────Outcome──────────┴─status──▶ api, metrics
 //! ```
+//!
+//! [`watcher`] says what the sources hold, [`catalog`] decides which servers each service has, a [`router`] makes it
+//! so. Each publishes its state as a value; [`run`] ties them together.
 
+pub mod api;
 pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod desired;
 pub mod gather;
+pub mod metrics;
 pub mod router;
+pub mod run;
 pub mod watcher;

@@ -1,2 +1,80 @@
-//! stub
-fn main() {}
+//! The synapse daemon: command line, configuration, logs, then [`synapse::run`].
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use common::config::{Problems, load};
+use common::exit::{self, Fatal};
+use common::telemetry::log::{self, Format};
+use synapse::cli::Cli;
+use synapse::{config, run};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let wrong = error.use_stderr();
+            error.print().ok();
+            return code(if wrong {
+                exit::ExitCode::Usage
+            } else {
+                exit::ExitCode::Ok
+            });
+        }
+    };
+    match start(&cli) {
+        Ok(()) => code(exit::ExitCode::Ok),
+        Err(fatal) => {
+            say(&format!("synapse: {}", fatal.message.trim_end()));
+            code(fatal.code)
+        }
+    }
+}
+
+fn start(cli: &Cli) -> Result<(), Fatal> {
+    let base = std::env::current_dir()
+        .map_err(|error| Fatal::config(format!("the current directory can't be told: {error}")))?;
+    let read = load(&cli.path(), Ok)
+        .and_then(|document| config::understand(&document, cli.unknown_keys(), &base))
+        .map_err(|problems| Fatal::config(problems.to_string()))?;
+    let format = if read.value.log_json {
+        Format::Json
+    } else {
+        Format::Text
+    };
+    let level = match &cli.log_level {
+        Some(level) => log::init(level, format).map_err(|error| Fatal {
+            code: exit::ExitCode::Usage,
+            message: error.to_string(),
+        })?,
+        None => log::init(&read.value.log_level, format)
+            .map_err(|error| Fatal::config(format!("{}: logLevel: {error}", cli.path().display())))?,
+    };
+    if cli.check_config {
+        if !read.warnings.is_empty() {
+            say(&format!("Warnings:\n{}", Problems(read.warnings)));
+        }
+        say(&format!("{}: the configuration is valid.", cli.path().display()));
+        return Ok(());
+    }
+    for warning in read.warnings {
+        tracing::warn!(%warning, "The configuration has a peculiarity.");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fatal::runtime(format!("cannot start the runtime: {error}")))?;
+    let ended = runtime.block_on(run::run(read.value, level));
+    // A look-up or a write that hangs must not hold the process.
+    runtime.shutdown_background();
+    ended
+}
+
+#[expect(clippy::print_stderr, reason = "for the operator, before there are logs")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+fn code(code: exit::ExitCode) -> ExitCode {
+    ExitCode::from(code as u8)
+}

@@ -53,13 +53,33 @@ struct Built {
     task: RouterTask,
 }
 
+impl Built {
+    fn start(self, supervisor: &mut Supervisor<Stage>, number: usize) {
+        supervisor.start(Stage::Watchers, format!("gather {number}"), |stop| {
+            self.gather.run(stop)
+        });
+        let name = format!("router {number}");
+        match self.task {
+            RouterTask::Console(task) => supervisor.start(Stage::Routers, name, |stop| task.run(stop)),
+            RouterTask::Haproxy(task) => supervisor.start(Stage::Routers, name, |stop| task.run(stop)),
+        }
+    }
+}
+
 enum RouterTask {
     Console(ConsoleTask),
-    Haproxy(HaproxyTask),
+    Haproxy(Box<HaproxyTask>),
 }
 
 /// Runs until a signal.
-pub async fn run(config: Config, level: LevelHandle, signals: &mut Signals) -> Result<(), Fatal> {
+pub async fn run(config: Config, level: LevelHandle) -> Result<(), Fatal> {
+    let mut signals =
+        Signals::of_process().map_err(|error| Fatal::runtime(format!("signals can't be heard: {error}")))?;
+    run_until(config, level, &mut signals).await
+}
+
+/// Runs until one of `signals`.
+pub async fn run_until(config: Config, level: LevelHandle, signals: &mut Signals) -> Result<(), Fatal> {
     let started = Instant::now();
     let readiness = Readiness::default();
     let bound = bind(&config.api).await.map_err(|error| {
@@ -97,14 +117,7 @@ pub async fn run(config: Config, level: LevelHandle, signals: &mut Signals) -> R
     supervisor.start(Stage::Api, "api", |stop| bound.serve(api.handler(), API_DRAIN, stop));
     sources.start(&mut supervisor, Stage::Watchers, Stage::Sessions);
     for (number, built) in (1..).zip(built) {
-        supervisor.start(Stage::Watchers, format!("gather {number}"), |stop| {
-            built.gather.run(stop)
-        });
-        let name = format!("router {number}");
-        match built.task {
-            RouterTask::Console(task) => supervisor.start(Stage::Routers, name, |stop| task.run(stop)),
-            RouterTask::Haproxy(task) => supervisor.start(Stage::Routers, name, |stop| task.run(stop)),
-        }
+        built.start(&mut supervisor, number);
     }
     drop(bell);
     tracing::info!(api = %address, version = BUILD.version, "Synapse started.");
@@ -112,18 +125,20 @@ pub async fn run(config: Config, level: LevelHandle, signals: &mut Signals) -> R
     let mut stopping = None;
     let on_stop = || stopping = Some(readiness.latch("the daemon stops"));
     let on_reload = || tracing::warn!("SIGHUP does nothing: restart synapse to read its configuration again.");
-    match supervisor
-        .run(signals, config.shutdown_timeout, on_stop, on_reload)
-        .await
-    {
+    let grace = config.shutdown_timeout;
+    verdict(supervisor.run(signals, grace, on_stop, on_reload).await)
+}
+
+fn verdict(ended: Ended) -> Result<(), Fatal> {
+    match ended {
         Ended::Clean => {
             tracing::info!("Synapse stopped.");
             Ok(())
         }
-        Ended::StillRunning(tasks) => Err(Fatal::runtime(format!(
-            "stopped before these had ended: {}",
-            tasks.join(", ")
-        ))),
+        Ended::StillRunning(tasks) => {
+            let tasks = tasks.join(", ");
+            Err(Fatal::runtime(format!("stopped before these had ended: {tasks}")))
+        }
         Ended::TaskFailed { task, why } => Err(Fatal::runtime(format!("the task `{task}` failed: {why}"))),
     }
 }
@@ -164,7 +179,7 @@ async fn build(
                 first_apply,
             );
             let (haproxy, task) = build.await?;
-            (Kind::Haproxy(haproxy), RouterTask::Haproxy(task))
+            (Kind::Haproxy(haproxy), RouterTask::Haproxy(Box::new(task)))
         }
     };
     let router = Router {

@@ -29,7 +29,7 @@ async fn synapse_killed_and_restarted_under_load_touches_nothing() {
     serves_throughout(&site, 3, Duration::from_secs(1)).await;
     // What happens while no synapse runs is made good by the next one.
     site.add("four").await;
-    assert!(site.member("one").nerve.terminate().await.success());
+    assert!(site.member_mut("one").nerve.terminate().await.success());
     let gone = site.members.remove("one").unwrap();
     site.synapse.start_and_wait().await.unwrap();
     site.serves_all().await.unwrap();
@@ -81,9 +81,9 @@ async fn both_daemons_killed_while_zookeeper_is_away_start_again_by_themselves()
     let load = Load::start(site.port());
     site.zookeeper.kill();
     site.synapse.kill();
-    site.member("one").nerve.kill();
+    site.member_mut("one").nerve.kill();
     site.synapse.start_and_wait().await.unwrap();
-    site.member("one").nerve.start_and_wait().await.unwrap();
+    site.member_mut("one").nerve.start_and_wait().await.unwrap();
     serves_throughout(&site, 2, Duration::from_secs(2)).await;
     site.zookeeper.restart().await;
     serves_throughout(&site, 2, SESSION_TIMEOUT * 2).await;

@@ -55,7 +55,7 @@ async fn bad_nodes_beside_good_ones_change_nothing_for_the_good() {
     // The good still come and go beside the bad.
     site.add("three").await;
     site.serves_all().await.unwrap();
-    site.member("one").nerve.terminate().await;
+    site.member_mut("one").nerve.terminate().await;
     site.members.remove("one");
     site.serves_all().await.unwrap();
     load.take().assert_flawless();

@@ -202,19 +202,25 @@ async fn nerve_started_before_zookeeper_says_so_and_registers_when_it_comes() {
     let site = Site::new(zookeeper);
     let mut member = site.prepare("one", &site.zookeeper.address()).await;
     member.nerve.start_and_wait().await.unwrap();
-    eventually("nerve shows that it is not registered", PATIENCE, async || {
-        let status = member.nerve.status().await?;
-        let reporter = status
-            .pointer("/0/Reporters/0/State")
-            .and_then(|state| state.as_str())
-            .map(str::to_owned);
-        ensure(reporter.is_some_and(|state| state != "registered"), || {
-            status.to_string()
-        })
-    })
-    .await;
+    shows_its_reporter(&member, |state, detail| state != "reported" && !detail.is_empty()).await;
     let mut site = site;
     site.zookeeper.restart().await;
     let client = site.zookeeper.client().await;
     Site::one_node(&client, &member.path(), PATIENCE).await.unwrap();
+    shows_its_reporter(&member, |state, _| state == "reported").await;
+}
+
+/// Waits until nerve's status shows its reporter's state and detail like this.
+async fn shows_its_reporter(member: &Member, wanted: impl Fn(&str, &str) -> bool) {
+    eventually("nerve's status shows how its reporter is", PATIENCE, async || {
+        let status = member.nerve.status().await?;
+        let word = |name: &str| {
+            status
+                .pointer(&format!("/0/Reporters/0/{name}"))
+                .and_then(|word| word.as_str())
+        };
+        let (state, detail) = word("State").zip(word("Detail")).ok_or_else(|| status.to_string())?;
+        ensure(wanted(state, detail), || status.to_string())
+    })
+    .await;
 }

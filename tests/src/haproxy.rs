@@ -39,7 +39,11 @@ impl Server {
 
     /// Whether HAProxy gives it new requests: up, and neither in maintenance nor draining.
     pub fn takes_traffic(&self) -> bool {
-        self.column("srv_op_state") == "2" && self.column("srv_admin_state") == "0" && self.weight() > 0
+        // Forced and inherited maintenance, forced and inherited drain, unresolved; not 4, which only says that the
+        // file had it disabled.
+        const OUT: u8 = 0x01 | 0x02 | 0x08 | 0x10 | 0x20;
+        let admin: u8 = self.column("srv_admin_state").parse().unwrap();
+        self.column("srv_op_state") == "2" && admin & OUT == 0 && self.weight() > 0
     }
 
     fn column(&self, name: &str) -> &str {

@@ -66,7 +66,7 @@ impl Member {
 impl Site {
     /// Lays out a site on `zookeeper`; nothing of it runs yet.
     pub fn new(zookeeper: ZooKeeper) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::Builder::new().prefix("nerve-synapse-").tempdir().unwrap();
         let (port, api_port) = (free_port(), free_port());
         let configuration = synapse_configuration(directory.path(), &zookeeper.address(), port, api_port);
         Self {
@@ -127,7 +127,12 @@ impl Site {
     }
 
     /// The member of this name.
-    pub fn member(&mut self, name: &str) -> &mut Member {
+    pub fn member(&self, name: &str) -> &Member {
+        self.members.get(name).unwrap_or_else(|| panic!("no member {name}"))
+    }
+
+    /// The member of this name, to do something to it.
+    pub fn member_mut(&mut self, name: &str) -> &mut Member {
         self.members.get_mut(name).unwrap_or_else(|| panic!("no member {name}"))
     }
 

@@ -30,10 +30,23 @@ pub(super) struct Finding {
 /// Problems, warnings and known keys, in the order they were found.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
-    pub(super) refuse_unknown: Cell<bool>,
+    /// Whether a doubt is a problem.
+    pub(super) strict: Cell<bool>,
     pub(super) problems: RefCell<Vec<Finding>>,
     pub(super) warnings: RefCell<Vec<Finding>>,
     pub(super) known_keys: RefCell<KnownKeys>,
+}
+
+impl Findings {
+    /// What is likely a mistake though it could be meant: a problem in strict reading, a warning otherwise.
+    pub(super) fn doubt(&self, finding: Finding) {
+        let list = if self.strict.get() {
+            &self.problems
+        } else {
+            &self.warnings
+        };
+        list.borrow_mut().push(finding);
+    }
 }
 
 /// The most findings that are given a line: each costs a walk through the whole text, and a long file can have

@@ -102,7 +102,7 @@ impl Document {
         let findings = Findings::default();
         let value = Section::root(&findings, &self.root).and_then(|mut root| {
             let strict = root.flag_or("strict", false);
-            findings.refuse_unknown.set(strict || unknown == UnknownKeys::Refuse);
+            findings.strict.set(strict || unknown == UnknownKeys::Refuse);
             read(&mut root)
         });
         let located = |found| findings::located(&self.name, &self.text, found);

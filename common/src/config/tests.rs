@@ -218,6 +218,19 @@ fn text() {
 }
 
 #[test]
+fn an_unset_variable_is_doubted() {
+    let text = "services: [{name: <no value>-web}]";
+    let warnings = understand(text, UnknownKeys::Warn).expect("it is text").warnings;
+    insta::assert_snapshot!(Problems(warnings), @r#"
+    nerve.yaml:1:19: services[0].name: has <no value> in it, which a template prints for a variable that is not set
+        services: [{name: <no value>-web}]
+                          ^
+      help: set the variable, or give it a default: `{{ or .VARIABLE "default" }}`
+    "#);
+    understand(text, UnknownKeys::Refuse).expect_err("and refused where doubts are");
+}
+
+#[test]
 fn integers() {
     assert_eq!(
         value("a: 0", |root| (root.integer("a", 1..=9), root.integer("a", 0..=9))),

@@ -91,7 +91,7 @@ impl<'a> Value<'a> {
             Node::Text(_) => "a text".to_owned(),
         };
         let help = match self.node {
-            Node::Text(text) if text.contains("<no value>") => "a template printed it: set the variable that it names",
+            Node::Text(text) if text.contains(NO_VALUE) => "a template printed it: set the variable that it names",
             _ => help,
         };
         Mismatch {
@@ -100,6 +100,9 @@ impl<'a> Value<'a> {
         }
     }
 }
+
+/// What a template prints for a variable that is not set.
+pub(super) const NO_VALUE: &str = "<no value>";
 
 /// The longest text that a message repeats.
 const LONGEST_QUOTED: usize = 40;

@@ -32,7 +32,8 @@ pub(super) struct Limits {
     pub(super) head: Duration,
     /// To send a request's body.
     pub(super) body: Duration,
-    /// To take a reply; checked so seldom that it may last twice as long.
+    /// To take a reply; more than `head`, for a reply that was taken looks the same until the next request, and checked
+    /// so seldom that it may last twice as long.
     pub(super) reply: Duration,
 }
 

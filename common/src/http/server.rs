@@ -130,13 +130,13 @@ impl Bound {
                 log_panic(ended);
             }
         });
+        // What is left then is dropped with its set.
         if drained.await.is_err() {
             warn!(
                 address = self.address,
                 connections = connections.len(),
                 "The API stops with requests still in flight."
             );
-            connections.shutdown().await;
         }
     }
 }

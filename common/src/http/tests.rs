@@ -256,6 +256,24 @@ async fn a_peer_that_takes_no_reply_is_cut() {
 }
 
 #[tokio::test]
+async fn a_handler_may_take_longer_than_any_peer() {
+    let limits = Limits {
+        reply: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let slow = handler(move |request| async move {
+        if request.path == ["slow"] {
+            tokio::time::sleep(5 * limits.reply).await;
+        }
+        Reply::text(200, request.path.concat())
+    });
+    let server = Server::start(any_port(), limits, slow).await;
+    let two = format!("GET /quick HTTP/1.1\r\n\r\nGET /slow HTTP/1.1\r\n{CLOSE}");
+    let (_, answers) = server.ask(two).await;
+    assert!(answers.contains("quick") && answers.ends_with("slow"), "{answers}");
+}
+
+#[tokio::test]
 async fn a_handler_that_panics_is_a_500_and_no_more() {
     let server = Server::start(
         any_port(),
@@ -285,7 +303,12 @@ async fn a_stop_lets_the_request_in_flight_end() {
             Reply::text(200, "at last")
         }
     });
-    let mut server = Server::start(any_port(), Limits::default(), slow).await;
+    // No timeout ends what the stop should end.
+    let limits = Limits {
+        head: 10 * PATIENCE,
+        ..Limits::default()
+    };
+    let mut server = Server::start(any_port(), limits, slow).await;
     let mut idle = server.connect().await;
     let mut stream = server.connect().await;
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();

@@ -19,20 +19,14 @@ use super::link::{Link, Session};
 use super::node_write::{After, write};
 use super::register_plan::{Node, Step, plan};
 use super::registration::{RegistrationState, Wish};
+use super::retry::Retry;
 use super::rivalry::Rivalry;
-use crate::backoff::{Backoff, BackoffConfig};
 
 /// Look at the node even when nothing told of a change, ± 25 %.
 const VERIFY: Duration = Duration::from_secs(30);
 
 /// Writes in a row without the wanted effect, after which the node is left alone for a while.
 const PATIENCE: u32 = 8;
-
-const RETRY: BackoffConfig = BackoffConfig {
-    min: Duration::from_millis(200),
-    max: Duration::from_secs(5),
-    healthy_after: Duration::from_secs(10),
-};
 
 /// What the server last said.
 #[derive(Debug)]
@@ -44,7 +38,7 @@ struct Seen {
 }
 
 /// Ends when the node changes, or the session does.
-struct Armed(Pin<Box<dyn Future<Output = ()> + Send + Sync>>);
+struct Armed(Pin<Box<dyn Future<Output = ()> + Send>>);
 
 impl Armed {
     fn new(watch: OneshotWatcher) -> Self {
@@ -66,6 +60,8 @@ enum Next {
     Again,
     /// Nothing to do before then, unless something happens.
     Wait(Instant),
+    /// Nothing to try before then, unless something else is wished.
+    Pause(Instant),
 }
 
 /// Keeps one node as it is wished.
@@ -81,9 +77,11 @@ pub(super) struct Keeper {
     settled: Option<Bytes>,
     vain_writes: u32,
     rivalry: Rivalry,
-    backoff: Backoff,
+    retry: Retry,
     /// The trouble last logged.
     logged: String,
+    /// The node last logged as registered, by the transaction that created it.
+    told_of: Option<i64>,
 }
 
 impl Keeper {
@@ -103,8 +101,9 @@ impl Keeper {
             settled: None,
             vain_writes: 0,
             rivalry: Rivalry::new(),
-            backoff: Backoff::new(RETRY),
+            retry: Retry::new(),
             logged: String::new(),
+            told_of: None,
         }
     }
 
@@ -162,6 +161,13 @@ impl Keeper {
         match next {
             Next::Again => Some(()),
             Next::Wait(until) => self.wait(until).await,
+            Next::Pause(until) => {
+                tokio::select! {
+                    () = wish_changed(&mut self.wishes) => {}
+                    () = sleep_until(until) => {}
+                }
+                Some(())
+            }
         }
     }
 
@@ -297,7 +303,7 @@ impl Keeper {
     async fn settle(&mut self, session: &Session, seen: Seen, wanted: Option<&Bytes>) -> Result<Next, CallError> {
         let now = Instant::now();
         self.vain_writes = 0;
-        self.backoff.succeeded(now);
+        self.retry.succeeded(now);
         let (Some(content), Some(node)) = (wanted, &seen.node) else {
             self.rivalry.release();
             self.settled = None;
@@ -320,13 +326,14 @@ impl Keeper {
 
     /// A turn failed: what to do next.
     fn failed(&mut self, session: &Session, wanted: bool, error: &CallError) -> Next {
-        if *error == CallError::NotConnected || !session.is_connected() {
-            // The next turn says so and waits for the link.
-            return Next::Again;
-        }
         let now = Instant::now();
+        let wait = self.retry.failed(error, session.is_connected(), now, fastrand::f64());
+        let Some(wait) = wait else {
+            // The next turn says that the connection is lost.
+            return Next::Again;
+        };
         self.trouble(wanted, error.to_string());
-        Next::Wait(now + self.backoff.failed(now, fastrand::f64()))
+        Next::Pause(now + wait)
     }
 
     /// Publishes trouble that a person may have to look at; logged when it is another than before.
@@ -354,7 +361,12 @@ impl Keeper {
         match &state {
             RegistrationState::Registered { czxid, session } => {
                 self.logged.clear();
-                tracing::info!(path = %self.path, session = %format_args!("{session:#x}"), czxid, "Registered.");
+                // A warm-up writes a weight every few seconds: only another node is news.
+                if self.told_of.replace(*czxid) == Some(*czxid) {
+                    tracing::debug!(path = %self.path, czxid, "The registration was changed.");
+                } else {
+                    tracing::info!(path = %self.path, session = %format_args!("{session:#x}"), czxid, "Registered.");
+                }
             }
             RegistrationState::Withdrawn => {
                 self.logged.clear();

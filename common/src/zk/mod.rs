@@ -17,5 +17,7 @@ mod reflect_state;
 pub mod reflector;
 mod register_plan;
 pub mod registration;
+mod retry;
 mod rivalry;
 pub mod session;
+mod snapshot;

@@ -5,81 +5,24 @@
 //! event on it means: start over, watch first, read after. What was read before stays published, as stale, until the
 //! new read is complete.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use zookeeper_client::{AddWatchMode, Error as ClientError, EventType, MultiReadResult, Stat};
+use zookeeper_client::{AddWatchMode, Error as ClientError, EventType, MultiReadResult};
 
 use super::error::{CallError, classify};
 use super::link::{Link, Session, connected};
 use super::reflect_state::{Dirty, Read, ReflectState, child_name, child_prefix, chunks};
+use super::retry::Retry;
 use super::session::Ensemble;
-use crate::backoff::{Backoff, BackoffConfig};
+
+pub use super::snapshot::{Child, Freshness, Snapshot};
 
 /// A whole read even when no event asks for it, so that nothing stays wrong for ever.
 const RESYNC: Duration = Duration::from_mins(5);
-
-const RETRY: BackoffConfig = BackoffConfig {
-    min: Duration::from_millis(200),
-    max: Duration::from_secs(5),
-    healthy_after: Duration::from_secs(10),
-};
-
-/// How far a snapshot can be trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Freshness {
-    /// Nothing was ever read: this is not an empty list.
-    Never,
-    /// Read whole, and watched since.
-    Live,
-    /// The connection is away since then: this is the last content known.
-    Stale {
-        /// Since when.
-        since: Instant,
-    },
-}
-
-/// One child.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Child {
-    /// Its data.
-    pub data: Bytes,
-    /// The transaction that created it: two nodes of one name differ in it.
-    pub czxid: i64,
-    /// The transaction that last changed it.
-    pub mzxid: i64,
-    /// Its creation, milliseconds since the Unix epoch by the server's clock.
-    pub ctime: i64,
-}
-
-impl Child {
-    pub(super) fn new(data: Vec<u8>, stat: &Stat) -> Self {
-        Self {
-            data: data.into(),
-            czxid: stat.czxid,
-            mzxid: stat.mzxid,
-            ctime: stat.ctime,
-        }
-    }
-}
-
-/// All children of the path at one moment. An absent path has none.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    /// By node name.
-    pub children: Arc<BTreeMap<Arc<str>, Arc<Child>>>,
-    /// How far to trust it.
-    pub freshness: Freshness,
-    /// +1 for each content published.
-    pub generation: u64,
-    /// The last failure to read, for the operator; empty when there was none since the last success.
-    pub error: String,
-}
 
 /// The reflector's task.
 #[derive(Debug)]
@@ -91,7 +34,7 @@ pub struct ReflectorTask {
     pub(super) link: watch::Receiver<Link>,
     pub(super) state: ReflectState,
     out: watch::Sender<Snapshot>,
-    backoff: Backoff,
+    retry: Retry,
     /// The epoch of the last whole read: another client may sit on a server that lags behind.
     synced_epoch: Option<u64>,
 }
@@ -107,7 +50,7 @@ pub fn reflector(ensemble: &Ensemble, path: String) -> (watch::Receiver<Snapshot
         link: ensemble.link(),
         state,
         out,
-        backoff: Backoff::new(RETRY),
+        retry: Retry::new(),
         synced_epoch: None,
     };
     (snapshots, task)
@@ -120,7 +63,8 @@ impl ReflectorTask {
         tokio::select! {
             () = stop.cancelled() => {}
             () = out.closed() => {}
-            () = self.follow_all() => {}
+            // Closed before the stop: there is nothing left to follow, and the last content stays.
+            () = self.follow_all() => stop.cancelled().await,
         }
     }
 
@@ -146,24 +90,21 @@ impl ReflectorTask {
     fn fell_behind(&mut self, session: &Session, ended: Result<(), CallError>) -> Option<Duration> {
         let now = Instant::now();
         let mut news = self.state.stale(now);
-        let mut wait = None;
-        match ended {
-            Ok(()) | Err(CallError::NotConnected | CallError::SessionLost(_)) => {}
-            Err(CallError::Answer(ClientError::Unimplemented)) if session.note_lack_of_add_watch() => {
-                tracing::warn!(path = %self.path, "This ZooKeeper has no persistent watches (they came with 3.6); falling back to one watch per node, good for about 2,000 nodes per session.");
-            }
-            // Another reflector of this session has just found the same.
-            Err(CallError::Answer(ClientError::Unimplemented)) => {
-                wait = Some(self.backoff.failed(now, fastrand::f64()));
-            }
-            Err(CallError::Unknown(_)) if !session.is_connected() => {}
-            Err(error) => {
-                wait = Some(self.backoff.failed(now, fastrand::f64()));
-                let error = format!("can't read {}: {error}", self.path);
-                if self.state.note_error(&error) {
-                    tracing::warn!(path = %self.path, %error, "Can't read the children of a path; keeping the last content and trying on.");
-                    news = true;
-                }
+        let error = ended.err();
+        let refused = error == Some(CallError::Answer(ClientError::Unimplemented));
+        let wait = if refused && session.note_lack_of_add_watch() {
+            tracing::warn!(path = %self.path, "This ZooKeeper has no persistent watches (they came with 3.6); falling back to one watch per node, good for about 2,000 nodes per session.");
+            None
+        } else {
+            error
+                .as_ref()
+                .and_then(|error| self.retry.failed(error, session.is_connected(), now, fastrand::f64()))
+        };
+        if let (Some(error), Some(_)) = (error, wait) {
+            let error = format!("can't read {}: {error}", self.path);
+            if self.state.note_error(&error) {
+                tracing::warn!(path = %self.path, %error, "Can't read the children of a path; keeping the last content and trying on.");
+                news = true;
             }
         }
         if news {
@@ -245,7 +186,7 @@ impl ReflectorTask {
     pub(super) fn publish_whole(&mut self, reads: impl IntoIterator<Item = Read>) -> bool {
         let was_live = self.state.snapshot().freshness == Freshness::Live;
         let changed = self.state.swap(reads);
-        self.backoff.succeeded(Instant::now());
+        self.retry.succeeded(Instant::now());
         if changed || !was_live {
             self.publish();
         }

@@ -14,7 +14,7 @@ use super::keeper::Keeper;
 use super::session::Ensemble;
 
 /// How long the end of the task is held up by a wish that the server has not confirmed.
-const LAST_EFFORT: Duration = Duration::from_secs(3);
+const LAST_EFFORT: Duration = Duration::from_secs(2);
 
 /// What is known of the node.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -69,13 +69,13 @@ impl App {
             }),
             ["services", name, act @ ..] => match (act_of(act, &request), self.service(name)) {
                 (None, _) => no_route(&request),
-                (Some(_), _) if !changes(request.method) => not_allowed(),
+                (Some(_), _) if !changes(request.method) => Reply::method_not_allowed("PUT, POST"),
                 (Some(_), None) => unknown(name),
                 (Some(act), Some(service)) => carry_out(&act, &[service]).await,
             },
             act => match act_of(act, &request) {
                 None => no_route(&request),
-                Some(_) if !self.may_change_all(&request) => not_allowed(),
+                Some(_) if !self.may_change_all(&request) => Reply::method_not_allowed("PUT, POST"),
                 Some(act) => {
                     let included = |service: &&ServiceHandle| !service.config.exclude_from_global;
                     let services: Vec<_> = self.services.iter().filter(included).collect();
@@ -194,16 +194,8 @@ fn read_only(request: &Request, reply: impl FnOnce() -> Reply) -> Reply {
     if request.method == Method::Get {
         reply()
     } else {
-        not_allowed()
+        Reply::method_not_allowed("GET, HEAD")
     }
-}
-
-fn not_allowed() -> Reply {
-    Reply::problem(
-        405,
-        "Method not allowed",
-        "reading is GET, changing is PUT or POST (`legacyGetMutations: true` allows GET on /disable, /enable and /weight)",
-    )
 }
 
 fn unknown(name: &str) -> Reply {

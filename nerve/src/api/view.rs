@@ -45,6 +45,8 @@ pub struct CheckView {
     pub target: String,
     /// Its word after rise and fall; null before the first probe.
     pub ok: Option<bool>,
+    /// What kind of failure the last probe was, in a word; null when it passed.
+    pub failure: Option<&'static str>,
     /// What the last probe said.
     pub detail: String,
     /// How long the last probe took.
@@ -79,6 +81,9 @@ pub fn service_view(service: &ServiceHandle) -> ServiceView {
             kind: config.kind.word(),
             target: config.target(),
             ok: state.up,
+            failure: last
+                .and_then(|verdict| verdict.outcome.as_ref().err())
+                .map(|failure| failure.kind.word()),
             detail: last.map_or_else(String::new, |verdict| match &verdict.outcome {
                 Ok(detail) => detail.clone(),
                 Err(failure) => failure.detail.clone(),

@@ -42,7 +42,7 @@ pub enum ApiAddress {
     Tcp {
         /// The host.
         host: String,
-        /// The port; 0 takes a free one.
+        /// The port.
         port: u16,
     },
     /// A Unix socket.
@@ -263,3 +263,23 @@ pub fn load(
 
 /// The host of a service, a check or the API that names none.
 pub(crate) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// What a document means; its problems as text.
+    pub(crate) fn read(text: &str) -> Result<Understood<Config>, String> {
+        common::config::Document::parse("nerve.yaml", text.to_owned())
+            .and_then(|document| document.understand(UnknownKeys::Refuse, resolve))
+            .map_err(|problems| problems.to_string())
+    }
+
+    /// One service of a good configuration.
+    pub(crate) fn service(text: &str) -> Arc<ServiceConfig> {
+        let config = read(&format!("services: [{text}]"))
+            .expect("a good configuration")
+            .value;
+        Arc::clone(&config.services[0])
+    }
+}

@@ -37,6 +37,19 @@ pub enum FailureKind {
     Program,
 }
 
+impl FailureKind {
+    /// As `Failure` in the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Unresolved => "unresolved",
+            Self::Connection => "connection",
+            Self::Answer => "answer",
+            Self::Program => "program",
+        }
+    }
+}
+
 /// How much of a failure's text is kept: it ends up in `/status` and, with `exposeOnUnavailable`, in ZooKeeper.
 pub const DETAIL_CAP: usize = 512;
 

@@ -182,3 +182,6 @@ async fn bind(api: &ApiAddress) -> Result<Bound, Fatal> {
         ))
     })
 }
+
+#[cfg(test)]
+mod tests;

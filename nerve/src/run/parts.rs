@@ -19,6 +19,9 @@ use crate::metrics::Metrics;
 use crate::reporter::{self, Reporter, ReporterHandle};
 use crate::service::{ServiceHandle, service};
 
+/// Checks start no further apart: a service waits for the first word of each.
+const SPACING: Duration = Duration::from_millis(10);
+
 /// What services are built from.
 #[derive(Debug)]
 pub(super) struct Parts {
@@ -29,7 +32,7 @@ pub(super) struct Parts {
     pub(super) metrics: Metrics,
     pub(super) ensembles: Vec<(EnsembleConfig, Ensemble)>,
     pub(super) checks: usize,
-    pub(super) started: usize,
+    pub(super) started: u32,
 }
 
 impl Parts {
@@ -67,7 +70,7 @@ impl Parts {
     }
 
     /// Starts a task that would take nodes away when it stops: it hears of the stop only when a signal asked for it.
-    fn start<F, Fut>(&mut self, stage: Stage, name: String, task: F)
+    pub(super) fn start<F, Fut>(&mut self, stage: Stage, name: String, task: F)
     where
         F: FnOnce(CancellationToken) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
@@ -91,12 +94,12 @@ impl Parts {
         });
     }
 
-    /// Spreads the checks of all services over their interval; the first starts at once.
+    /// Checks start one after the other, spread over their interval when there are many; the first starts at once.
     fn next_delay(&mut self, interval: Duration) -> Duration {
-        let place = u32::try_from(self.started).unwrap_or(0);
         let places = u32::try_from(self.checks).unwrap_or(u32::MAX).max(1);
+        let place = self.started;
         self.started += 1;
-        interval.mul_f64(f64::from(place) / f64::from(places))
+        (interval / places).min(SPACING) * place
     }
 
     fn reporter(

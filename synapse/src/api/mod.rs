@@ -1,5 +1,7 @@
 //! The admin API: the routes of Go-Synapse, the state of everything, and the operator's reload.
 
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::sync::Arc;
@@ -59,9 +61,10 @@ impl Api {
             (Method::Get, ["v1", "services", id]) => self.service(id),
             (Method::Get, ["v1", "haproxy", "config"]) => self.config(request),
             (Method::Post, ["v1", "haproxy", "reload"]) => self.reload(request).await,
-            (_, [] | ["status"] | ["v1", "services", _] | ["v1", "haproxy", "config" | "reload"]) => {
-                Reply::problem(405, "Method not allowed", "GET / lists the routes with their methods")
+            (_, [] | ["status"] | ["v1", "services", _] | ["v1", "haproxy", "config"]) => {
+                Reply::method_not_allowed("GET, HEAD")
             }
+            (_, ["v1", "haproxy", "reload"]) => Reply::method_not_allowed("POST"),
             _ => Reply::problem(404, "Not found", "GET / lists the routes"),
         }
     }

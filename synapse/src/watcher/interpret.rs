@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn a_bad_node_is_skipped_and_the_good_ones_stay() {
         let good = report("10.0.0.1");
-        let all = interpret(&[("a", &good, 1), ("b", "{", 2), ("c", "", 3), ("d", &report("x y"), 4)]);
+        let all = interpret(&[("a", &good, 1), ("b", "{", 2), ("c", "", 3), ("d", &report("x/y"), 4)]);
         assert_eq!(all.candidates.len(), 1);
         assert_eq!(&*all.candidates[0].server.node, "a");
         assert_eq!(all.skipped.len(), 3);

@@ -15,7 +15,7 @@ const FRESH: Duration = Duration::from_secs(30);
 /// How long after a failure the next look-up starts.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// How many look-ups run at once: each one occupies a thread until the resolver gives up.
+/// How many names of one service are asked for at once.
 const AT_ONCE: usize = 4;
 
 /// What is known of the names.

@@ -8,11 +8,14 @@ use std::time::Duration;
 use common::supervise::Supervisor;
 use common::zk::reflector::{ReflectorTask, reflector};
 use common::zk::session::{Ensemble, EnsembleConfig, EnsembleTask, ensemble};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::WatcherState;
 use super::zookeeper::{Bell, ZookeeperTask, zookeeper};
 use crate::config::WatcherConfig;
+
+/// How many names are looked up at once: each takes a thread until the resolver gives up.
+const LOOKUPS: usize = 8;
 
 /// Servers in order, chroot, session timeout.
 type Identity = (Vec<String>, String, Duration);
@@ -32,6 +35,7 @@ pub struct Source {
 #[derive(Debug)]
 pub struct Sources {
     bell: Bell,
+    lookups: Arc<Semaphore>,
     ensembles: BTreeMap<Identity, Shared>,
 }
 
@@ -54,6 +58,7 @@ impl Sources {
     pub fn new(bell: Bell) -> Self {
         Self {
             bell,
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
             ensembles: BTreeMap::new(),
         }
     }
@@ -73,7 +78,7 @@ impl Sources {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 let (snapshots, reflector) = reflector(&shared.ensemble, path.clone());
-                let (state, watcher) = zookeeper(path.clone(), snapshots, self.bell.clone());
+                let (state, watcher) = zookeeper(path.clone(), snapshots, self.bell.clone(), Arc::clone(&self.lookups));
                 new.insert(Watched {
                     state,
                     reflector,

@@ -2,13 +2,13 @@
 //!
 //! The state is published at once with what is known; a name's address comes later, and never holds up the others.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::zk::reflector::{Freshness, Snapshot};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -30,13 +30,15 @@ pub struct ZookeeperTask {
     snapshots: watch::Receiver<Snapshot>,
     state: watch::Sender<Arc<WatcherState>>,
     bell: Bell,
+    lookups: Arc<Semaphore>,
 }
 
-/// A watcher of the snapshots of `path`.
+/// A watcher of the snapshots of `path`; `lookups` bounds the look-ups of names that run at once in the daemon.
 pub fn zookeeper(
     path: String,
     snapshots: watch::Receiver<Snapshot>,
     bell: Bell,
+    lookups: Arc<Semaphore>,
 ) -> (watch::Receiver<Arc<WatcherState>>, ZookeeperTask) {
     let (state, receiver) = watch::channel(Arc::default());
     let task = ZookeeperTask {
@@ -44,6 +46,7 @@ pub fn zookeeper(
         snapshots,
         state,
         bell,
+        lookups,
     };
     (receiver, task)
 }
@@ -58,7 +61,7 @@ impl ZookeeperTask {
             let snapshot = self.snapshots.borrow_and_update().clone();
             let bad = decoded.follow(&snapshot.children);
             for name in names.follow(&decoded.names(), Instant::now()) {
-                lookups.spawn(lookup(name));
+                lookups.spawn(lookup(name, Arc::clone(&self.lookups)));
             }
             self.publish(&snapshot, bad, &decoded, &names);
             let due = names.due();
@@ -79,7 +82,9 @@ impl ZookeeperTask {
         let before = Arc::clone(&self.state.borrow());
         let mut failures = before.failures;
         failures.content += bad;
-        failures.watch += u64::from(!snapshot.error.is_empty() && snapshot.error != before.error);
+        let lost = before.freshness == Freshness::Live && matches!(snapshot.freshness, Freshness::Stale { .. });
+        let failed = !snapshot.error.is_empty() && snapshot.error != before.error;
+        failures.watch += u64::from(lost || failed);
         let state = WatcherState {
             freshness: snapshot.freshness,
             error: snapshot.error.clone(),
@@ -108,19 +113,101 @@ impl ZookeeperTask {
                 tracing::info!(%path, instances = now.candidates.len(), "Service read.");
             }
             (Freshness::Live, Freshness::Stale { .. }) => {
-                tracing::warn!(%path, error = %now.error, "Source lost; its last content stays in force.");
+                tracing::warn!(%path, "Source lost; its last content stays in force.");
             }
             _ => {}
         }
     }
 }
 
-/// Asks the system's resolver.
-async fn lookup(name: String) -> (String, Result<Vec<IpAddr>, String>) {
-    let answer = match timeout(LOOKUP, tokio::net::lookup_host((name.as_str(), 0))).await {
-        Ok(Ok(addresses)) => Ok(addresses.map(|address| address.ip().to_canonical()).collect()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no answer within {} s", LOOKUP.as_secs())),
+/// Asks the system's resolver. Its thread can't be called back, so it keeps its place among all look-ups of the daemon
+/// until it ends, even when nobody waits for it any more.
+async fn lookup(name: String, places: Arc<Semaphore>) -> (String, Result<Vec<IpAddr>, String>) {
+    let asked = name.clone();
+    let ask = async {
+        let place = places.acquire_owned().await.map_err(|error| error.to_string())?;
+        let blocking = spawn_blocking(move || {
+            let answer = (asked.as_str(), 0).to_socket_addrs();
+            drop(place);
+            answer.map_err(|error| error.to_string())
+        });
+        let addresses = blocking.await.map_err(|error| error.to_string())??;
+        Ok(addresses.map(|address| address.ip().to_canonical()).collect())
     };
+    let answer = timeout(LOOKUP, ask)
+        .await
+        .unwrap_or_else(|_| Err(format!("no answer within {} s", LOOKUP.as_secs())));
     (name, answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use common::zk::reflector::Child;
+
+    use super::*;
+
+    fn snapshot(freshness: Freshness, nodes: &[(&str, &str)]) -> Snapshot {
+        let child = |data: &str| Child {
+            data: Bytes::copy_from_slice(data.as_bytes()),
+            czxid: 1,
+            mzxid: 1,
+            ctime: 1,
+        };
+        let children = nodes
+            .iter()
+            .map(|(name, data)| (Arc::from(*name), Arc::new(child(data))));
+        Snapshot {
+            children: Arc::new(children.collect()),
+            freshness,
+            generation: 1,
+            error: String::new(),
+        }
+    }
+
+    async fn until(
+        states: &mut watch::Receiver<Arc<WatcherState>>,
+        is_so: impl Fn(&WatcherState) -> bool,
+    ) -> Arc<WatcherState> {
+        let state = timeout(Duration::from_secs(20), states.wait_for(|state| is_so(state))).await;
+        Arc::clone(&state.expect("in time").expect("the task runs"))
+    }
+
+    #[tokio::test]
+    async fn names_are_resolved_beside_and_a_lost_source_changes_nothing_else() {
+        let nodes = [
+            ("a", r#"{"host":"10.0.0.1","port":1,"name":"a"}"#),
+            ("b", r#"{"host":"localhost","port":2,"name":"b"}"#),
+            ("c", "rubbish"),
+        ];
+        let snapshots = watch::Sender::new(snapshot(Freshness::Live, &nodes));
+        let bell = watch::Sender::new(());
+        let mut rung = bell.subscribe();
+        let (mut states, task) = zookeeper(
+            "/s".to_owned(),
+            snapshots.subscribe(),
+            bell,
+            Arc::new(Semaphore::new(1)),
+        );
+        let mut first = states.clone();
+        let stop = CancellationToken::new();
+        let act = async {
+            let known = until(&mut first, |state| state.freshness == Freshness::Live).await;
+            assert_eq!(known.candidates.len(), 1, "the literal address waits for nobody");
+            assert_eq!(known.skipped.len(), 2);
+            rung.changed().await.expect("the task runs");
+
+            let all = until(&mut states, |state| state.candidates.len() == 2).await;
+            assert!(all.candidates[1].server.address.ip().is_loopback());
+            assert_eq!(all.failures.content, 1);
+
+            let since = Instant::now();
+            snapshots.send_replace(snapshot(Freshness::Stale { since }, &nodes));
+            let stale = until(&mut states, |state| state.freshness != Freshness::Live).await;
+            assert_eq!(stale.candidates, all.candidates);
+            assert_eq!(stale.failures.watch, 1);
+            stop.cancel();
+        };
+        tokio::join!(task.run(stop.clone()), act);
+    }
 }

@@ -1,5 +1,5 @@
 //! `common::zk` against a real ZooKeeper whose links and sessions break.
-#![expect(clippy::panic, reason = "a scenario that goes wrong must stop")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a scenario that goes wrong must stop")]
 
 mod party;
 mod recorder;

@@ -81,22 +81,18 @@ impl Party {
     }
 }
 
-pub(crate) fn bytes(content: &str) -> Option<Bytes> {
-    Some(Bytes::copy_from_slice(content.as_bytes()))
+pub(crate) fn want(registration: &Registration, content: &str) {
+    registration.want(Some(Bytes::copy_from_slice(content.as_bytes())));
 }
 
 /// Waits for a state that fits.
 pub(crate) async fn state(registration: &Registration, fits: impl Fn(&RegistrationState) -> bool) -> RegistrationState {
-    let states = registration.state();
-    eventually("the registration gets there", PATIENCE, async || {
-        let state = states.borrow().clone();
-        if fits(&state) {
-            Ok(state)
-        } else {
-            Err(format!("{state:?}"))
-        }
-    })
-    .await
+    let mut states = registration.state();
+    let arrived = tokio::time::timeout(PATIENCE, states.wait_for(fits)).await;
+    if let Ok(state) = arrived {
+        return state.unwrap().clone();
+    }
+    panic!("the registration got stuck: {:?}", registration.state().borrow())
 }
 
 /// Waits until it is registered; the creating transaction and the owner.

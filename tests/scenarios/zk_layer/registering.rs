@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::zk::registration::RegistrationState;
+use common::zk::session::Link;
 use e2e::eventually::{ensure, eventually, throughout};
 use e2e::fault_proxy::{FaultProxy, Mode};
 use e2e::zookeeper::{Client, Node, ZooKeeper};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use crate::party::{PATIENCE, Party, SESSION_TIMEOUT, bytes, registered, state};
+use crate::party::{PATIENCE, Party, SESSION_TIMEOUT, registered, state, want};
 
 const DIRECTORY: &str = "/services/web";
 const PATH: &str = "/services/web/one";
@@ -33,14 +34,14 @@ async fn a_node_is_made_updated_and_withdrawn() {
     let client = server.client().await;
     let mut party = Party::start(&server.address());
     let registration = party.register(PATH);
-    registration.want(bytes("a"));
+    want(&registration, "a");
     let (created_by, owner) = registered(&registration).await;
     let node = only_node(&client, "a").await.unwrap();
     assert_eq!((node.created_by, node.owner), (created_by, owner));
     assert_eq!(owner, party.session().await);
 
     for weight in 0..100 {
-        registration.want(bytes(&weight.to_string()));
+        want(&registration, &weight.to_string());
     }
     let node = node_appears(&client, "99").await;
     assert_eq!(
@@ -54,7 +55,7 @@ async fn a_node_is_made_updated_and_withdrawn() {
     state(&registration, |state| *state == RegistrationState::Withdrawn).await;
     eprintln!("withdrawn after {:?}", asked.elapsed());
     assert!(client.nodes(DIRECTORY).await.is_empty());
-    registration.want(bytes("again"));
+    want(&registration, "again");
     registered(&registration).await;
     only_node(&client, "again").await.unwrap();
     party.stop().await;
@@ -66,7 +67,7 @@ async fn what_others_do_to_the_node_is_repaired() {
     let client = server.client().await;
     let mut party = Party::start(&server.address());
     let registration = party.register(PATH);
-    registration.want(bytes("a"));
+    want(&registration, "a");
     registered(&registration).await;
     for _ in 0..3 {
         let deleted = Instant::now();
@@ -90,18 +91,23 @@ async fn an_expired_session_costs_a_moment() {
     let client = server.client().await;
     let mut party = Party::start(&server.address());
     let registration = party.register(PATH);
-    registration.want(bytes("a"));
+    want(&registration, "a");
+    let mut link = party.ensemble.link();
     for _ in 0..3 {
         let (_, session) = registered(&registration).await;
-        let expired = Instant::now();
-        server.expire(session).await;
+        let known = async {
+            let lost = link.wait_for(|link| !matches!(link, Link::Connected(now) if now.id() == session));
+            timeout(PATIENCE, lost).await.unwrap().unwrap();
+            Instant::now()
+        };
+        let ((), known) = tokio::join!(server.expire(session), known);
         eventually("a new session has the node", PATIENCE, async || {
             let node = only_node(&client, "a").await?;
             ensure(node.owner != session, || format!("{node:?}"))
         })
         .await;
-        eprintln!("back {:?} after the expiry", expired.elapsed());
-        assert!(expired.elapsed() < Duration::from_secs(2), "{:?}", expired.elapsed());
+        eprintln!("back {:?} after the expiry was known", known.elapsed());
+        assert!(known.elapsed() < Duration::from_secs(2), "{:?}", known.elapsed());
         state(
             &registration,
             |state| matches!(state, RegistrationState::Registered { session: now, .. } if *now != session),
@@ -120,7 +126,7 @@ async fn a_create_whose_reply_is_lost_makes_one_node() {
     let session = party.session().await;
     let registration = party.register(PATH);
     proxy.cut_after_create(PATH);
-    registration.want(bytes("a"));
+    want(&registration, "a");
     proxy.tripped(1).await;
     let node = node_appears(&client, "a").await;
     assert_eq!(registered(&registration).await, (node.created_by, session));
@@ -139,7 +145,7 @@ async fn a_predecessor_that_has_not_expired_is_replaced_without_a_gap() {
     let proxy = FaultProxy::start(server.address()).await;
     let mut killed = Party::start(&proxy.address());
     let old = killed.register(PATH);
-    old.want(bytes("a"));
+    want(&old, "a");
     let (_, old_session) = registered(&old).await;
     // As after a kill -9: the session lives on at the server and nobody keeps it.
     proxy.set(Mode::Freeze);
@@ -150,7 +156,7 @@ async fn a_predecessor_that_has_not_expired_is_replaced_without_a_gap() {
     watched.wait_for(|snapshot| snapshot.children.len() == 1).await.unwrap();
     let untouched = only_node(&client, "a").await.unwrap();
     assert_eq!(untouched.owner, old_session, "nothing was wanted yet");
-    new.want(bytes("a"));
+    want(&new, "a");
     let (_, new_session) = registered(&new).await;
     throughout("the new node stays", SESSION_TIMEOUT * 2, async || {
         let node = only_node(&client, "a").await?;
@@ -168,10 +174,10 @@ async fn living_twins_take_turns_slowly_and_say_so() {
     let client = server.client().await;
     let (mut first, mut second) = (Party::start(&server.address()), Party::start(&server.address()));
     let (one, two) = (first.register(PATH), second.register(PATH));
-    one.want(bytes("1"));
+    want(&one, "1");
     registered(&one).await;
     let mut owners = Vec::new();
-    two.want(bytes("2"));
+    want(&two, "2");
     registered(&two).await;
     let rival = |state: &RegistrationState| matches!(state, RegistrationState::Pending(reason) if reason == "another process registers the same instance");
     state(&one, rival).await;
@@ -198,9 +204,9 @@ async fn a_twin_that_withdraws_leaves_the_other_its_node() {
     let client = server.client().await;
     let (mut old, mut new) = (Party::start(&server.address()), Party::start(&server.address()));
     let (one, two) = (old.register(PATH), new.register(PATH));
-    one.want(bytes("1"));
+    want(&one, "1");
     registered(&one).await;
-    two.want(bytes("2"));
+    want(&two, "2");
     let (created_by, _) = registered(&two).await;
     state(&one, |state| matches!(state, RegistrationState::Pending(_))).await;
     one.want(None);
@@ -217,7 +223,7 @@ async fn a_withdrawal_is_owed_through_an_outage() {
     let proxy = FaultProxy::start(server.address()).await;
     let mut party = Party::start(&proxy.address());
     let registration = party.register(PATH);
-    registration.want(bytes("a"));
+    want(&registration, "a");
     registered(&registration).await;
     proxy.set(Mode::Refuse);
     registration.want(None);
@@ -247,7 +253,7 @@ async fn the_task_ends_only_after_the_withdrawal_or_a_bounded_effort() {
     let proxy = FaultProxy::start(server.address()).await;
     let mut party = Party::start(&proxy.address());
     let registration = party.register(PATH);
-    registration.want(bytes("a"));
+    want(&registration, "a");
     registered(&registration).await;
     registration.want(None);
     party.stop_users().await;
@@ -257,7 +263,7 @@ async fn the_task_ends_only_after_the_withdrawal_or_a_bounded_effort() {
 
     let mut cut_off = Party::start(&proxy.address());
     let registration = cut_off.register(PATH);
-    registration.want(bytes("a"));
+    want(&registration, "a");
     registered(&registration).await;
     proxy.set(Mode::Freeze);
     registration.want(None);
@@ -274,7 +280,7 @@ async fn what_must_not_be_touched_or_sent_is_told() {
     client.put(PATH, "by hand").await;
     let mut party = Party::start(&server.address());
     let registration = party.register(PATH);
-    registration.want(bytes("a"));
+    want(&registration, "a");
     let told = |part: &'static str| move |state: &RegistrationState| matches!(state, RegistrationState::Pending(reason) if reason.contains(part));
     state(&registration, told("not ephemeral")).await;
     only_node(&client, "by hand").await.unwrap();
@@ -297,7 +303,7 @@ async fn parents_and_an_absent_chroot_are_made() {
     let mut party = Party::start(&format!("{}/env/test", server.address()));
     let mut seen = party.reflect(DIRECTORY);
     let registration = party.register(PATH);
-    registration.want(bytes("a"));
+    want(&registration, "a");
     registered(&registration).await;
     assert_eq!(client.nodes("/env/test/services/web").await.len(), 1);
     crate::party::live(&mut seen, &["one=a"]).await;

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use common::zk::registration::RegistrationState;
 use common::zk::session::Link;
 use e2e::eventually::{ensure, eventually, throughout};
 use e2e::fault_proxy::{FaultProxy, Mode};
 use e2e::zookeeper::ZooKeeper;
 use tokio::time::Instant;
 
-use crate::party::{PATIENCE, Party, SESSION_TIMEOUT, bytes, live, registered, stale};
+use crate::party::{PATIENCE, Party, SESSION_TIMEOUT, content, live, registered, stale, state, want};
 
 const DIRECTORY: &str = "/services/web";
 const PATH: &str = "/services/web/one";
@@ -19,7 +20,7 @@ async fn a_server_restart_keeps_session_and_node() {
     let mut party = Party::start(&server.address());
     let registration = party.register(PATH);
     let mut seen = party.reflect(DIRECTORY);
-    registration.want(bytes("a"));
+    want(&registration, "a");
     let before = registered(&registration).await;
     live(&mut seen, &["one=a"]).await;
     server.kill();
@@ -37,7 +38,7 @@ async fn a_session_that_the_server_still_holds_is_resumed() {
     let mut server = ZooKeeper::start().await;
     let mut party = Party::start(&server.address());
     let registration = party.register(PATH);
-    registration.want(bytes("a"));
+    want(&registration, "a");
     let before = registered(&registration).await;
     server.kill();
     // The client gives its session up by its own clock; the server's clock stands still.
@@ -58,7 +59,7 @@ async fn a_wiped_server_gets_everything_back() {
     let mut party = Party::start(&server.address());
     let registration = party.register(PATH);
     let mut seen = party.reflect(DIRECTORY);
-    registration.want(bytes("a"));
+    want(&registration, "a");
     let (_, session) = registered(&registration).await;
     live(&mut seen, &["one=a"]).await;
     server.kill();
@@ -83,7 +84,7 @@ async fn a_clean_stop_closes_the_session() {
     let client = server.client().await;
     let mut party = Party::start(&server.address());
     let registration = party.register(PATH);
-    registration.want(bytes("a"));
+    want(&registration, "a");
     registered(&registration).await;
     let stopping = Instant::now();
     party.stop().await;
@@ -102,7 +103,7 @@ async fn a_short_freeze_changes_nothing() {
     let proxy = FaultProxy::start(server.address()).await;
     let mut party = Party::start(&proxy.address());
     let registration = party.register(PATH);
-    registration.want(bytes("a"));
+    want(&registration, "a");
     let (created_by, _) = registered(&registration).await;
     proxy.set(Mode::Freeze);
     let mut link = party.ensemble.link();
@@ -116,6 +117,75 @@ async fn a_short_freeze_changes_nothing() {
     })
     .await;
     assert_eq!(registered(&registration).await.0, created_by);
+    party.stop().await;
+}
+
+#[tokio::test]
+async fn a_partition_longer_than_the_session_is_told_and_repaired() {
+    let server = ZooKeeper::start().await;
+    let client = server.client().await;
+    let proxy = FaultProxy::start(server.address()).await;
+    let mut party = Party::start(&proxy.address());
+    let registration = party.register(PATH);
+    let mut seen = party.reflect(DIRECTORY);
+    want(&registration, "a");
+    registered(&registration).await;
+    live(&mut seen, &["one=a"]).await;
+    proxy.set(Mode::Freeze);
+    client.gone(PATH).await;
+    state(&registration, |state| matches!(state, RegistrationState::Pending(_))).await;
+    stale(&seen).await;
+    assert_eq!(content(&seen.borrow()), ["one=a"], "the last content stays");
+    proxy.cut();
+    proxy.set(Mode::Forward);
+    let repaired = Instant::now();
+    registered(&registration).await;
+    live(&mut seen, &["one=a"]).await;
+    eprintln!("back {:?} after a partition", repaired.elapsed());
+    assert_eq!(client.nodes(DIRECTORY).await.len(), 1);
+    party.stop().await;
+}
+
+#[tokio::test]
+async fn a_storm_of_faults_ends_in_the_truth() {
+    let storm = fastrand::u64(..);
+    eprintln!("storm {storm}");
+    let mut chance = fastrand::Rng::with_seed(storm);
+    let server = ZooKeeper::start().await;
+    let client = server.client().await;
+    let proxy = FaultProxy::start(server.address()).await;
+    let mut party = Party::start(&proxy.address());
+    let registration = party.register(PATH);
+    let mut seen = party.reflect(DIRECTORY);
+    for round in 0..40 {
+        match chance.u8(0..6) {
+            0 => proxy.set(Mode::Refuse),
+            1 => proxy.set(Mode::SwallowReplies),
+            2 => proxy.cut_after_create(PATH),
+            3 => server.expire(party.session().await).await,
+            _ => proxy.cut(),
+        }
+        let wanted = chance.u8(0..4) > 0;
+        registration.want(wanted.then(|| round.to_string().into()));
+        client.put(&format!("{DIRECTORY}/other"), round.to_string()).await;
+        let settled = chance.bool();
+        proxy.cut();
+        proxy.set(Mode::Forward);
+        if !settled {
+            continue;
+        }
+        let other = format!("other={round}");
+        let mut expected = vec![other.clone()];
+        if wanted {
+            registered(&registration).await;
+            expected = vec![format!("one={round}"), other];
+            expected.sort();
+        } else {
+            state(&registration, |state| *state == RegistrationState::Withdrawn).await;
+        }
+        live(&mut seen, &expected.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        assert_eq!(client.nodes(DIRECTORY).await.len(), expected.len());
+    }
     party.stop().await;
 }
 

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::super::findings::{Finding, Findings, Place};
 use super::super::nearest::nearest;
-use super::super::value::{Mismatch, Value};
+use super::super::value::{Mismatch, NO_VALUE, Value};
 use super::super::yaml::{End, Node};
 use super::{Section, did_you_mean};
 
@@ -89,6 +89,22 @@ impl<'a> Section<'a> {
         read.map_err(|mismatch| self.report(value, mismatch)).ok()
     }
 
+    /// Text. What a template printed for a variable that is not set is legal text, but hardly meant.
+    pub(super) fn text_of(&self, value: &Value<'_>) -> Option<String> {
+        let text = self.take(value, value.text())?;
+        if text.contains(NO_VALUE) {
+            let (place, key) = (value.place.clone(), value.key.clone());
+            self.findings.doubt(Finding {
+                place,
+                end: End::Value,
+                key,
+                what: format!("has {NO_VALUE} in it, which a template prints for a variable that is not set"),
+                help: "set the variable, or give it a default: `{{ or .VARIABLE \"default\" }}`".to_owned(),
+            });
+        }
+        Some(text)
+    }
+
     pub(super) fn report(&self, value: &Value<'_>, Mismatch { what, help }: Mismatch) {
         let (place, key) = (value.place.clone(), value.key.clone());
         self.findings.problems.borrow_mut().push(Finding {
@@ -102,11 +118,14 @@ impl<'a> Section<'a> {
 
     /// A problem or warning of this section's reader.
     pub(super) fn finding(&self, key: &str, what: String, help: String) -> Finding {
-        let place = self.find(key).map_or_else(|| self.place.clone(), |value| value.place);
+        let (place, key) = match self.find(key) {
+            Some(value) => (value.place, value.key),
+            None => (self.place.clone(), join_path(&self.key, key)),
+        };
         Finding {
             place,
             end: End::Value,
-            key: join_path(&self.key, key),
+            key,
             what,
             help,
         }
@@ -153,9 +172,7 @@ impl<'a> Section<'a> {
             return Vec::new();
         };
         let elements = nodes.iter().enumerate().map(|(index, node)| value.element(index, node));
-        elements
-            .filter_map(|element| self.take(&element, element.text()))
-            .collect()
+        elements.filter_map(|element| self.text_of(&element)).collect()
     }
 
     /// The entries of a map whose keys the operator chooses, nulls included.
@@ -190,13 +207,14 @@ impl<'a> Section<'a> {
     fn check_keys(&self, entries: &[(String, Node)], place: &Place, path: &str, case: Case) {
         let mut seen = BTreeSet::new();
         for (index, (name, _)) in entries.iter().enumerate() {
-            let (what, help) = if name == MERGE_KEY {
-                ("merge keys are not supported", "write the keys out")
-            } else if seen.insert(if case == Case::Kept {
+            let folded = if case == Case::Kept {
                 name.clone()
             } else {
                 name.to_ascii_lowercase()
-            }) {
+            };
+            let (what, help) = if name == MERGE_KEY {
+                ("merge keys are not supported", "write the keys out")
+            } else if seen.insert(folded) {
                 continue;
             } else if case == Case::Kept {
                 ("is here a second time", "keep one of the two")

@@ -43,14 +43,13 @@ const REQUIRED: &str = "required";
 impl<'a> Section<'a> {
     /// Text, when the key is there. A number or a boolean is taken as it reads, as in Go-Nerve.
     pub fn text(&mut self, key: &'static str) -> Option<String> {
-        self.ask(key, NO_DEFAULT)
-            .and_then(|value| self.take(&value, value.text()))
+        self.ask(key, NO_DEFAULT).and_then(|value| self.text_of(&value))
     }
 
     /// Text; the empty string means the default, as in Go.
     pub fn text_or(&mut self, key: &'static str, default: &str) -> String {
         let value = self.ask(key, if default.is_empty() { NO_DEFAULT } else { default });
-        let text = value.and_then(|value| self.take(&value, value.text()));
+        let text = value.and_then(|value| self.text_of(&value));
         text.filter(|text| !text.is_empty())
             .unwrap_or_else(|| default.to_owned())
     }
@@ -61,7 +60,7 @@ impl<'a> Section<'a> {
             self.missing(key, format!("add `{key}: …`"));
             return None;
         };
-        let text = self.take(&value, value.text());
+        let text = self.text_of(&value);
         if text.as_ref().is_some_and(String::is_empty) {
             self.report(
                 &value,
@@ -138,7 +137,7 @@ impl<'a> Section<'a> {
             let text = if *value.node == Node::Null {
                 Some(String::new())
             } else {
-                self.take(&value, value.text())
+                self.text_of(&value)
             };
             map.extend(text.map(|text| (name, text)));
         }
@@ -177,19 +176,17 @@ impl<'a> Section<'a> {
                 .map(|(_, choice)| *choice)
         };
         let choice = match value {
-            Some(value) if *value.node != Node::Text(String::new()) => {
-                self.take(&value, value.text()).and_then(|name| {
-                    let choice = named(&name);
-                    if choice.is_none() {
-                        let help = nearest(&name, choices.iter().map(|(word, _)| *word)).map(did_you_mean);
-                        self.report(
-                            &value,
-                            value.mismatch(&format!("one of {words}"), &help.unwrap_or_default()),
-                        );
-                    }
-                    choice
-                })
-            }
+            Some(value) if *value.node != Node::Text(String::new()) => self.text_of(&value).and_then(|name| {
+                let choice = named(&name);
+                if choice.is_none() {
+                    let help = nearest(&name, choices.iter().map(|(word, _)| *word)).map(did_you_mean);
+                    self.report(
+                        &value,
+                        value.mismatch(&format!("one of {words}"), &help.unwrap_or_default()),
+                    );
+                }
+                choice
+            }),
             _ if default.is_empty() => {
                 self.missing(key, format!("one of {words}"));
                 None

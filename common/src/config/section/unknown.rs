@@ -26,17 +26,11 @@ impl Drop for Section<'_> {
 
 impl Section<'_> {
     fn report_unknown(&self) {
-        let findings = self.findings;
-        let to = if findings.refuse_unknown.get() {
-            &findings.problems
-        } else {
-            &findings.warnings
-        };
         for (index, (name, _)) in self.entries.iter().enumerate() {
             if self.is_asked(name) || name == MERGE_KEY {
                 continue;
             }
-            to.borrow_mut().push(Finding {
+            self.findings.doubt(Finding {
                 place: self.place.child(index),
                 end: End::Key,
                 key: join_path(&self.key, name),

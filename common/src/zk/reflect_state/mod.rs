@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::reflector::{Child, Freshness, Snapshot};
+use super::snapshot::{Child, Freshness, Snapshot};
 
 /// Events this close to the last read are gathered into the next one.
 pub(super) const GATHER: Duration = Duration::from_millis(20);

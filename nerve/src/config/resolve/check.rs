@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::config::Section;
 
-use super::{host_or, millis_or, port_or};
+use super::{host_of, millis_or};
 use crate::config::{CheckConfig, CheckKind, StatusSet};
 
 const RISE: u32 = 3;
@@ -60,8 +60,11 @@ fn check(section: &mut Section<'_>, host: &str, port: u16, prefer_ipv4: bool) ->
         Type::Http => "check http",
         Type::Exec => "check exec",
     });
-    let host = host_or(section, "host", host);
-    let port = port_or(section, "port", port);
+    let host = host_of(section, host);
+    let port = section
+        .integer("port", 1..=65535)
+        .and_then(|port| u16::try_from(port).ok())
+        .unwrap_or(port);
     let timeout = millis_or(section, "timeoutInMilli", MILLIS);
     let interval = millis_or(section, "checkIntervalInMilli", MILLIS);
     let rise = count_or(section, "rise", RISE);

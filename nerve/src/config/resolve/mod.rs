@@ -35,6 +35,9 @@ pub fn resolve(root: &mut Section<'_>) -> Option<Config> {
         "the expanded file is never written to disk: it may hold secrets",
     );
     let services: Vec<_> = root.sections("services", "service").iter_mut().map(service).collect();
+    if services.is_empty() {
+        root.warning("services", "names no service", "nerve has nothing to do without one");
+    }
     unique_names(root, &services);
     let shutdown_timeout = shutdown_timeout(root, &services);
     Some(Config {
@@ -52,7 +55,7 @@ pub fn resolve(root: &mut Section<'_>) -> Option<Config> {
 
 fn api_address(root: &mut Section<'_>) -> ApiAddress {
     let host = root.text_or("apiHost", &LOOPBACK.to_string());
-    let port = port_or(root, "apiPort", 3454);
+    let port = u16::try_from(root.integer_or("apiPort", 3454, 1..=65535)).unwrap_or(3454);
     match root.text("apiSocket").filter(|path| !path.is_empty()) {
         Some(path) => ApiAddress::Unix(PathBuf::from(path)),
         None => ApiAddress::Tcp { host, port },
@@ -108,7 +111,8 @@ fn longest_disable(disable: &DisableConfig) -> Duration {
 }
 
 fn service(section: &mut Section<'_>) -> Option<ServiceConfig> {
-    let host = host_or(section, "host", &LOOPBACK.to_string());
+    let host = section.text_or("host", &LOOPBACK.to_string());
+    let host = self::host(section, host);
     let port = service_port(section);
     let default_name = format!("{}:{}", host.as_deref().unwrap_or_default(), port.unwrap_or_default());
     let name = section
@@ -264,21 +268,27 @@ fn millis_or(section: &mut Section<'_>, key: &'static str, default: u64) -> Dura
     section.milliseconds_or(key, Duration::from_millis(default))
 }
 
-fn port_or(section: &mut Section<'_>, key: &'static str, default: u16) -> u16 {
-    u16::try_from(section.integer_or(key, default.into(), 1..=65535)).unwrap_or(default)
+/// The `host` of a section that inherits it.
+fn host_of(section: &mut Section<'_>, inherited: &str) -> Option<String> {
+    match section.text("host").filter(|host| !host.is_empty()) {
+        Some(host) => self::host(section, host),
+        None => Some(inherited.to_owned()),
+    }
 }
 
 /// A literal address or a DNS name.
-fn host_or(section: &mut Section<'_>, key: &'static str, default: &str) -> Option<String> {
-    let host = section.text_or(key, default);
+fn host(section: &mut Section<'_>, host: String) -> Option<String> {
     let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if host.parse::<std::net::IpAddr>().is_ok() || (!host.starts_with(['-', '.']) && host.chars().all(name)) {
         return Some(host);
     }
     section.problem(
-        key,
+        "host",
         format!("`{}` is neither an address nor a host name", host.escape_debug()),
         "an address without brackets and port, or a DNS name",
     );
     None
 }
+
+#[cfg(test)]
+mod tests;

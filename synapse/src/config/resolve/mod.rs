@@ -32,6 +32,13 @@ struct Reader<'p> {
     config_paths: BTreeSet<PathBuf>,
 }
 
+/// `type` of a router.
+#[derive(Debug, Clone, Copy)]
+enum Type {
+    Haproxy,
+    Console,
+}
+
 /// Reads the whole file.
 pub(super) fn root(section: &mut Section<'_>, base: &Path) -> Option<Config> {
     let mut reader = Reader {
@@ -97,26 +104,20 @@ fn api(section: &mut Section<'_>, base: &Path) -> Option<Listen> {
 
 impl Reader<'_> {
     fn router(&mut self, mut section: Section<'_>) -> Option<RouterConfig> {
-        let kind = section.required_text("type").map(|kind| kind.to_ascii_lowercase());
-        match kind.as_deref() {
-            Some("haproxy") => section.is_a("router haproxy"),
-            Some("console") => section.is_a("router console"),
-            Some(other) => section.problem(
-                "type",
-                format!("there is no router of type `{other}`"),
-                "the types are `haproxy` and `console`",
-            ),
+        let kind = section.choice_or("type", "", &[("haproxy", Type::Haproxy), ("console", Type::Console)]);
+        match kind {
+            Some(Type::Haproxy) => section.is_a("router haproxy"),
+            Some(Type::Console) => section.is_a("router console"),
             None => {}
         }
         let events_buffer = section.milliseconds_or("eventsBufferDurationInMilli", Duration::from_millis(500));
         let services = self.services(&mut section);
-        let kind = match kind.as_deref() {
-            Some("haproxy") => {
+        let kind = match kind? {
+            Type::Haproxy => {
                 let ids = services.as_ref().map(Services::ids).unwrap_or_default();
                 self.haproxy(&mut section, &ids).map(Box::new).map(RouterKind::Haproxy)
             }
-            Some("console") => Some(RouterKind::Console),
-            _ => None,
+            Type::Console => Some(RouterKind::Console),
         };
         Some(RouterConfig {
             events_buffer,

@@ -60,6 +60,7 @@ use options::OperatorOptions;
 use pace::Pace;
 use prepare::Checker;
 use process::{Control, beside};
+pub use reason::LABELS as RELOAD_REASONS;
 use reload::Engine;
 use render::Frame;
 use state::State;

@@ -42,6 +42,19 @@ pub(super) enum ReloadReason {
     Operator,
 }
 
+/// The words of all reasons, so that each has its metric from the start.
+pub const LABELS: [&str; 9] = [
+    "first_start",
+    "structure",
+    "slots_exhausted",
+    "option_class",
+    "static_balance",
+    "drift",
+    "adoption",
+    "quarantine",
+    "operator",
+];
+
 impl ReloadReason {
     /// One word of a fixed set, for metrics.
     pub(super) fn label(&self) -> &'static str {

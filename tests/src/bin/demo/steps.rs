@@ -177,13 +177,13 @@ async fn join_and_leave(site: &mut Site, report: &Report) -> Outcome {
 
 async fn kill_an_instance(site: &mut Site, _: &Report) -> Outcome {
     let killed = Instant::now();
-    site.member("two").instance.kill();
+    site.member_mut("two").instance.kill();
     site.serves(&["one", "three"]).await.map_err(|late| late.to_string())?;
     let out = killed.elapsed();
     let port = site.member("two").instance.port();
     let instance = e2e::instance::Instance::start_at("two", port, site.directory()).await;
     let restarted = Instant::now();
-    site.member("two").instance = instance;
+    site.member_mut("two").instance = instance;
     site.serves_all().await.map_err(|late| late.to_string())?;
     Ok(format!(
         "out after {}, back after {}",
@@ -246,8 +246,8 @@ async fn kill_a_nerve(site: &mut Site, _: &Report) -> Outcome {
     let path = site.member("one").path();
     let before = client.node(&path).await.ok_or("it has no node")?;
     let killed = Instant::now();
-    site.member("one").nerve.kill();
-    site.member("one")
+    site.member_mut("one").nerve.kill();
+    site.member_mut("one")
         .nerve
         .start_and_wait()
         .await

@@ -3,6 +3,10 @@
 //!
 //! The first four are Go-Synapse's, with its names, labels and type (gauges, though two of them count).
 
+mod haproxy;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt::Error;
 use std::sync::Arc;
@@ -12,11 +16,13 @@ use common::zk::reflector::Freshness;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::time::Instant;
 
 use crate::api::age_seconds;
 use crate::catalog::{Outcome, ServiceOutcome};
+use crate::router::haproxy::HaproxyStatus;
 use crate::router::{Kind, Router};
 
 /// Reads the routers' states.
@@ -65,14 +71,30 @@ impl Collector for Metrics {
             .map(String::as_str)
             .zip(outcomes.iter().flat_map(|outcome| &outcome.services))
             .collect();
-        self.encode_updates(&mut encoder)?;
-        encode_services(&mut encoder, &services, self.started)
+        let haproxies: Vec<Arc<HaproxyStatus>> = self
+            .routers
+            .iter()
+            .filter_map(|router| match &router.kind {
+                Kind::Haproxy(haproxy) => Some(haproxy.status()),
+                Kind::Console(_) => None,
+            })
+            .collect();
+        self.encode_updates(&mut encoder, &haproxies)?;
+        encode_services(&mut encoder, &services, self.started)?;
+        if haproxies.is_empty() {
+            return Ok(());
+        }
+        haproxy::encode(&mut encoder, &haproxies)
     }
 }
 
 impl Metrics {
     /// `synapse_router_update_failure{type}`: summed over the routers of a type.
-    fn encode_updates(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
+    fn encode_updates(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        haproxies: &[Arc<HaproxyStatus>],
+    ) -> Result<(), Error> {
         let mut failures: BTreeMap<&str, u64> = BTreeMap::new();
         for router in &self.routers {
             match &router.kind {
@@ -80,10 +102,14 @@ impl Metrics {
                 Kind::Haproxy(_) => {}
             }
         }
+        for status in haproxies {
+            *failures.entry("haproxy").or_default() += haproxy::failed_reloads(status);
+            *failures.entry("haproxy_socket").or_default() += status.runtime_commands_failed;
+        }
         gauges(
             encoder,
             "synapse_router_update_failure",
-            "Updates that a router could not make, since the start",
+            "Updates that a router could not make, since the start.",
             failures.into_iter().map(|(kind, count)| ([("type", kind)], count)),
         )
     }
@@ -102,19 +128,19 @@ fn encode_services(
     gauges(
         encoder,
         "synapse_service_available_count",
-        "Instances of the service that are used",
+        "Instances of the service that are used.",
         each(|outcome| outcome.used() as u64),
     )?;
     gauges(
         encoder,
         "synapse_service_unavailable_count",
-        "Registered instances of the service that are not used, whatever the reason",
+        "Registered instances of the service that are not used, whatever the reason.",
         each(|outcome| (outcome.left_out.len() + outcome.state.skipped.len()) as u64),
     )?;
     gauges(
         encoder,
         "synapse_watcher_failure",
-        "Failures to read the source (watch) or one of its entries (content), since the start",
+        "Failures to read the source (watch) or one of its entries (content), since the start.",
         services.iter().flat_map(|(label, outcome)| {
             let failures = outcome.state.failures;
             [("watch", failures.watch), ("content", failures.content)]
@@ -125,7 +151,7 @@ fn encode_services(
     gauges(
         encoder,
         "synapse_data_age_seconds",
-        "How old the known instances are: 0 while the source is watched",
+        "How old the known instances are: 0 while the source is watched.",
         services.iter().map(|(label, outcome)| {
             let age = age_seconds(outcome.state.freshness, started, now);
             ([("service", *label)], age)
@@ -134,7 +160,7 @@ fn encode_services(
     gauges(
         encoder,
         "synapse_stale",
-        "1 while the source is not watched and the last known instances are used",
+        "1 while the source is not watched and the last known instances are used.",
         each(|outcome| u64::from(outcome.state.freshness != Freshness::Live)),
     )
 }
@@ -144,12 +170,45 @@ fn gauges<'l, const N: usize>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
-    values: impl Iterator<Item = ([(&'l str, &'l str); N], u64)>,
+    values: impl IntoIterator<Item = ([(&'l str, &'l str); N], u64)>,
 ) -> Result<(), Error> {
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    let gauge = |value| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+    family(encoder, name, help, MetricType::Gauge, values, gauge)
+}
+
+/// One family of counters; the encoder adds `_total` to the name.
+fn counters<'l, const N: usize>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = ([(&'l str, &'l str); N], u64)>,
+) -> Result<(), Error> {
+    family(
+        encoder,
+        name,
+        help,
+        MetricType::Counter,
+        values,
+        ConstCounter::<u64>::new,
+    )
+}
+
+fn family<'l, const N: usize, M: EncodeMetric>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    kind: MetricType,
+    values: impl IntoIterator<Item = ([(&'l str, &'l str); N], u64)>,
+    metric: impl Fn(u64) -> M,
+) -> Result<(), Error> {
+    let mut family = encoder.encode_descriptor(name, help, None, kind)?;
     for (labels, value) in values {
-        let value = i64::try_from(value).unwrap_or(i64::MAX);
-        ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+        let metric = metric(value);
+        if N == 0 {
+            // Without labels there is one value, and no set of labels may be written.
+            return metric.encode(family);
+        }
+        metric.encode(family.encode_family(&labels)?)?;
     }
     Ok(())
 }

@@ -1,0 +1,339 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use common::telemetry::log::Format;
+
+use crate::config::testing::{read, service};
+use crate::config::{ApiAddress, CheckKind, Config, ReporterConfig, StatusSet};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn config(text: &str) -> Config {
+    read(text).expect("a good configuration").value
+}
+
+/// The problems of a service with `keys` beside its port.
+fn problems(keys: &str) -> String {
+    read(&format!("services: [{{ port: 80, {keys} }}]")).expect_err("a problem")
+}
+
+fn warnings(text: &str) -> Vec<String> {
+    let warnings = read(text).expect("a good configuration").warnings;
+    warnings.into_iter().map(|warning| warning.key).collect()
+}
+
+#[test]
+fn the_root_has_its_defaults() {
+    let config = config("services: [{ port: 80 }]");
+    assert_eq!(config.log_level, "info");
+    assert_eq!(config.log_format, Format::Text);
+    let api = ApiAddress::Tcp {
+        host: "127.0.0.1".to_owned(),
+        port: 3454,
+    };
+    assert_eq!(config.api, api);
+    assert_eq!(config.shutdown_timeout, 90 * SECOND);
+    assert!(!config.legacy_get_mutations);
+}
+
+#[test]
+fn the_root_takes_every_key_in_any_case() {
+    let config = config(
+        "{ LOGLEVEL: debug, logformat: json, APIHOST: 0.0.0.0, apiPort: 1, shutdownTimeout: 5m, legacyGetMutations: true }",
+    );
+    assert_eq!((config.log_level.as_str(), config.log_format), ("debug", Format::Json));
+    let api = ApiAddress::Tcp {
+        host: "0.0.0.0".to_owned(),
+        port: 1,
+    };
+    assert_eq!(config.api, api);
+    assert_eq!(config.shutdown_timeout, 300 * SECOND);
+    assert!(config.legacy_get_mutations);
+    let socket = read("apiSocket: /run/nerve.sock").expect("good").value.api;
+    assert_eq!(socket, ApiAddress::Unix(PathBuf::from("/run/nerve.sock")));
+}
+
+#[test]
+fn a_service_has_its_defaults() {
+    let service = service("{ port: 80 }");
+    assert_eq!(service.name, "127.0.0.1:80");
+    assert_eq!(service.report_name, service.name);
+    assert_eq!(
+        (service.host.as_str(), service.port, service.weight),
+        ("127.0.0.1", 80, 255)
+    );
+    assert_eq!(service.report_replay, SECOND);
+    assert!(service.down_on_shutdown && !service.exclude_from_global && !service.no_metrics);
+    let lifecycle = &service.lifecycle;
+    assert_eq!(lifecycle.pre_available, None);
+    let warm_up = lifecycle.warm_up.as_ref().expect("on");
+    assert_eq!(
+        (warm_up.interval, warm_up.max, &warm_up.stable),
+        (2 * SECOND, 60 * SECOND, &None)
+    );
+    let disable = &lifecycle.disable;
+    assert_eq!((disable.max, disable.min), (60 * SECOND, 3 * SECOND));
+    assert_eq!((&disable.shutdown, &disable.gracefully_done), (&None, &None));
+    assert_eq!(service.reporters, [ReporterConfig::Console]);
+    let [check] = service.checks.as_slice() else {
+        panic!("one check")
+    };
+    assert!(matches!(check.kind, CheckKind::Tcp));
+    assert_eq!(
+        (check.host.as_str(), check.port, check.rise, check.fall),
+        ("127.0.0.1", 80, 3, 2)
+    );
+    assert_eq!((check.timeout, check.interval), (SECOND, SECOND));
+}
+
+#[test]
+fn commands_have_their_default_deadlines() {
+    let service = service(
+        "{ port: 80, preAvailableCommand: [a], enableCheckStableCommand: [b], disableShutdownCommand: [c],
+           disableGracefullyDoneCommand: [d, e] }",
+    );
+    let lifecycle = &service.lifecycle;
+    assert_eq!(lifecycle.pre_available.as_ref().expect("there").timeout, SECOND);
+    let stable = lifecycle
+        .warm_up
+        .as_ref()
+        .and_then(|warm_up| warm_up.stable.as_ref())
+        .expect("there");
+    assert_eq!((stable.program.timeout, stable.interval), (2 * SECOND, SECOND));
+    assert_eq!(lifecycle.disable.shutdown.as_ref().expect("there").timeout, 30 * SECOND);
+    let done = lifecycle.disable.gracefully_done.as_ref().expect("there");
+    assert_eq!((done.program.timeout, done.interval), (SECOND, SECOND));
+    assert_eq!(done.program.argv, ["d", "e"]);
+}
+
+#[test]
+fn a_service_takes_every_key() {
+    let service = service(
+        "{ name: web, host: 10.0.0.1, port: 80, preferIpv4: true, weight: 0, reporterServiceName: w,
+           reportReplayInMilli: 5, haproxyServerOptions: backup, setServiceAsDownOnShutdown: false, labels: { Az: b },
+           excludeFromGlobalDisable: true, noMetrics: true, preAvailableCommand: [a], preAvailableMaxDurationInMilli: 6,
+           enableCheckStableCommand: [b], enableCheckStableMaxDurationInMilli: 7, enableCheckStableIntervalInMilli: 8,
+           enableWarmupIntervalInMilli: 10, enableWarmupMaxDurationInMilli: 230, disableShutdownCommand: [c],
+           disableShutdownMaxDurationInMilli: 9, disableGracefullyDoneCommand: [d],
+           disableGracefullyDoneIntervalInMilli: 11, disableMaxDurationInMilli: 12, disableMinDurationInMilli: 13 }",
+    );
+    let millis = Duration::from_millis;
+    assert_eq!(
+        (service.name.as_str(), service.report_name.as_str(), service.weight),
+        ("web", "w", 255)
+    );
+    assert_eq!(service.haproxy_server_options, "backup");
+    assert_eq!(service.labels.get("Az").map(String::as_str), Some("b"));
+    assert_eq!(service.report_replay, millis(5));
+    assert!(!service.down_on_shutdown && service.exclude_from_global && service.no_metrics);
+    let lifecycle = &service.lifecycle;
+    assert_eq!(lifecycle.pre_available.as_ref().expect("there").timeout, millis(6));
+    let warm_up = lifecycle.warm_up.as_ref().expect("on");
+    assert_eq!((warm_up.interval, warm_up.max), (millis(10), millis(230)));
+    let stable = warm_up.stable.as_ref().expect("there");
+    assert_eq!((stable.program.timeout, stable.interval), (millis(7), millis(8)));
+    let disable = &lifecycle.disable;
+    assert_eq!(disable.shutdown.as_ref().expect("there").timeout, millis(9));
+    assert_eq!(disable.gracefully_done.as_ref().expect("there").interval, millis(11));
+    assert_eq!((disable.max, disable.min), (millis(12), millis(13)));
+    assert!(service.checks[0].prefer_ipv4);
+}
+
+#[test]
+fn the_warm_up_can_be_switched_off_and_must_fit_its_maximum() {
+    assert_eq!(service("{ port: 80, enableWarmup: false }").lifecycle.warm_up, None);
+    let defaulted = service("{ port: 80, enableWarmupIntervalInMilli: 100 }");
+    assert_eq!(defaulted.lifecycle.warm_up.as_ref().expect("on").max, 3 * SECOND);
+    assert!(problems("enableWarmupMaxDurationInMilli: 45999").contains("46000"));
+}
+
+#[test]
+fn checks_inherit_their_target_and_take_every_key() {
+    let service = service(
+        "{ host: '::1', port: 80, checks: [
+            { type: HTTP, path: ping, status: '204', rise: 4, fall: 5, checkIntervalInMilli: 6, timeoutInMilli: 7 },
+            { type: http, host: example.org, port: 81 },
+            { type: exec, command: [a, b] },
+            { type: tcp, port: 82 } ] }",
+    );
+    let targets: Vec<_> = service.checks.iter().map(|check| check.target()).collect();
+    assert_eq!(
+        targets,
+        ["http://[::1]/ping", "http://example.org:81/", "a", "[::1]:82"]
+    );
+    let first = &service.checks[0];
+    assert_eq!((first.rise, first.fall), (4, 5));
+    assert_eq!(
+        (first.interval, first.timeout),
+        (Duration::from_millis(6), Duration::from_millis(7))
+    );
+    let CheckKind::Http { expected, .. } = &first.kind else {
+        panic!("http")
+    };
+    assert!(expected.contains(204) && !expected.contains(200));
+}
+
+#[test]
+fn namespace_is_the_path_unless_there_is_one() {
+    let with = |keys: &str| service(&format!("{{ port: 81, checks: [{{ type: http, {keys} }}] }}")).checks[0].target();
+    assert_eq!(with("namespace: /a"), "http://127.0.0.1:81/a");
+    assert_eq!(with("namespace: /a, path: /b"), "http://127.0.0.1:81/b");
+    let file = "services: [{ port: 81, checks: [{ type: http, namespace: /a }] }]";
+    assert_eq!(warnings(file), ["services[0].checks[0].namespace"]);
+}
+
+#[test]
+fn the_zookeeper_reporter_names_one_node_of_one_ensemble() {
+    let service = service(
+        "{ name: web, host: 10.0.0.1, port: 80, reporters: [
+            { type: zookeeper, path: /services/web/, hosts: [' zk-b:2181', 'zk-a'], exposeOnUnavailable: true },
+            { type: zookeeper, path: /other, hosts: ['zk-a', 'zk-b:2181'], connectionTimeoutInMilli: 20000 },
+            { type: zookeeper, path: /, hosts: ['zk-a/app', 'zk-b'], sessionTimeout: 5s },
+            { type: file, append: true }, { type: console } ] }",
+    );
+    let [first, second, third, file, console] = service.reporters.as_slice() else {
+        panic!("five")
+    };
+    let ReporterConfig::Zookeeper {
+        ensemble,
+        node,
+        expose_on_unavailable,
+    } = first
+    else {
+        panic!("zookeeper")
+    };
+    assert_eq!(
+        (node.as_str(), *expose_on_unavailable),
+        ("/services/web/web_10.0.0.1:80", true)
+    );
+    assert_eq!(ensemble.hosts, ["zk-a", "zk-b:2181"]);
+    assert_eq!(ensemble.session_timeout, 10 * SECOND);
+    let ReporterConfig::Zookeeper { ensemble, .. } = second else {
+        panic!("zookeeper")
+    };
+    assert_eq!(ensemble.hosts, ["zk-a", "zk-b:2181"]);
+    assert_eq!(ensemble.session_timeout, 20 * SECOND);
+    let ReporterConfig::Zookeeper { ensemble, node, .. } = third else {
+        panic!("zookeeper")
+    };
+    assert_eq!(node, "/web_10.0.0.1:80");
+    assert_eq!(ensemble.hosts, ["zk-a", "zk-b/app"]);
+    assert_eq!(ensemble.session_timeout, 5 * SECOND);
+    let path = PathBuf::from("/tmp/nerve.report");
+    assert_eq!(*file, ReporterConfig::File { path, append: true });
+    assert_eq!(*console, ReporterConfig::Console);
+}
+
+#[test]
+fn what_cannot_be_is_a_problem_at_its_key() {
+    let cases = [
+        ("name: a/b", "services[0].name"),
+        ("name: \"a\\nb\"", "services[0].name"),
+        ("host: 'a b'", "services[0].host"),
+        ("host: '[::1]'", "services[0].host"),
+        ("weight: 256", "services[0].weight"),
+        ("preAvailableCommand: ['']", "services[0].preAvailableCommand"),
+        ("checks: [{ type: sql }]", "services[0].checks[0].type"),
+        ("checks: [{ port: 1 }]", "type"),
+        ("checks: [{ type: exec }]", "services[0].checks[0].command"),
+        ("checks: [{ type: http, status: 600 }]", "services[0].checks[0].status"),
+        ("reporters: [{ type: etcd }]", "services[0].reporters[0].type"),
+        (
+            "reporters: [{ type: zookeeper, path: a, hosts: [zk] }]",
+            "services[0].reporters[0].path",
+        ),
+        (
+            "reporters: [{ type: zookeeper, path: /a//b, hosts: [zk] }]",
+            "services[0].reporters[0].path",
+        ),
+        (
+            "reporters: [{ type: zookeeper, path: /a }]",
+            "services[0].reporters[0].hosts",
+        ),
+        (
+            "reporters: [{ type: zookeeper, path: /a, hosts: ['zk, zk2'] }]",
+            "services[0].reporters[0].hosts",
+        ),
+        (
+            "reporters: [{ type: zookeeper, path: /a, hosts: [zk/a, zk/b] }]",
+            "services[0].reporters[0].hosts",
+        ),
+    ];
+    for (keys, key) in cases {
+        let problems = problems(keys);
+        assert!(problems.contains(key), "{keys}: {problems}");
+    }
+    for file in [
+        "services: [{ name: a }]",
+        "services: [{ port: 0 }]",
+        "services: [{ port: 70000 }]",
+    ] {
+        let problems = read(file).expect_err("no port");
+        assert!(
+            problems.contains("services[0].port") && !problems.contains("2 problems"),
+            "{problems}"
+        );
+    }
+    let twice = read("services: [{ name: a, port: 1 }, { name: a, port: 2 }]").expect_err("twice");
+    assert!(twice.contains("two services are named `a`"), "{twice}");
+}
+
+#[test]
+fn an_unknown_type_names_the_valid_ones() {
+    let checks = problems("checks: [{ type: sql }]");
+    assert!(
+        ["tcp", "http", "exec"].iter().all(|word| checks.contains(word)),
+        "{checks}"
+    );
+    let reporters = problems("reporters: [{ type: etcd }]");
+    assert!(
+        ["zookeeper", "file", "console"]
+            .iter()
+            .all(|word| reporters.contains(word)),
+        "{reporters}"
+    );
+}
+
+#[test]
+fn what_go_nerve_takes_and_does_not_use_is_a_warning() {
+    let file = "
+templatedConfigPath: /tmp/x
+services:
+  - port: 80
+    rise: 1
+    fall: 1
+    checkIntervalInMilli: 1
+    reporters: [{ type: zookeeper, path: /a, hosts: [zk], refreshIntervalInMilli: 1, connectionTimeoutInMilli: 2000 }]
+";
+    let expected = [
+        "templatedConfigPath",
+        "services[0].rise",
+        "services[0].fall",
+        "services[0].checkIntervalInMilli",
+        "services[0].reporters[0].refreshIntervalInMilli",
+        "services[0].reporters[0].connectionTimeoutInMilli",
+    ];
+    let mut warnings = warnings(file);
+    warnings.sort();
+    let mut expected = expected.map(str::to_owned);
+    expected.sort();
+    assert_eq!(warnings, expected);
+}
+
+#[test]
+fn the_stop_has_time_for_the_longest_disable_sequence() {
+    let file = "services: [{ port: 80, disableGracefullyDoneCommand: [a], disableMaxDurationInMilli: 120000 }]";
+    assert_eq!(config(file).shutdown_timeout, 130 * SECOND);
+    let problems = read(&format!("{{ shutdownTimeout: 2m, {file} }}")).expect_err("too short");
+    assert!(problems.contains("shutdownTimeout"), "{problems}");
+}
+
+#[test]
+fn status_sets_are_codes_and_ranges() {
+    let set = StatusSet::parse("200, 301-303").expect("a set");
+    assert!([200, 301, 302, 303].iter().all(|code| set.contains(*code)));
+    assert!([199, 201, 300, 304].iter().all(|code| !set.contains(*code)));
+    for bad in ["", "x", "200-", "300-200", "99", "600", "200,,201"] {
+        assert_eq!(StatusSet::parse(bad), None, "{bad}");
+    }
+}

@@ -1,0 +1,39 @@
+use prometheus_client::registry::Registry;
+
+use super::*;
+use crate::router::haproxy::HaproxyStatus;
+use crate::watcher::{Failures, WatcherState};
+
+/// What a scrape shows of one service and one HAProxy.
+#[derive(Debug)]
+struct Scrape;
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let outcome = ServiceOutcome {
+            state: Arc::new(WatcherState {
+                failures: Failures { watch: 2, content: 3 },
+                freshness: Freshness::Live,
+                ..WatcherState::default()
+            }),
+            left_out: BTreeMap::new(),
+        };
+        encode_services(&mut encoder, &[("web", &outcome)], Instant::now())?;
+        let status = HaproxyStatus {
+            in_sync: true,
+            runtime_commands_ok: 7,
+            old_workers: 1,
+            ..HaproxyStatus::default()
+        };
+        haproxy::encode(&mut encoder, &[Arc::new(status)])
+    }
+}
+
+#[test]
+fn the_names_are_what_dashboards_know() {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape));
+    let text = common::telemetry::metrics::encode(&registry);
+    let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with("# HELP")).collect();
+    insta::assert_snapshot!(samples.join("\n"));
+}
