@@ -387,6 +387,25 @@ async fn ten_reloads_under_load_lose_nothing() {
 }
 
 #[tokio::test]
+async fn haproxy_killed_in_the_middle_of_a_reload_is_started_again() {
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let mut bench = Bench::new(&["web_1"]).await;
+    bench.start().await;
+    bench.want(&[("web_1", vec![server(&one)])]);
+    bench.in_sync().await;
+    let haproxy = bench.handle().clone();
+    let (verdict, ()) = tokio::join!(haproxy.reload(), async {
+        // The new file is there before the reload begins.
+        bench.kill_haproxy().await;
+        bench.want(&[("web_1", vec![server(&one), server(&two)])]);
+    });
+    // Whoever was first, it is said and HAProxy runs.
+    drop(verdict);
+    bench.in_sync().await;
+    assert_eq!(bench.names("web_1", 4).await, ["one", "two"]);
+}
+
+#[tokio::test]
 async fn someone_else_runs_haproxy_and_a_command_reloads_it() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
     let mut bench = Bench::new(&["web_1"]).await;

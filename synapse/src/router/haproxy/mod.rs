@@ -55,7 +55,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{HaproxyConfig, HaproxyControl, ServiceConfig};
 use crate::desired::Desired;
 
-use actor::{Actor, Io, Request};
+use actor::{Actor, Request, UnderWay};
 use options::OperatorOptions;
 use pace::Pace;
 use prepare::Checker;
@@ -170,7 +170,7 @@ pub async fn build(
         requests: receiver,
         state: State::new(frame, operators, managed),
         first_apply: Some(first_apply),
-        io: Io::new(Instant::now()),
+        under_way: UnderWay::new(Instant::now()),
         status,
     };
     Ok((Haproxy { shared, requests }, HaproxyTask { actor, _lock: lock }))
