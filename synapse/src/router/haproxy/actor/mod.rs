@@ -165,7 +165,6 @@ impl Actor {
         tokio::select! {
             biased;
             () = stop.cancelled() => Wake::Stop,
-            Ok(()) = self.desired.changed() => Wake::Look,
             Some(done) = jobs.join_next() => match done {
                 Ok(done) => Wake::Job(Box::new(done)),
                 Err(error) => Wake::JobLost(error),
@@ -174,13 +173,19 @@ impl Actor {
             Some(written) = writes.join_next() => written.map_or(Wake::Look, Wake::Written),
             how = end(master) => Wake::MasterEnded(how),
             Some(request) = self.requests.recv() => Wake::Asked(request),
+            // After what ends by itself: changes without end must not hide it.
+            Ok(()) = self.desired.changed() => Wake::Look,
             () = sleep_until(at) => Wake::Look,
         }
     }
 
     fn next_timer(&self) -> Instant {
         let due = &self.under_way;
-        let mut at = due.look_at;
+        let mut at = if due.jobs.is_empty() {
+            due.look_at
+        } else {
+            Instant::now() + self.config.reconcile_interval
+        };
         if let World::Loaded(loaded) = &self.state.world {
             if loaded.layout.values().any(Backend::is_draining) {
                 at = at.min(due.drain_at);
@@ -210,7 +215,8 @@ impl Actor {
             self.state.retry_quarantine = true;
         }
         let mut reachable = true;
-        if now >= self.under_way.look_at {
+        // While it is being replaced, there is nothing to be learnt of it: the job looks for itself.
+        if now >= self.under_way.look_at && self.under_way.jobs.is_empty() {
             let was_right = self.is_applied();
             reachable = self.look().await;
             if was_right {
@@ -259,6 +265,9 @@ impl Actor {
             self.status.last_error.clear();
         }
         self.status.in_sync = settled && self.state.quarantine.is_empty();
+        if let World::Loaded(loaded) = &self.state.world {
+            self.shared.rendered.store(Arc::clone(&loaded.file.text));
+        }
         view::fill(&mut self.status, &self.state);
         self.shared.status.store(Arc::new(self.status.clone()));
     }

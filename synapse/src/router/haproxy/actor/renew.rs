@@ -107,7 +107,7 @@ impl Actor {
         let result = match done.ended {
             Ended::Unchanged => {
                 self.state.retry_quarantine = false;
-                self.pace.forget();
+                self.pace.ended(now, true, 0.0);
                 self.under_way.look_at = now;
                 return;
             }
@@ -151,6 +151,7 @@ impl Actor {
         self.count(&done.reason, &result);
         self.clean_up();
         // Who asked finds it in the status.
+        self.state.assign();
         self.publish();
         self.answer(&result);
     }

@@ -36,7 +36,7 @@ impl Actor {
                 let before = self.pid();
                 let now = Some(live.info.pid);
                 self.state.saw(live, table, || read_disk(&path));
-                if before.is_some() && before != now && self.under_way.jobs.is_empty() {
+                if before.is_some() && before != now {
                     info!(pid = now, "HAProxy was reloaded or restarted by someone else.");
                 }
                 if let World::Foreign(_) = self.state.world
@@ -46,7 +46,6 @@ impl Actor {
                 }
                 true
             }
-            Err(_) if !self.under_way.jobs.is_empty() => false,
             Err(error) => {
                 self.under_way.look_at = Instant::now() + AGAIN;
                 if is_absent(&error) && !self.has_master().await {
@@ -90,7 +89,7 @@ impl Actor {
                 )));
             }
             self.status.old_workers = processes.old_workers;
-            if self.under_way.master.is_none() && self.under_way.jobs.is_empty() {
+            if self.under_way.master.is_none() {
                 self.under_way.master = Some(Master::adopt(processes.master)?);
                 info!(pid = processes.master, "Found HAProxy running.");
             }
@@ -219,7 +218,6 @@ impl Actor {
         let World::Loaded(loaded) = &self.state.world else {
             return;
         };
-        self.shared.rendered.store(Arc::clone(&loaded.file.text));
         let idle = self.under_way.writes.is_empty() && self.under_way.jobs.is_empty() && now >= self.under_way.save_at;
         if !idle || self.is_saved() || !loaded.is_current() {
             return;

@@ -202,9 +202,8 @@ fn global(config: &HaproxyConfig, managed: bool) -> Vec<String> {
     let mut lines = config.global.clone();
     if managed {
         let socket = config.stats_socket.display().to_string();
-        let known = lines.iter().any(|line| {
-            words(line).eq(["stats", "socket"].into_iter().chain([socket.as_str()])) || line.contains(&socket)
-        });
+        let ours = |line: &String| words(line).take(2).eq(["stats", "socket"]) && line.contains(&socket);
+        let known = lines.iter().any(ours);
         if !known {
             lines.push(format!(
                 "stats socket {socket} mode 600 level admin expose-fd listeners"
