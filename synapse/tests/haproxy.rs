@@ -273,7 +273,8 @@ async fn a_foreign_reload_is_noticed_and_a_killed_haproxy_is_started_again() {
 #[tokio::test]
 async fn a_bad_service_is_left_out_with_haproxys_words_while_others_work() {
     let one = Backend::start("one").await;
-    let mut bench = Bench::new(&["web_1", "bad_2", "odd_3"]).await;
+    let mut bench = Bench::new(&["web_1", "bad_2", "odd_3", "twin_4"]).await;
+    bench.services[3].frontend = bench.services[0].frontend.clone();
     bench.services[1].backend.push("nonsense here".into());
     bench.services[2].backend.push("use-server nobody if TRUE".into());
     bench.start().await;
@@ -281,6 +282,7 @@ async fn a_bad_service_is_left_out_with_haproxys_words_while_others_work() {
         ("web_1", vec![server(&one)]),
         ("bad_2", vec![server(&one)]),
         ("odd_3", vec![]),
+        ("twin_4", vec![]),
     ]);
     eventually("the good one serves", async || {
         bench.get("web_1").await.as_deref() == Some("one")
@@ -297,6 +299,10 @@ async fn a_bad_service_is_left_out_with_haproxys_words_while_others_work() {
     assert_eq!(words[0], None);
     assert!(words[1].as_deref().unwrap().contains("nonsense"), "{words:?}");
     assert!(words[2].as_deref().unwrap().contains("nobody"), "{words:?}");
+    assert!(
+        words[3].as_deref().unwrap().contains("web_1 listens there"),
+        "{words:?}"
+    );
     assert_eq!(bench.reloads(), [("first_start", "ok", 1)]);
     assert!(bench.latch_is_gone());
 }
@@ -384,6 +390,25 @@ async fn ten_reloads_under_load_lose_nothing() {
     assert!(requests > 200, "{requests}");
     assert_eq!(bench.reloads(), [("first_start", "ok", 1), ("operator", "ok", 10)]);
     bench.in_sync().await;
+}
+
+#[tokio::test]
+async fn haproxy_killed_in_the_middle_of_a_reload_is_started_again() {
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let mut bench = Bench::new(&["web_1"]).await;
+    bench.start().await;
+    bench.want(&[("web_1", vec![server(&one)])]);
+    bench.in_sync().await;
+    let haproxy = bench.handle().clone();
+    let (verdict, ()) = tokio::join!(haproxy.reload(), async {
+        // The new file is there before the reload begins.
+        bench.kill_haproxy().await;
+        bench.want(&[("web_1", vec![server(&one), server(&two)])]);
+    });
+    // Whoever was first, it is said and HAProxy runs.
+    drop(verdict);
+    bench.in_sync().await;
+    assert_eq!(bench.names("web_1", 4).await, ["one", "two"]);
 }
 
 #[tokio::test]

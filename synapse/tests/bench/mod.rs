@@ -148,7 +148,10 @@ impl Bench {
             ports.insert((*service).to_owned(), listener.local_addr().unwrap().port());
             held.push(listener);
         }
-        let configs = services.iter().map(|id| service(id, ports[*id])).collect();
+        let configs = services
+            .iter()
+            .map(|id| service(id, *ports.get(*id).unwrap()))
+            .collect();
         let unknown = services
             .iter()
             .map(|id| Service {
@@ -329,7 +332,7 @@ impl Bench {
     }
 
     pub(crate) fn port(&self, service: &str) -> u16 {
-        self.ports[service]
+        *self.ports.get(service).unwrap()
     }
 
     /// One request on a connection of its own; `None` unless it is answered with 200.
@@ -365,16 +368,11 @@ impl Bench {
                         None => None,
                     };
                     requests.fetch_add(1, Ordering::Relaxed);
-                    match answered {
-                        Some(keep) => {
-                            if !keep {
-                                connection = None;
-                            }
-                        }
-                        None => {
-                            failed.fetch_add(1, Ordering::Relaxed);
-                            connection = None;
-                        }
+                    if answered.is_none() {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                    }
+                    if answered != Some(true) {
+                        connection = None;
                     }
                     sleep(Duration::from_millis(2)).await;
                 }

@@ -46,6 +46,13 @@ pub(super) struct Loaded {
     pub(super) binds: BTreeSet<SocketAddr>,
 }
 
+impl Loaded {
+    /// Whether HAProxy has loaded the structure of our file.
+    pub(super) fn is_current(&self) -> bool {
+        self.live.structure.as_ref() == Some(&self.file.structure)
+    }
+}
+
 /// What the actor decides on.
 #[derive(Debug)]
 pub(super) struct State {
@@ -207,7 +214,7 @@ impl State {
         if let Some(what) = &self.drift {
             return Some(ReloadReason::Drift { what: what.clone() });
         }
-        if loaded.live.structure.as_ref() != Some(&loaded.file.structure) {
+        if !loaded.is_current() {
             let what = "the configuration is not the one HAProxy has loaded".to_owned();
             return Some(ReloadReason::Structure { what });
         }
@@ -253,10 +260,11 @@ impl State {
             World::Absent => (disk.layout.clone(), self.owns_ports.then(BTreeSet::new)),
             World::Foreign(_) | World::Unknown => (disk.layout.clone(), None),
         };
-        let anew = matches!(
-            reason,
-            ReloadReason::Quarantine | ReloadReason::FirstStart | ReloadReason::Operator
-        );
+        let anew = self.retry_quarantine
+            || matches!(
+                reason,
+                ReloadReason::Quarantine | ReloadReason::FirstStart | ReloadReason::Operator
+            );
         Candidate {
             frame: Arc::clone(&self.frame),
             layout,

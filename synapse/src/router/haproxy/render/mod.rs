@@ -10,6 +10,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::config::{HaproxyConfig, HaproxyControl, ServiceConfig};
 
@@ -66,7 +67,7 @@ struct Section {
 /// A whole file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Rendered {
-    pub(super) text: String,
+    pub(super) text: Arc<String>,
     /// The fingerprint of its structure.
     pub(super) structure: String,
     /// The lines (from 1) at which the services' sections start, in order.
@@ -166,7 +167,10 @@ impl Frame {
             servers(&mut body, &mut print, backend);
         }
         let structure = print.finish();
-        let text = format!("{head}{INDENT}setenv {STRUCTURE} {structure}\n{}{body}", self.base);
+        let text = Arc::new(format!(
+            "{head}{INDENT}setenv {STRUCTURE} {structure}\n{}{body}",
+            self.base
+        ));
         Rendered {
             text,
             structure,
@@ -198,9 +202,8 @@ fn global(config: &HaproxyConfig, managed: bool) -> Vec<String> {
     let mut lines = config.global.clone();
     if managed {
         let socket = config.stats_socket.display().to_string();
-        let known = lines.iter().any(|line| {
-            words(line).eq(["stats", "socket"].into_iter().chain([socket.as_str()])) || line.contains(&socket)
-        });
+        let ours = |line: &String| words(line).take(2).eq(["stats", "socket"]) && line.contains(&socket);
+        let known = lines.iter().any(ours);
         if !known {
             lines.push(format!(
                 "stats socket {socket} mode 600 level admin expose-fd listeners"
