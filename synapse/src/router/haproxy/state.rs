@@ -14,7 +14,7 @@ use super::parse::Table;
 use super::plan::{Plan, plan};
 use super::prepare::{Candidate, Left, Quarantine};
 use super::reason::ReloadReason;
-use super::render::{Frame, Rendered};
+use super::render::{Frame, seat};
 use super::slots::{Unplaced, assign};
 use super::wants::wants;
 
@@ -36,21 +36,16 @@ pub(super) enum World {
 pub(super) struct Loaded {
     /// Who should sit where.
     pub(super) layout: Layout,
-    /// The file for it.
-    pub(super) file: Rendered,
+    /// The file HAProxy has loaded, with them in it.
+    pub(super) text: Arc<String>,
+    /// The fingerprint our configuration gives these slots.
+    structure: String,
     /// The worker, as of the last look.
     pub(super) live: Live,
     /// Its servers, as of the last look.
     pub(super) table: Table,
     /// What it listens on.
     pub(super) binds: BTreeSet<SocketAddr>,
-}
-
-impl Loaded {
-    /// Whether HAProxy has loaded the structure of our file.
-    pub(super) fn is_current(&self) -> bool {
-        self.live.structure.as_ref() == Some(&self.file.structure)
-    }
 }
 
 /// What the actor decides on.
@@ -162,18 +157,18 @@ impl State {
     /// HAProxy runs the file that `disk` was read from.
     pub(super) fn adopt(&mut self, mut disk: Disk, live: Live, table: Table) {
         disk::occupy(&mut disk.layout, &table);
-        self.loaded(disk.layout, disk.binds.into_iter().collect(), live, table);
+        self.loaded(disk, live, table);
     }
 
-    /// HAProxy runs with these slots.
-    pub(super) fn loaded(&mut self, layout: Layout, binds: BTreeSet<SocketAddr>, live: Live, table: Table) {
-        let file = self.frame.render(&layout);
+    /// HAProxy runs the file that `disk` was read from, and the same instances should be in it.
+    pub(super) fn loaded(&mut self, disk: Disk, live: Live, table: Table) {
         self.world = World::Loaded(Box::new(Loaded {
-            layout,
-            file,
+            text: Arc::new(seat(&disk.text, &disk.layout)),
+            structure: self.frame.render(&disk.layout).structure,
+            layout: disk.layout,
+            binds: disk.binds.into_iter().collect(),
             live,
             table,
-            binds,
         }));
         self.unplaced.clear();
         self.changed = self.wants.keys().cloned().collect();
@@ -204,7 +199,7 @@ impl State {
             };
         }
         if moved {
-            loaded.file = self.frame.render(&loaded.layout);
+            loaded.text = Arc::new(seat(&loaded.text, &loaded.layout));
         }
     }
 
@@ -235,7 +230,7 @@ impl State {
         if let Some(what) = &self.drift {
             return Some(ReloadReason::Drift { what: what.clone() });
         }
-        if !loaded.is_current() {
+        if loaded.live.structure.as_ref() != Some(&loaded.structure) {
             let what = "the configuration is not the one HAProxy has loaded".to_owned();
             return Some(ReloadReason::Structure { what });
         }

@@ -257,7 +257,7 @@ impl Actor {
     /// Whether the file on disk is the desired one.
     fn is_saved(&self) -> bool {
         match &self.state.world {
-            World::Loaded(loaded) => self.under_way.saved.as_ref() == Some(&loaded.file.text),
+            World::Loaded(loaded) => self.under_way.saved.as_ref() == Some(&loaded.text),
             World::Unknown | World::Absent | World::Foreign(_) => false,
         }
     }
@@ -282,7 +282,7 @@ impl Actor {
         }
         self.status.in_sync = settled && self.state.quarantine.is_empty();
         if let World::Loaded(loaded) = &self.state.world {
-            self.shared.rendered.store(Arc::clone(&loaded.file.text));
+            self.shared.rendered.store(Arc::clone(&loaded.text));
         }
         view::fill(&mut self.status, &self.state);
         self.shared.status.store(Arc::new(self.status.clone()));

@@ -103,6 +103,7 @@ impl Actor {
     /// Takes in how a reload or start ended.
     pub(super) fn finish(&mut self, done: Done) {
         let now = Instant::now();
+        let as_it_was = done.as_it_was;
         if let Some(master) = done.master {
             self.under_way.master = Some(master);
         }
@@ -116,20 +117,13 @@ impl Actor {
                 self.under_way.look_at = now;
                 return;
             }
-            Ended::Loaded {
-                prepared,
-                disk,
-                live,
-                table,
-            } => {
+            Ended::Loaded { disk, live, table } => {
                 let pid = live.info.pid;
                 info!(reason = %done.reason, took = ?done.took, pid, "HAProxy runs with the new file.");
-                match prepared {
-                    Some(prepared) => {
-                        self.under_way.saved = Some(prepared.file.text);
-                        self.state.loaded(prepared.layout, prepared.binds, live, table);
-                    }
-                    None => self.state.adopt(disk, live, table),
+                if as_it_was {
+                    self.state.adopt(disk, live, table);
+                } else {
+                    self.state.loaded(disk, live, table);
                 }
                 self.state.drift = None;
                 self.under_way.loaded_at = Some(now);
@@ -141,7 +135,7 @@ impl Actor {
                 self.complain(format!("{}: {words}", done.reason));
                 // The old file again, and a look at what runs now.
                 self.under_way.saved = None;
-                self.under_way.start_with = if done.as_it_was {
+                self.under_way.start_with = if as_it_was {
                     StartWith::New
                 } else {
                     StartWith::TheOneOnDisk

@@ -147,6 +147,18 @@ fn a_file_is_read_back_as_it_was_written() {
 }
 
 #[test]
+fn seating_changes_the_occupants_alone() {
+    let frame = Frame::new(&config(), &services());
+    let file = frame.render(&layout());
+    assert_eq!(seat(&file.text, &layout()), *file.text);
+    let mut none = OperatorOptions::new("").unwrap();
+    let mut moved = layout();
+    let fewer = wants(&[server("web3", "10.0.0.9:8080", 7, "check")], &mut none);
+    moved.insert("web_1".into(), assign(&moved["web_1"], &fewer).0);
+    assert_eq!(seat(&file.text, &moved), *frame.render(&moved).text);
+}
+
+#[test]
 fn lines_know_their_service() {
     let file = Frame::new(&config(), &services()).render(&layout());
     let line = |text: &str| file.text.lines().position(|line| line.trim() == text).unwrap() + 1;
