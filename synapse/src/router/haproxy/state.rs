@@ -71,8 +71,14 @@ pub(super) struct State {
     pub(super) drift: Option<String>,
     /// Somebody asked for a reload.
     pub(super) asked: bool,
-    /// Services whose watchers have not answered are not waited for any longer.
-    waited: bool,
+    patience: Patience,
+}
+
+/// Whether a first file waits for services whose watchers have not answered.
+#[derive(Debug, PartialEq, Eq)]
+enum Patience {
+    Waiting,
+    Over,
 }
 
 impl State {
@@ -92,7 +98,7 @@ impl State {
             fixed_weights: BTreeSet::new(),
             drift: None,
             asked: false,
-            waited: false,
+            patience: Patience::Waiting,
         }
     }
 
@@ -121,7 +127,7 @@ impl State {
     /// Enough was waited: a service whose watcher has not answered keeps the slots it has in HAProxy or in the file
     /// (`disk`), and one that has none there starts without servers rather than keep every other from its start.
     pub(super) fn stop_waiting(&mut self, disk: &Disk) {
-        self.waited = true;
+        self.patience = Patience::Over;
         let loaded = match &self.world {
             World::Loaded(loaded) => Some(&loaded.layout),
             World::Unknown | World::Absent | World::Foreign(_) => None,
@@ -260,7 +266,7 @@ impl State {
 
     /// Whether a file can be made without taking servers from a service that is only unknown.
     pub(super) fn can_render(&self) -> bool {
-        if self.waited {
+        if self.patience == Patience::Over {
             return true;
         }
         let loaded = match &self.world {
