@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep};
 
 use super::parse::{self, Processes};
-use super::socket::{ask_master, is_absent};
+use super::socket::ask_master;
 
 /// How long the master may take to answer.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
@@ -58,13 +58,13 @@ impl Control {
         parse::processes(&reply).ok_or_else(|| Error::other("`show proc` was not answered in a known format"))
     }
 
-    /// The same, given time: for some milliseconds after a start or a reload the worker serves and the master does not
-    /// answer yet.
+    /// The same, given time: for some milliseconds after a start or a reload the worker serves while the master does not
+    /// answer yet, or closes the connection without an answer.
     pub(super) async fn processes_within(&self, wait: Duration) -> Result<Processes, Error> {
         let begun = Instant::now();
         loop {
             match self.processes().await {
-                Err(error) if is_absent(&error) && begun.elapsed() < wait => sleep(Duration::from_millis(5)).await,
+                Err(_) if begun.elapsed() < wait => sleep(Duration::from_millis(5)).await,
                 answer => return answer,
             }
         }
