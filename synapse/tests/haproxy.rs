@@ -212,6 +212,24 @@ async fn the_last_file_serves_while_a_watcher_has_not_answered() {
 }
 
 #[tokio::test]
+async fn a_service_that_nobody_knows_holds_up_no_other() {
+    let one = Backend::start("one").await;
+    let mut bench = Bench::new(&["web_1", "api_2"]).await;
+    bench.wait_only(Duration::from_millis(200));
+    bench.start().await;
+    bench.want(&[("web_1", vec![server(&one)])]);
+    eventually("the known service is served", async || {
+        bench.get("web_1").await.as_deref() == Some("one")
+    })
+    .await;
+    eventually("synapse is ready", async || bench.latch_is_gone()).await;
+    bench.want(&[("api_2", vec![server(&one)])]);
+    bench.in_sync().await;
+    assert_eq!(bench.get("api_2").await.as_deref(), Some("one"));
+    assert_eq!(bench.reloads(), [("first_start", "ok", 1)]);
+}
+
+#[tokio::test]
 async fn changes_by_hand_are_put_right() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
     let mut bench = Bench::new(&["web_1"]).await;

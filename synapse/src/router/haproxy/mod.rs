@@ -202,6 +202,7 @@ pub async fn build(
     let (requests, receiver) = mpsc::channel(8);
     let actor = Actor {
         pace: Pace::new(events_buffer, config.reload_min_interval),
+        under_way: UnderWay::new(Instant::now(), config.start_wait),
         config,
         engine,
         stop_on_exit,
@@ -211,7 +212,6 @@ pub async fn build(
         requests: receiver,
         state: State::new(frame, operators, managed),
         first_apply: Some(first_apply),
-        under_way: UnderWay::new(Instant::now()),
         status,
     };
     Ok((Haproxy { shared, requests }, HaproxyTask { actor, _lock: lock }))

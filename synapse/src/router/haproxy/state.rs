@@ -71,6 +71,8 @@ pub(super) struct State {
     pub(super) drift: Option<String>,
     /// Somebody asked for a reload.
     pub(super) asked: bool,
+    /// Services whose watchers have not answered are not waited for any longer.
+    waited: bool,
 }
 
 impl State {
@@ -90,6 +92,7 @@ impl State {
             fixed_weights: BTreeSet::new(),
             drift: None,
             asked: false,
+            waited: false,
         }
     }
 
@@ -113,6 +116,24 @@ impl State {
             self.changed.insert(service.id.clone());
         }
         !self.changed.is_empty()
+    }
+
+    /// Enough was waited: a service whose watcher has not answered keeps the slots it has in HAProxy or in the file
+    /// (`disk`), and one that has none there starts without servers rather than keep every other from its start.
+    pub(super) fn stop_waiting(&mut self, disk: &Disk) {
+        self.waited = true;
+        let loaded = match &self.world {
+            World::Loaded(loaded) => Some(&loaded.layout),
+            World::Unknown | World::Absent | World::Foreign(_) => None,
+        };
+        for (service, operator) in &mut self.operators {
+            let has_slots =
+                disk.layout.contains_key(service) || loaded.is_some_and(|slots| slots.contains_key(service));
+            if !has_slots && !self.wants.contains_key(service) {
+                self.wants.insert(service.clone(), Arc::new(wants(&[], operator)));
+                self.changed.insert(service.clone());
+            }
+        }
     }
 
     /// Takes in what HAProxy says. `disk` is read only when needed.
@@ -239,6 +260,9 @@ impl State {
 
     /// Whether a file can be made without taking servers from a service that is only unknown.
     pub(super) fn can_render(&self) -> bool {
+        if self.waited {
+            return true;
+        }
         let loaded = match &self.world {
             World::Loaded(loaded) => Some(&loaded.layout),
             World::Unknown | World::Absent | World::Foreign(_) => None,

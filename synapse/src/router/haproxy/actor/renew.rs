@@ -29,7 +29,7 @@ impl Actor {
     pub(super) fn wanted_reload(&self) -> Option<ReloadReason> {
         match &self.state.world {
             World::Unknown => None,
-            World::Absent => Some(ReloadReason::FirstStart),
+            World::Absent => self.can_start().then_some(ReloadReason::FirstStart),
             World::Foreign(_) => self.state.can_render().then_some(ReloadReason::Adoption),
             World::Loaded(_) => match self.state.plan() {
                 Plan::Reload(reason) => Some(reason),
@@ -79,6 +79,11 @@ impl Actor {
             quarantine: self.state.quarantine.clone(),
         };
         self.under_way.jobs.spawn(job.run());
+    }
+
+    /// Whether there is a file to start HAProxy with: a new one can be made, or an old one is there.
+    fn can_start(&self) -> bool {
+        self.state.can_render() || self.start_with(&read_disk(&self.config.config_path)).is_some()
     }
 
     /// What to load; `None` as long as nothing can be.

@@ -24,6 +24,7 @@ fn config() -> HaproxyConfig {
         },
         stats_socket: PathBuf::from("/run/synapse/haproxy.sock"),
         reload_min_interval: Duration::from_millis(500),
+        start_wait: Duration::from_secs(10),
         reconcile_interval: Duration::from_secs(10),
         global: vec!["maxconn 1000".into()],
         defaults: Vec::new(),
