@@ -210,7 +210,7 @@ pub async fn build(
         shared: Arc::clone(&shared),
         desired,
         requests: receiver,
-        state: State::new(frame, operators, managed),
+        state: State::new(frame, operators),
         first_apply: Some(first_apply),
         status,
     };

@@ -52,8 +52,6 @@ pub(super) struct Loaded {
 #[derive(Debug)]
 pub(super) struct State {
     frame: Arc<Frame>,
-    /// Whether no HAProxy of ours can listen anywhere when none answers: true only where we start it.
-    owns_ports: bool,
     operators: BTreeMap<String, OperatorOptions>,
     servers: BTreeMap<String, Vec<Server>>,
     /// By service; one whose watcher has never answered is not here.
@@ -83,10 +81,9 @@ enum Patience {
 
 impl State {
     /// Nothing is known.
-    pub(super) fn new(frame: Arc<Frame>, operators: BTreeMap<String, OperatorOptions>, owns_ports: bool) -> Self {
+    pub(super) fn new(frame: Arc<Frame>, operators: BTreeMap<String, OperatorOptions>) -> Self {
         Self {
             frame,
-            owns_ports,
             operators,
             servers: BTreeMap::new(),
             wants: BTreeMap::new(),
@@ -278,11 +275,12 @@ impl State {
         })
     }
 
-    /// What a reload for `reason` should load; `disk` when HAProxy's slots are not known.
-    pub(super) fn candidate(&self, reason: &ReloadReason, disk: &Disk) -> Candidate {
+    /// What a reload for `reason` should load; `disk` when HAProxy's slots are not known. `ours`: no HAProxy of ours can
+    /// listen anywhere when none answers, for nobody else starts it.
+    pub(super) fn candidate(&self, reason: &ReloadReason, disk: &Disk, ours: bool) -> Candidate {
         let (layout, binds) = match &self.world {
             World::Loaded(loaded) => (loaded.layout.clone(), Some(loaded.binds.clone())),
-            World::Absent => (disk.layout.clone(), self.owns_ports.then(BTreeSet::new)),
+            World::Absent => (disk.layout.clone(), ours.then(BTreeSet::new)),
             World::Foreign(_) | World::Unknown => (disk.layout.clone(), None),
         };
         let anew = self.retry_quarantine

@@ -59,9 +59,10 @@ impl Actor {
             World::Foreign(live) => Some(live.clone()),
             World::Unknown | World::Absent => None,
         };
+        let managed = matches!(self.engine, Engine::Managed(_));
         let candidate = match self.start_with(&disk) {
             Some(StartWith::TheOneOnDisk) => None,
-            Some(StartWith::New) => Some(self.state.candidate(&reason, &disk)),
+            Some(StartWith::New) => Some(self.state.candidate(&reason, &disk, managed)),
             None => return,
         };
         self.under_way.served.append(&mut self.under_way.waiting);
