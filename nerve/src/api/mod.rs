@@ -75,8 +75,12 @@ impl App {
             },
             act => match act_of(act, &request) {
                 None => no_route(&request),
-                Some(_) if !self.may_change_all(&request) => Reply::method_not_allowed("PUT, POST"),
+                Some(_) if !self.may_change_all(request.method) => Reply::method_not_allowed("PUT, POST"),
                 Some(act) => {
+                    // The server lets any GET through; one that changes things is held to the same rule.
+                    if let Some(refusal) = request.refuse_change() {
+                        return refusal;
+                    }
                     let included = |service: &&ServiceHandle| !service.config.exclude_from_global;
                     let services: Vec<_> = self.services.iter().filter(included).collect();
                     carry_out(&act, &services).await
@@ -95,9 +99,8 @@ impl App {
         Reply::json(if all { 200 } else { 503 }, &views)
     }
 
-    /// The server itself refuses PUT and POST from other machines; a GET that changes things must be refused here.
-    fn may_change_all(&self, request: &Request) -> bool {
-        changes(request.method) || (self.legacy_get_mutations && request.method == Method::Get && request.local)
+    fn may_change_all(&self, method: Method) -> bool {
+        changes(method) || (self.legacy_get_mutations && method == Method::Get)
     }
 }
 

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use common::http::Refusal;
 use common::ready::Readiness;
 use common::telemetry::log::{self, Format};
 use common::telemetry::metrics::Build;
@@ -79,6 +80,10 @@ impl Bench {
     }
 
     async fn ask(&self, method: Method, path: &str) -> (u16, String) {
+        self.ask_as(None, method, path).await
+    }
+
+    async fn ask_as(&self, refusal: Option<Refusal>, method: Method, path: &str) -> (u16, String) {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         let request = Request {
@@ -92,7 +97,7 @@ impl Bench {
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .collect::<BTreeMap<_, _>>(),
             body: bytes::Bytes::new(),
-            local: true,
+            refusal,
         };
         let reply = (self.handler)(request).await;
         (reply.status, String::from_utf8(reply.body).expect("text"))
@@ -210,6 +215,18 @@ async fn a_get_changes_nothing_unless_asked_to() {
     let legacy = Bench::new(true);
     assert_eq!(legacy.get("/weight/1").await.0, 200);
     assert_eq!(legacy.get("/services/web/weight/1").await.0, 405, "as in the original");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_that_changes_things_is_held_to_the_rules_of_a_put() {
+    let bench = Bench::new(true);
+    for (refusal, status) in [(Refusal::Remote, 403), (Refusal::Origin, 403), (Refusal::Host, 421)] {
+        for path in ["/disable", "/enable", "/weight/1"] {
+            assert_eq!(bench.ask_as(Some(refusal), Method::Get, path).await.0, status, "{path}");
+        }
+        assert_eq!(bench.ask_as(Some(refusal), Method::Get, "/live").await.0, 200);
+    }
+    assert_eq!(bench.words(), ["unknown", "unknown"]);
 }
 
 #[tokio::test(start_paused = true)]
