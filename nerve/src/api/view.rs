@@ -76,7 +76,7 @@ pub fn service_view(service: &ServiceHandle) -> ServiceView {
     let state = service.state();
     let stand = &state.stand;
     let checks = config.checks.iter().zip(&state.checks).map(|(config, state)| {
-        let last = state.last.as_deref();
+        let last = state.history.last();
         CheckView {
             kind: config.kind.word(),
             target: config.target(),

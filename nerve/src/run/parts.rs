@@ -160,7 +160,7 @@ fn warn_about(config: &ServiceConfig) {
     let lifecycle = &config.lifecycle;
     let stable = lifecycle.warm_up.as_ref().and_then(|warm_up| warm_up.stable.as_ref());
     let programs = [
-        lifecycle.pre_available.as_ref(),
+        lifecycle.pre_available.as_ref().map(|command| &command.program),
         stable.map(|stable| &stable.program),
         lifecycle.disable.shutdown.as_ref(),
         lifecycle

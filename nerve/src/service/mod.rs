@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::ServiceConfig;
-use crate::health::verdict::Verdict;
+use crate::health::history::History;
 use crate::lifecycle::Settled;
 use crate::lifecycle::machine::Stand;
 use crate::reporter::ReporterHandle;
@@ -66,8 +66,8 @@ pub struct ServiceState {
 pub struct CheckState {
     /// After rise and fall; `None` before the first verdict.
     pub up: Option<bool>,
-    /// The last verdict, as it was.
-    pub last: Option<Arc<Verdict>>,
+    /// Its last verdicts, as they were.
+    pub history: History,
 }
 
 /// A service as the API and the metrics see it.

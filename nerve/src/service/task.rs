@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::announce::announce;
 use crate::config::ServiceConfig;
+use crate::health::history::History;
 use crate::health::threshold::Threshold;
-use crate::health::verdict::{Health, Verdict};
+use crate::health::verdict::{Health, Importance, Verdict};
 use crate::lifecycle::machine::{CommandKind, Event, Intent, Machine, Wanted};
 use crate::metrics::Metrics;
 use crate::reporter::{ReporterHandle, ReporterState, Reports};
@@ -49,8 +50,9 @@ pub struct ServiceTask {
 #[derive(Debug)]
 struct Checked {
     label: String,
+    importance: Importance,
     threshold: Threshold,
-    last: Option<Arc<Verdict>>,
+    history: History,
     /// Why it is down: the failure that brought it down, so that the report does not change with each later one.
     reason: String,
 }
@@ -81,11 +83,12 @@ pub fn service(
     let (verdict_sender, verdicts) = mpsc::channel(2 * config.checks.len().max(1));
     let (order_sender, orders) = mpsc::channel(16);
     let (report_sender, reports) = watch::channel(None);
-    let machine = Machine::new(Arc::new(config.lifecycle.clone()), config.weight);
+    let machine = Machine::new(Arc::new(config.lifecycle.clone()), config.weight, None);
     let checks = config.checks.iter().map(|check| Checked {
         label: format!("{} {}", check.kind.word(), check.target()),
+        importance: check.importance,
         threshold: Threshold::new(check.rise, check.fall),
-        last: None,
+        history: History::default(),
         reason: String::new(),
     });
     let checks: Vec<_> = checks.collect();
@@ -171,7 +174,7 @@ impl ServiceTask {
         let check = self.checks.get_mut(index)?;
         let verdict = Arc::new(verdict);
         let flipped = check.threshold.observe(verdict.outcome.is_ok());
-        check.last = Some(Arc::clone(&verdict));
+        check.history.add(Arc::clone(&verdict));
         if flipped {
             let check_name = &check.label;
             match &verdict.outcome {
@@ -186,10 +189,12 @@ impl ServiceTask {
                 }
             }
         }
-        let words = self.checks.iter().map(|check| match check.threshold.up() {
-            None => None,
-            Some(true) => Some(Ok(())),
-            Some(false) => Some(Err(check.reason.as_str())),
+        let words = self.checks.iter().map(|check| {
+            let word = check
+                .threshold
+                .up()
+                .map(|up| if up { Ok(()) } else { Err(check.reason.as_str()) });
+            (check.importance, word)
         });
         Some(Event::Checked(Health::of(words)))
     }
@@ -316,7 +321,7 @@ fn states(checks: &[Checked]) -> Vec<CheckState> {
         .iter()
         .map(|check| CheckState {
             up: check.threshold.up(),
-            last: check.last.clone(),
+            history: check.history.clone(),
         })
         .collect()
 }

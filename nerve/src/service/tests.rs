@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::config::testing;
-use crate::health::verdict::{Failure, FailureKind};
+use crate::health::verdict::{Failure, FailureKind, Verdict};
 use crate::metrics::Metrics;
 use crate::reporter::{ReporterState, Reports};
 
