@@ -31,6 +31,12 @@ pub struct Config {
     pub api: ApiAddress,
     /// The deadline of the whole stop sequence; longer than every service's disable sequence.
     pub shutdown_timeout: Duration,
+    /// Where nerve keeps what outlives it; `None`: nowhere.
+    pub state_dir: Option<PathBuf>,
+    /// hacheck's spool directory.
+    pub hacheck_spool: Option<PathBuf>,
+    /// The configuration in effect, for people, without secrets.
+    pub effective: Arc<serde_json::Value>,
     /// Whether `GET` may disable, enable and weigh, as it may in Go-Nerve.
     pub legacy_get_mutations: bool,
     /// The services, in the file's order; names are unique.
@@ -285,7 +291,10 @@ pub fn load(
     unknown: UnknownKeys,
 ) -> Result<Understood<Config>, Problems> {
     let file = path.display().to_string();
-    common::config::load(path, |text| expand::expand(&file, text, environment))?.understand(unknown, resolve)
+    let document = common::config::load(path, |text| expand::expand(&file, text, environment))?;
+    let mut understood = document.understand(unknown, resolve)?;
+    understood.value.effective = Arc::new(std::mem::take(&mut understood.effective));
+    Ok(understood)
 }
 
 /// The host of a service, a check or the API that names none.

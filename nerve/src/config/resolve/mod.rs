@@ -32,6 +32,9 @@ pub fn resolve(root: &mut Section<'_>) -> Option<Config> {
     let formats = [("text", Format::Text), ("json", Format::Json)];
     let log_format = root.choice_or("logFormat", "text", &formats);
     let api = api_address(root);
+    let directory = |path: Option<String>| path.filter(|path| !path.is_empty()).map(PathBuf::from);
+    let state_dir = directory(root.text("stateDir"));
+    let hacheck_spool = directory(root.text("hacheckSpool"));
     let legacy_get_mutations = root.flag_or("legacyGetMutations", false);
     root.ignored(
         "templatedConfigPath",
@@ -48,6 +51,9 @@ pub fn resolve(root: &mut Section<'_>) -> Option<Config> {
         log_format: log_format?,
         api,
         shutdown_timeout,
+        state_dir,
+        hacheck_spool,
+        effective: Arc::default(),
         legacy_get_mutations,
         services: services
             .into_iter()

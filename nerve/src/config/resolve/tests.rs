@@ -353,14 +353,16 @@ fn a_check_is_required_or_advisory() {
     assert_eq!(importance(""), Ok(Importance::Required));
     assert_eq!(importance("required: true"), Ok(Importance::Required));
     assert_eq!(importance("required: false"), advisory("0.5"));
-    assert_eq!(importance("required: false, advisoryWeightFactor: 0.1"), advisory("0.1"));
+    assert_eq!(
+        importance("required: false, advisoryWeightFactor: 0.1"),
+        advisory("0.1")
+    );
     let said = importance("required: false, advisoryWeightFactor: 2").expect_err("no factor");
     assert!(said.contains("greater than 0"), "{said}");
 }
 
 #[test]
 fn a_command_that_blocks_has_to_be_there() {
-    let said =
-        read("services: [{ port: 80, preAvailableBlocking: true }]").expect_err("it blocks for nothing");
+    let said = read("services: [{ port: 80, preAvailableBlocking: true }]").expect_err("it blocks for nothing");
     assert!(said.contains("preAvailableCommand"), "{said}");
 }

@@ -200,6 +200,11 @@ impl Machine {
         self.follow_phase();
     }
 
+    /// The operator's word and the full weight that are in force.
+    pub fn told(&self) -> (Intent, u8) {
+        (self.intent, self.full_weight)
+    }
+
     /// The command that should run now; any other should not.
     pub fn command(&self) -> Option<Wanted> {
         self.command
@@ -389,7 +394,6 @@ impl Machine {
     fn follow_phase(&mut self) {
         let needed = match &self.phase {
             Phase::Preparing(Preparing::First | Preparing::Again) => Some(CommandKind::PreAvailable),
-            Phase::Preparing(Preparing::Pause(_)) => None,
             // Started when it is due; kept while it runs.
             Phase::WarmingUp(_) => self
                 .command
@@ -400,7 +404,7 @@ impl Machine {
                 Stage::Graceful => Some(CommandKind::DisableGraceful),
                 Stage::GracefulPause(_) | Stage::Hold | Stage::Done => None,
             },
-            Phase::Unknown | Phase::Down | Phase::Up => None,
+            Phase::Unknown | Phase::Down | Phase::Preparing(Preparing::Pause(_)) | Phase::Up => None,
         };
         if self.command.map(|wanted| wanted.kind) == needed {
             return;
