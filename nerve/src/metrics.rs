@@ -229,7 +229,7 @@ mod tests {
     use super::*;
     use crate::config::testing;
     use crate::reporter::ReporterHandle;
-    use crate::service::service;
+    use crate::service::{Context, service};
 
     fn exposition(keys: &str) -> String {
         let config = testing::service(&format!("{{ name: web, port: 80, {keys} }}"));
@@ -244,7 +244,7 @@ mod tests {
             state,
         };
         let ready = Readiness::default().latch("web");
-        let (handle, ..) = service(config, vec![node], &metrics, ready);
+        let (handle, ..) = service(config, vec![node], &Context::new(metrics), ready);
         let (ensemble, _task) = ensemble(EnsembleConfig {
             hosts: vec!["zk:2181".to_owned()],
             session_timeout: Duration::from_secs(10),

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, App};
 use crate::config::{ApiAddress, Config};
 use crate::metrics::{Gauges, Metrics};
+use crate::service::Context;
 use parts::Parts;
 
 /// How long API requests in flight get at the end.
@@ -66,11 +67,13 @@ impl Daemon {
             supervisor: Supervisor::new(),
             asked: CancellationToken::new(),
             readiness: Readiness::default(),
-            metrics: Metrics::register(&mut registry),
+            context: Context::new(Metrics::register(&mut registry)),
             ensembles: Vec::new(),
             checks: config.services.iter().map(|service| service.checks.len()).sum(),
             started: 0,
         };
+        parts.remember(config)?;
+        parts.watch_spool(config);
         let services = config
             .services
             .iter()
@@ -81,6 +84,7 @@ impl Daemon {
             asked,
             readiness,
             ensembles,
+            context,
             ..
         } = parts;
         registry.register_collector(Box::new(Gauges {
@@ -102,6 +106,10 @@ impl Daemon {
                 level,
             },
             legacy_get_mutations: config.legacy_get_mutations,
+            memory: context.memory,
+            changes: context.changes,
+            listeners: api::listeners(),
+            effective: Arc::clone(&config.effective),
         });
         supervisor.start(Stage::Api, "api", |stop| bound.serve(handler, API_DRAIN, stop));
         Ok(Self {

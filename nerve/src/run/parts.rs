@@ -14,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 use super::Stage;
 use crate::check::Check;
 use crate::check::runner::Runner;
-use crate::config::{CheckKind, ReporterConfig, ServiceConfig};
-use crate::metrics::Metrics;
+use crate::config::{CheckKind, Config, ReporterConfig, ServiceConfig};
+use crate::memory;
 use crate::reporter::{self, Reporter, ReporterHandle};
-use crate::service::{ServiceHandle, service};
+use crate::service::{Context, ServiceHandle, service};
+use crate::word::spool;
 
 /// Checks start no further apart: a service waits for the first word of each.
 const SPACING: Duration = Duration::from_millis(10);
@@ -29,13 +30,41 @@ pub(super) struct Parts {
     /// A signal asked for the stop.
     pub(super) asked: CancellationToken,
     pub(super) readiness: Readiness,
-    pub(super) metrics: Metrics,
+    pub(super) context: Context,
     pub(super) ensembles: Vec<(EnsembleConfig, Ensemble)>,
     pub(super) checks: usize,
     pub(super) started: u32,
 }
 
 impl Parts {
+    /// Opens the memory, where there is a directory for it.
+    pub(super) fn remember(&mut self, config: &Config) -> Result<(), Fatal> {
+        let Some(directory) = &config.state_dir else {
+            tracing::info!("Without a `stateDir` operators' words and warm-ups end with this process.");
+            return Ok(());
+        };
+        let names = config.services.iter().map(|service| service.name.as_str());
+        let (memory, task) = memory::open(directory, names).map_err(|error| {
+            Fatal::config(format!(
+                "stateDir: {error}; choose a directory of this nerve's own that it may write"
+            ))
+        })?;
+        self.context.memory = memory;
+        // After the services, which have something to say to their end.
+        self.supervisor.start(Stage::Sessions, "memory", |stop| task.run(stop));
+        Ok(())
+    }
+
+    /// Watches hacheck's spool, where there is one.
+    pub(super) fn watch_spool(&mut self, config: &Config) {
+        if let Some(directory) = &config.hacheck_spool {
+            let (spools, task) = spool::spool(directory.clone());
+            self.context.spool = spools;
+            self.supervisor
+                .start(Stage::Sessions, "hacheck's spool", |stop| task.run(stop));
+        }
+    }
+
     pub(super) fn start_service(&mut self, config: &Arc<ServiceConfig>) -> Result<ServiceHandle, Fatal> {
         let name = &config.name;
         warn_about(config);
@@ -47,7 +76,7 @@ impl Parts {
             .into_iter()
             .unzip();
         let ready = self.readiness.latch(format!("the first word of service {name}"));
-        let (handle, reports, verdicts, task) = service(Arc::clone(config), handles, &self.metrics, ready);
+        let (handle, reports, verdicts, task) = service(Arc::clone(config), handles, &self.context, ready);
         for (index, check) in config.checks.iter().enumerate() {
             let runner = Runner {
                 check: Check::new(Arc::clone(check))
@@ -55,7 +84,7 @@ impl Parts {
                 index,
                 delay: self.next_delay(check.interval),
                 verdicts: verdicts.clone(),
-                metrics: self.metrics.check(config, check.kind.word()),
+                metrics: self.context.metrics.check(config, check.kind.word()),
             };
             let label = format!("check {index} of {name}");
             self.supervisor.start(Stage::Checks, label, |stop| runner.run(stop));
@@ -107,7 +136,7 @@ impl Parts {
         service: &ServiceConfig,
         config: &ReporterConfig,
     ) -> Result<(ReporterHandle, Reporter), Fatal> {
-        let failures = self.metrics.reporter(service, config.word());
+        let failures = self.context.metrics.reporter(service, config.word());
         Ok(match config {
             ReporterConfig::Zookeeper {
                 ensemble,
@@ -160,7 +189,7 @@ fn warn_about(config: &ServiceConfig) {
     let lifecycle = &config.lifecycle;
     let stable = lifecycle.warm_up.as_ref().and_then(|warm_up| warm_up.stable.as_ref());
     let programs = [
-        lifecycle.pre_available.as_ref(),
+        lifecycle.pre_available.as_ref().map(|command| &command.program),
         stable.map(|stable| &stable.program),
         lifecycle.disable.shutdown.as_ref(),
         lifecycle

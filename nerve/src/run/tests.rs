@@ -14,7 +14,7 @@ fn daemon(said: &Said, breaks: CancellationToken) -> Daemon {
         supervisor: Supervisor::new(),
         asked: CancellationToken::new(),
         readiness: Readiness::default(),
-        metrics: Metrics::register(&mut Registry::default()),
+        context: Context::new(Metrics::register(&mut Registry::default())),
         ensembles: Vec::new(),
         checks: 0,
         started: 0,
