@@ -212,6 +212,24 @@ async fn the_last_file_serves_while_a_watcher_has_not_answered() {
 }
 
 #[tokio::test]
+async fn a_service_that_nobody_knows_holds_up_no_other() {
+    let one = Backend::start("one").await;
+    let mut bench = Bench::new(&["web_1", "api_2"]).await;
+    bench.wait_only(Duration::from_millis(200));
+    bench.start().await;
+    bench.want(&[("web_1", vec![server(&one)])]);
+    eventually("the known service is served", async || {
+        bench.get("web_1").await.as_deref() == Some("one")
+    })
+    .await;
+    eventually("synapse is ready", async || bench.latch_is_gone()).await;
+    bench.want(&[("api_2", vec![server(&one)])]);
+    bench.in_sync().await;
+    assert_eq!(bench.get("api_2").await.as_deref(), Some("one"));
+    assert_eq!(bench.reloads(), [("first_start", "ok", 1)]);
+}
+
+#[tokio::test]
 async fn changes_by_hand_are_put_right() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
     let mut bench = Bench::new(&["web_1"]).await;
@@ -273,7 +291,8 @@ async fn a_foreign_reload_is_noticed_and_a_killed_haproxy_is_started_again() {
 #[tokio::test]
 async fn a_bad_service_is_left_out_with_haproxys_words_while_others_work() {
     let one = Backend::start("one").await;
-    let mut bench = Bench::new(&["web_1", "bad_2", "odd_3"]).await;
+    let mut bench = Bench::new(&["web_1", "bad_2", "odd_3", "twin_4"]).await;
+    bench.services[3].frontend = bench.services[0].frontend.clone();
     bench.services[1].backend.push("nonsense here".into());
     bench.services[2].backend.push("use-server nobody if TRUE".into());
     bench.start().await;
@@ -281,6 +300,7 @@ async fn a_bad_service_is_left_out_with_haproxys_words_while_others_work() {
         ("web_1", vec![server(&one)]),
         ("bad_2", vec![server(&one)]),
         ("odd_3", vec![]),
+        ("twin_4", vec![]),
     ]);
     eventually("the good one serves", async || {
         bench.get("web_1").await.as_deref() == Some("one")
@@ -297,6 +317,10 @@ async fn a_bad_service_is_left_out_with_haproxys_words_while_others_work() {
     assert_eq!(words[0], None);
     assert!(words[1].as_deref().unwrap().contains("nonsense"), "{words:?}");
     assert!(words[2].as_deref().unwrap().contains("nobody"), "{words:?}");
+    assert!(
+        words[3].as_deref().unwrap().contains("web_1 listens there"),
+        "{words:?}"
+    );
     assert_eq!(bench.reloads(), [("first_start", "ok", 1)]);
     assert!(bench.latch_is_gone());
 }
@@ -346,6 +370,26 @@ async fn a_port_in_use_costs_only_its_service_until_it_is_free() {
 }
 
 #[tokio::test]
+async fn options_of_one_instance_alone_come_with_a_reload() {
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let mut bench = Bench::new(&["web_1"]).await;
+    bench.services[0].server_options = "cookie {{ .Name }}".into();
+    bench.services[0].backend.push("cookie SRV insert".into());
+    bench.start().await;
+    bench.want(&[("web_1", vec![])]);
+    bench.in_sync().await;
+    bench.want(&[("web_1", vec![server(&one), server(&two)])]);
+    bench.in_sync().await;
+    assert_eq!(bench.names("web_1", 4).await, ["one", "two"]);
+    assert!(bench.on_disk().contains("enabled cookie two"));
+    bench.want(&[("web_1", vec![server(&two)])]);
+    bench.in_sync().await;
+    bench.want(&[("web_1", vec![server(&one), server(&two)])]);
+    bench.in_sync().await;
+    assert_eq!(bench.reloads(), [("first_start", "ok", 1), ("option_class", "ok", 1)]);
+}
+
+#[tokio::test]
 async fn a_refused_file_changes_nothing_and_is_told() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
     let mut bench = Bench::new(&["web_1"]).await;
@@ -384,6 +428,25 @@ async fn ten_reloads_under_load_lose_nothing() {
     assert!(requests > 200, "{requests}");
     assert_eq!(bench.reloads(), [("first_start", "ok", 1), ("operator", "ok", 10)]);
     bench.in_sync().await;
+}
+
+#[tokio::test]
+async fn haproxy_killed_in_the_middle_of_a_reload_is_started_again() {
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let mut bench = Bench::new(&["web_1"]).await;
+    bench.start().await;
+    bench.want(&[("web_1", vec![server(&one)])]);
+    bench.in_sync().await;
+    let haproxy = bench.handle().clone();
+    let (verdict, ()) = tokio::join!(haproxy.reload(), async {
+        // The new file is there before the reload begins.
+        bench.kill_haproxy().await;
+        bench.want(&[("web_1", vec![server(&one), server(&two)])]);
+    });
+    // Whoever was first, it is said and HAProxy runs.
+    drop(verdict);
+    bench.in_sync().await;
+    assert_eq!(bench.names("web_1", 4).await, ["one", "two"]);
 }
 
 #[tokio::test]
@@ -431,4 +494,44 @@ async fn what_is_missing_is_told_before_anything_starts() {
     bench.set_program("haproxy");
     bench.config.config_path = "/nowhere/haproxy.cfg".into();
     assert!(bench.build().await.unwrap_err().message.contains("/nowhere"));
+}
+
+#[tokio::test]
+async fn a_reload_that_fails_gives_the_old_file_back() {
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let mut bench = Bench::new(&["web_1"]).await;
+    bench.start().await;
+    bench.want(&[("web_1", vec![server(&one)])]);
+    bench.in_sync().await;
+    let (pid, file) = (bench.status().pid, bench.on_disk());
+    bench.stop().await;
+    // `haproxy -c` takes it, and with `interface` it is not ours to try.
+    let port = bench.port("web_1");
+    bench.services[0]
+        .frontend
+        .push(format!("bind 203.0.113.1:{port} interface lo"));
+    bench.start().await;
+    eventually("the reload has failed", async || {
+        bench.reloads() == [("structure", "failed", 1)]
+    })
+    .await;
+    let structure = |text: &str| text.lines().find(|line| line.contains("setenv")).map(str::to_owned);
+    assert_eq!(bench.status().pid, pid);
+    eventually("the old file is back", async || {
+        structure(&bench.on_disk()) == structure(&file)
+    })
+    .await;
+    assert_eq!(bench.get("web_1").await.as_deref(), Some("one"));
+    bench.want(&[("web_1", vec![server(&two)])]);
+    eventually("membership goes on", async || bench.names("web_1", 2).await == ["two"]).await;
+    eventually("the file goes with it", async || {
+        bench.on_disk() == bench.handle().rendered()
+    })
+    .await;
+    assert!(!bench.on_disk().contains(&format!(" {} ", one.address)));
+    bench.kill_haproxy().await;
+    eventually("HAProxy serves again", async || {
+        bench.names("web_1", 2).await == ["two"]
+    })
+    .await;
 }

@@ -196,6 +196,26 @@ async fn nerve_killed_and_restarted_within_a_second_keeps_exactly_one_node() {
 }
 
 #[tokio::test]
+async fn nerve_killed_at_any_point_of_its_start_needs_no_hand() {
+    let mut scene = Scene::start().await;
+    for milliseconds in [1, 5, 10, 15, 20, 30, 40, 80, 160] {
+        scene.member.nerve.kill();
+        scene.member.nerve.start();
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    }
+    let node = eventually("the last nerve owns the node", SESSION_TIMEOUT * 2, async || {
+        let status = scene.member.nerve.status().await?;
+        let node = scene.one_node().await;
+        ensure(status.to_string().contains(r#""State":"reported""#), || {
+            status.to_string()
+        })?;
+        Ok(node)
+    })
+    .await;
+    scene.stays(&node, SESSION_TIMEOUT * 2).await;
+}
+
+#[tokio::test]
 async fn nerve_started_before_zookeeper_says_so_and_registers_when_it_comes() {
     let mut zookeeper = ZooKeeper::start().await;
     zookeeper.kill();

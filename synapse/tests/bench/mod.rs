@@ -133,6 +133,7 @@ impl Bench {
             },
             stats_socket: at("stats.sock"),
             reload_min_interval: Duration::from_millis(100),
+            start_wait: Duration::from_secs(10),
             reconcile_interval: Duration::from_millis(300),
             global: vec!["maxconn 500".into()],
             defaults: Vec::new(),
@@ -148,7 +149,10 @@ impl Bench {
             ports.insert((*service).to_owned(), listener.local_addr().unwrap().port());
             held.push(listener);
         }
-        let configs = services.iter().map(|id| service(id, ports[*id])).collect();
+        let configs = services
+            .iter()
+            .map(|id| service(id, *ports.get(*id).unwrap()))
+            .collect();
         let unknown = services
             .iter()
             .map(|id| Service {
@@ -197,6 +201,10 @@ impl Bench {
         if let HaproxyControl::Managed { stop_on_exit, .. } = &mut self.config.control {
             *stop_on_exit = true;
         }
+    }
+
+    pub(crate) fn wait_only(&mut self, start_wait: Duration) {
+        self.config.start_wait = start_wait;
     }
 
     pub(crate) fn is_dead(&self) -> bool {
@@ -329,7 +337,7 @@ impl Bench {
     }
 
     pub(crate) fn port(&self, service: &str) -> u16 {
-        self.ports[service]
+        *self.ports.get(service).unwrap()
     }
 
     /// One request on a connection of its own; `None` unless it is answered with 200.
@@ -365,16 +373,11 @@ impl Bench {
                         None => None,
                     };
                     requests.fetch_add(1, Ordering::Relaxed);
-                    match answered {
-                        Some(keep) => {
-                            if !keep {
-                                connection = None;
-                            }
-                        }
-                        None => {
-                            failed.fetch_add(1, Ordering::Relaxed);
-                            connection = None;
-                        }
+                    if answered.is_none() {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                    }
+                    if answered != Some(true) {
+                        connection = None;
                     }
                     sleep(Duration::from_millis(2)).await;
                 }

@@ -6,13 +6,16 @@
 //!                       └──── what HAProxy says it is (pid, structure, servers)
 //! ```
 //!
-//! Invariants:
+//! What an operator should know of it is in synapse's reference, under "How HAProxy is driven".
+//!
+//! # Invariants
+//!
 //! - Membership goes through the runtime API at once; a reload is for structure alone, has a reason, and never holds up
 //!   a change that needs none.
-//! - Applied means read back. What differs is repaired, at the latest by the periodic look.
+//! - Applied means read back. What differs is repaired, at the latest by the look every `reconcileInterval`.
 //! - The file on disk restarts HAProxy into the desired state at any time; it is replaced whole or not at all.
-//! - HAProxy outlives synapse; the next synapse finds it and changes nothing that is right.
-//! - A service HAProxy refuses is left out with HAProxy's own words while the rest goes on.
+//! - HAProxy outlives synapse; the next synapse changes nothing that is right.
+//! - A service HAProxy refuses is left out while the rest goes on.
 
 mod actor;
 mod bind;
@@ -55,7 +58,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{HaproxyConfig, HaproxyControl, ServiceConfig};
 use crate::desired::Desired;
 
-use actor::{Actor, Io, Request};
+use actor::{Actor, Request, UnderWay};
 use options::OperatorOptions;
 use pace::Pace;
 use prepare::Checker;
@@ -68,6 +71,8 @@ pub use status::{HaproxyStatus, LastReload, ReloadCount, ServerStatus, ServiceSt
 
 /// The oldest HAProxy with the runtime API and the reload this relies on.
 const OLDEST: (u32, u32) = (2, 6);
+/// The newest that takes a frontend and a backend of one name, as the originals' services are named.
+const NEWEST: (u32, u32) = (3, 2);
 /// How long `haproxy -v` may take.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -161,6 +166,7 @@ pub async fn build(
     let (requests, receiver) = mpsc::channel(8);
     let actor = Actor {
         pace: Pace::new(events_buffer, config.reload_min_interval),
+        under_way: UnderWay::new(Instant::now(), config.start_wait),
         config,
         engine,
         stop_on_exit,
@@ -168,9 +174,8 @@ pub async fn build(
         shared: Arc::clone(&shared),
         desired,
         requests: receiver,
-        state: State::new(frame, operators, managed),
+        state: State::new(frame, operators),
         first_apply: Some(first_apply),
-        io: Io::new(Instant::now()),
         status,
     };
     Ok((Haproxy { shared, requests }, HaproxyTask { actor, _lock: lock }))
@@ -235,10 +240,11 @@ async fn version(program: &str) -> Result<String, Fatal> {
     };
     let version = parse::version(&output).ok_or_else(|| failed(output.trim().to_owned()))?;
     let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
-    if (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < OLDEST {
+    let number = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if !(OLDEST..=NEWEST).contains(&number) {
         return Err(Fatal::config(format!(
-            "haproxyProgram: `{program}` is HAProxy {version}; {}.{} or later is needed.",
-            OLDEST.0, OLDEST.1
+            "haproxyProgram: `{program}` is HAProxy {version}; one of {}.{} to {}.{} is needed.",
+            OLDEST.0, OLDEST.1, NEWEST.0, NEWEST.1
         )));
     }
     Ok(version)

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::disk::{self, Disk};
 use super::live::{self, Live};
 use super::parse::Table;
-use super::prepare::{Candidate, Checker, Prepared, Quarantine, Quarantined};
+use super::prepare::{Candidate, Checker, Quarantine, Quarantined};
 use super::process::{ANSWER, Control, Master};
 use super::reason::ReloadReason;
 use super::socket::Session;
@@ -70,13 +70,7 @@ pub(super) enum Ended {
     /// What was left out still has to be: nothing was touched.
     Unchanged,
     /// HAProxy says that it runs this.
-    Loaded {
-        /// `None` when it is the file as it was.
-        prepared: Option<Box<Prepared>>,
-        disk: Disk,
-        live: Live,
-        table: Table,
-    },
+    Loaded { disk: Disk, live: Live, table: Table },
     /// For the operator.
     Failed(String),
 }
@@ -107,7 +101,6 @@ impl Job {
         quarantine: &mut Option<Quarantine>,
         master: &mut Option<Master>,
     ) -> Result<Ended, String> {
-        let mut prepared = None;
         if let Some(candidate) = self.candidate.take() {
             let found = candidate.prepare(&self.checker).await?;
             *quarantine = Some(found.quarantine.clone());
@@ -118,47 +111,37 @@ impl Job {
             common::file::write_atomic(&self.config_path, found.file.text.as_bytes(), self.mode)
                 .map_err(|error| error.to_string())?;
             self.disk = disk::read(&found.file.text);
-            prepared = Some(Box::new(found));
         }
-        match &self.engine {
-            Engine::Managed(control) if !self.start => self.reload(control).await?,
-            Engine::Managed(control) => return self.start(control.clone(), prepared, master).await,
-            Engine::External { reload, cleanup } => {
-                let worked = self.command(reload).await;
-                if !cleanup.argv.is_empty() {
-                    run(cleanup)
-                        .await
-                        .unwrap_or_else(|error| tracing::warn!(%error, "The cleanup command failed."));
-                }
-                worked?;
+        let (live, table) = match &self.engine {
+            Engine::Managed(control) if self.start => self.start(control, master).await?,
+            Engine::Managed(control) => {
+                self.reload(control).await?;
+                self.new_worker(VERDICT).await?
             }
-        }
-        let (live, table) = self.new_worker(VERDICT).await?;
-        Ok(Ended::Loaded {
-            prepared,
-            disk: std::mem::take(&mut self.disk),
-            live,
-            table,
-        })
+            Engine::External { reload, .. } => {
+                run(reload).await?;
+                self.new_worker(EXTERNAL_VERDICT).await?
+            }
+        };
+        let disk = std::mem::take(&mut self.disk);
+        Ok(Ended::Loaded { disk, live, table })
     }
 
-    async fn start(
-        &mut self,
-        control: Control,
-        prepared: Option<Box<Prepared>>,
-        master: &mut Option<Master>,
-    ) -> Result<Ended, String> {
-        let mut child = control.start().map_err(|error| error.to_string())?;
-        tokio::select! {
-            how = child.ended() => Err(format!("HAProxy ended as soon as it was started ({how}); its own log says why")),
-            found = self.new_worker(VERDICT) => {
-                *master = Some(child);
-                let (live, table) = found?;
-                // Only then is it complete: it can be reloaded, and the next synapse can find it.
-                control.processes_within(ANSWER).await.map_err(|error| format!("the new HAProxy master does not answer: {error}"))?;
-                Ok(Ended::Loaded { prepared, disk: std::mem::take(&mut self.disk), live, table })
+    async fn start(&self, control: &Control, master: &mut Option<Master>) -> Result<(Live, Table), String> {
+        let child = control.start().map_err(|error| error.to_string())?;
+        // Known from the first moment, so that it is never started twice.
+        let child = master.insert(child);
+        let found = tokio::select! {
+            how = child.ended() => {
+                *master = None;
+                return Err(format!("HAProxy ended as soon as it was started ({how}); its own log says why"));
             }
-        }
+            found = self.new_worker(VERDICT) => found?,
+        };
+        // Only then is it complete: it can be reloaded, and the next synapse can find it.
+        let answer = control.processes_within(ANSWER).await;
+        answer.map_err(|error| format!("the new HAProxy master does not answer: {error}"))?;
+        Ok(found)
     }
 
     /// The verdict of 2.6 stands in `show proc`: one more reload, none failed, a new worker.
@@ -195,11 +178,6 @@ impl Job {
         timeout(VERDICT, verdict)
             .await
             .unwrap_or_else(|_| Err(format!("no new worker within {VERDICT:?} of a reload")))
-    }
-
-    async fn command(&self, reload: &Program) -> Result<(), String> {
-        run(reload).await?;
-        self.new_worker(EXTERNAL_VERDICT).await.map(|_| ())
     }
 
     /// Waits until a worker other than the running one says that it has loaded the file's structure.
@@ -244,7 +222,8 @@ fn left(quarantine: &Quarantine) -> impl Iterator<Item = (&String, super::prepar
         .map(|(service, Quarantined { left, .. })| (service, *left))
 }
 
-async fn run(program: &Program) -> Result<(), String> {
+/// Runs one of the operator's commands.
+pub(super) async fn run(program: &Program) -> Result<(), String> {
     match program.run().await {
         Ok(Outcome::Success { .. }) => Ok(()),
         Ok(Outcome::Failure { how, output }) => Err(format!(

@@ -10,11 +10,12 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::config::{HaproxyConfig, HaproxyControl, ServiceConfig};
 
 use super::bind;
-use super::model::{Backend, Layout, NOWHERE, Occupant};
+use super::model::{Backend, Layout, NOWHERE, Occupant, Slot};
 
 /// The first line of every file we write, as the original wrote it.
 pub(super) const HEADER: &str = "# Handled by synapse. Do not modify it.";
@@ -66,7 +67,7 @@ struct Section {
 /// A whole file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Rendered {
-    pub(super) text: String,
+    pub(super) text: Arc<String>,
     /// The fingerprint of its structure.
     pub(super) structure: String,
     /// The lines (from 1) at which the services' sections start, in order.
@@ -166,7 +167,10 @@ impl Frame {
             servers(&mut body, &mut print, backend);
         }
         let structure = print.finish();
-        let text = format!("{head}{INDENT}setenv {STRUCTURE} {structure}\n{}{body}", self.base);
+        let text = Arc::new(format!(
+            "{head}{INDENT}setenv {STRUCTURE} {structure}\n{}{body}",
+            self.base
+        ));
         Rendered {
             text,
             structure,
@@ -178,19 +182,47 @@ impl Frame {
 /// The server lines, and without the occupants their fingerprint.
 fn servers(body: &mut String, print: &mut Fingerprint, backend: &Backend) {
     for slot in &backend.slots {
-        let (address, weight, state) = match slot.occupant {
-            Occupant::Active { address, weight } => (address, weight, "enabled"),
-            Occupant::Free | Occupant::Draining { .. } => (NOWHERE, 1, "disabled"),
-        };
-        let line = format!(
-            "server {} {address} id {} weight {weight} {state} {}",
-            slot.name, slot.id, slot.class
-        );
-        push_line(body, line.trim_end());
+        push_server(body, slot);
         print.add(&slot.name);
         print.add(&slot.id.to_string());
         print.add(&slot.class);
     }
+}
+
+/// One server line.
+fn push_server(text: &mut String, slot: &Slot) {
+    let (address, weight, state) = match slot.occupant {
+        Occupant::Active { address, weight } => (address, weight, "enabled"),
+        Occupant::Free | Occupant::Draining { .. } => (NOWHERE, 1, "disabled"),
+    };
+    let line = format!(
+        "server {} {address} id {} weight {weight} {state} {}",
+        slot.name, slot.id, slot.class
+    );
+    push_line(text, line.trim_end());
+}
+
+/// A file of ours with the occupants of `layout` in its server lines and nothing else changed: what HAProxy has loaded
+/// stays true also when our configuration would give another file.
+pub(super) fn seat(text: &str, layout: &Layout) -> String {
+    let mut seated = String::with_capacity(text.len());
+    let mut slots = [].iter();
+    for line in text.lines() {
+        let mut words = words(line);
+        match (words.next(), words.next()) {
+            (Some("backend"), Some(name)) if !line.starts_with(' ') => {
+                slots = layout.get(name).map_or([].iter(), |backend| backend.slots.iter());
+            }
+            (Some("server"), Some(name)) if slots.as_slice().first().is_some_and(|slot| *slot.name == *name) => {
+                slots.by_ref().take(1).for_each(|slot| push_server(&mut seated, slot));
+                continue;
+            }
+            _ => {}
+        }
+        seated.push_str(line);
+        seated.push('\n');
+    }
+    seated
 }
 
 /// `global[]` and, in managed mode, what our way of running HAProxy needs and the operator has not said.
@@ -198,9 +230,8 @@ fn global(config: &HaproxyConfig, managed: bool) -> Vec<String> {
     let mut lines = config.global.clone();
     if managed {
         let socket = config.stats_socket.display().to_string();
-        let known = lines.iter().any(|line| {
-            words(line).eq(["stats", "socket"].into_iter().chain([socket.as_str()])) || line.contains(&socket)
-        });
+        let ours = |line: &String| words(line).take(2).eq(["stats", "socket"]) && line.contains(&socket);
+        let known = lines.iter().any(ours);
         if !known {
             lines.push(format!(
                 "stats socket {socket} mode 600 level admin expose-fd listeners"

@@ -1,0 +1,240 @@
+//! What the actor does with a HAProxy that runs: look, change servers, and keep the file equal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tracing::{debug, info, warn};
+
+use super::super::command::Refusal;
+use super::super::live::{self, Live};
+use super::super::parse::Table;
+use super::super::plan::{Batch, Plan};
+use super::super::process::Master;
+use super::super::reload::Engine;
+use super::super::socket::{Session, is_absent};
+use super::super::state::World;
+use super::renew::read_disk;
+use super::{AGAIN, Actor};
+
+/// The waits before a mismatch is looked at again; one that outlasts them needs a reload.
+const RETRIES: [u64; 4] = [0, 1, 10, 100];
+/// How often draining slots are asked whether they are idle.
+const DRAIN: Duration = Duration::from_secs(1);
+/// How long a master may be without an answer while its worker serves.
+const MASTER: Duration = Duration::from_secs(1);
+/// How soon to look when another worker answered than was expected.
+const SURPRISE: Duration = Duration::from_millis(10);
+
+impl Actor {
+    /// Asks HAProxy who it is and what it has. `false` when it did not say.
+    pub(super) async fn look(&mut self) -> bool {
+        self.under_way.look_at = Instant::now() + self.config.reconcile_interval;
+        match self.see().await {
+            Ok((live, table)) => {
+                let path = self.config.config_path.clone();
+                let before = self.pid();
+                let now = Some(live.info.pid);
+                self.state.saw(live, table, || read_disk(&path));
+                if before.is_some() && before != now {
+                    info!(pid = now, "HAProxy was reloaded or restarted by someone else.");
+                }
+                if let World::Foreign(_) = self.state.world
+                    && before.is_none()
+                {
+                    warn!(pid = now, "HAProxy runs with a file that is not the one on disk.");
+                }
+                true
+            }
+            Err(error) => {
+                self.under_way.look_at = Instant::now() + AGAIN;
+                if is_absent(&error) && !self.has_master().await {
+                    if let World::Loaded(_) = self.state.world {
+                        self.complain("HAProxy is gone: nobody answers on its stats socket".to_owned());
+                    }
+                    self.state.world = World::Absent;
+                } else {
+                    let socket = self.config.stats_socket.display();
+                    self.complain(format!("HAProxy does not answer on {socket}: {error}"));
+                }
+                false
+            }
+        }
+    }
+
+    /// Whether there is a master, which a synapse before us may have started.
+    async fn has_master(&mut self) -> bool {
+        if let Engine::Managed(control) = &self.engine
+            && self.under_way.master.is_none()
+            && let Ok(processes) = control.processes().await
+        {
+            self.under_way.master = Master::adopt(processes.master).ok();
+        }
+        self.under_way.master.is_some()
+    }
+
+    async fn see(&mut self) -> Result<(Live, Table), std::io::Error> {
+        let mut session = Session::open(&self.config.stats_socket).await?;
+        let live = live::identify(&mut session).await?;
+        if let Engine::Managed(control) = &self.engine {
+            let pid = live.info.pid;
+            let processes = control.processes_within(MASTER).await.map_err(|error| {
+                std::io::Error::other(format!(
+                    "process {pid} answers, but no master that we could reload it with ({error})"
+                ))
+            })?;
+            if !processes.workers.contains(&pid) {
+                return Err(std::io::Error::other(format!(
+                    "process {pid} answers, which is no worker of our master"
+                )));
+            }
+            self.status.old_workers = processes.old_workers;
+            if self.under_way.master.is_none() {
+                self.under_way.master = Some(Master::adopt(processes.master)?);
+                info!(pid = processes.master, "Found HAProxy running.");
+            }
+        }
+        let table = live::table(&mut session).await?;
+        Ok((live, table))
+    }
+
+    fn pid(&self) -> Option<u32> {
+        match &self.state.world {
+            World::Loaded(loaded) => Some(loaded.live.info.pid),
+            World::Foreign(live) => Some(live.info.pid),
+            World::Unknown | World::Absent => None,
+        }
+    }
+
+    /// Frees the slots of instances that were removed once nothing is bound to them.
+    pub(super) async fn release_idle(&mut self, now: Instant) {
+        let World::Loaded(loaded) = &self.state.world else {
+            return;
+        };
+        let mut draining = Vec::new();
+        for (service, _) in loaded.layout.iter().filter(|(_, backend)| backend.is_draining()) {
+            draining.extend(
+                loaded
+                    .table
+                    .get(service.as_str())
+                    .map(|live| (service.clone(), live.id)),
+            );
+        }
+        if draining.is_empty() || now < self.under_way.drain_at {
+            return;
+        }
+        self.under_way.drain_at = now + DRAIN;
+        let asked = async {
+            let mut session = Session::open(&self.config.stats_socket).await?;
+            let mut found = Vec::new();
+            for (service, id) in draining {
+                found.push((service, live::idle(&mut session, id).await?));
+            }
+            Ok::<_, std::io::Error>(found)
+        };
+        match asked.await {
+            Ok(found) => {
+                for (service, idle) in found {
+                    self.state.release(&service, &idle);
+                }
+                self.state.assign();
+            }
+            Err(error) => debug!(%error, "HAProxy did not say which servers are idle."),
+        }
+    }
+
+    /// Counts the servers that are no longer as they were last seen.
+    pub(super) fn count_drift(&mut self) {
+        if let Plan::Runtime(batch) = self.state.plan() {
+            let servers = batch.targets().len();
+            let count = u64::try_from(servers).unwrap_or(u64::MAX);
+            self.status.drift_repairs = self.status.drift_repairs.saturating_add(count);
+            warn!(
+                servers,
+                "Servers in HAProxy were changed by someone else and are put right."
+            );
+        }
+    }
+
+    /// Runs what the plan asks of the runtime API until HAProxy is as it should be, as far as it can be without a reload.
+    pub(super) async fn repair(&mut self) {
+        let mut last = String::new();
+        for wait in RETRIES {
+            let Plan::Runtime(batch) = self.state.plan() else {
+                return;
+            };
+            if wait > 0 {
+                sleep(Duration::from_millis(wait)).await;
+            }
+            match self.carry_out(&batch).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    self.complain(format!("HAProxy did not take the changes: {error}"));
+                    self.under_way.look_at = Instant::now() + AGAIN;
+                    return;
+                }
+            }
+            last = batch.commands().next().map(ToString::to_string).unwrap_or_default();
+        }
+        if let Plan::Runtime(_) = self.state.plan() {
+            self.complain(format!("HAProxy does not do `{last}`"));
+            self.state.drift = Some(last);
+        }
+    }
+
+    /// `false` when another worker answers than the one the plan was made for: look first.
+    async fn carry_out(&mut self, batch: &Batch) -> Result<bool, std::io::Error> {
+        let World::Loaded(loaded) = &mut self.state.world else {
+            return Ok(false);
+        };
+        let started = Instant::now();
+        let mut session = Session::open(&self.config.stats_socket).await?;
+        let live = live::identify(&mut session).await?;
+        if live.info.pid != loaded.live.info.pid || live.info.stopping {
+            self.under_way.look_at = started + SURPRISE;
+            return Ok(false);
+        }
+        let report = live::carry_out(&mut session, batch, &mut loaded.table).await?;
+        let refused = u64::try_from(report.refused.len()).unwrap_or(u64::MAX);
+        self.status.runtime_commands_ok = self.status.runtime_commands_ok.saturating_add(report.accepted);
+        self.status.runtime_commands_failed = self.status.runtime_commands_failed.saturating_add(refused);
+        for (command, refusal) in report.refused {
+            match refusal {
+                Refusal::StaticBalance => {
+                    self.state.fixed_weights.insert(command.target.backend.to_string());
+                }
+                Refusal::Other(words) => warn!(%command, %words, "HAProxy refused a command."),
+            }
+        }
+        let servers = batch.targets().len();
+        info!(servers, commands = report.accepted, took = ?started.elapsed(), "Changed servers without a reload.");
+        Ok(true)
+    }
+
+    /// Makes the file equal to what HAProxy now has. What goes in has been checked when its structure was loaded, and the
+    /// rest of it is addresses and numbers, so HAProxy is not asked again.
+    pub(super) fn save(&mut self, now: Instant) {
+        let World::Loaded(loaded) = &self.state.world else {
+            return;
+        };
+        let idle = self.under_way.writes.is_empty() && self.under_way.jobs.is_empty() && now >= self.under_way.save_at;
+        if !idle || self.is_saved() {
+            return;
+        }
+        let (path, mode) = (self.config.config_path.clone(), self.checker.mode);
+        let text = Arc::clone(&loaded.text);
+        let write = move || common::file::write_atomic(&path, text.as_bytes(), mode).map(|_| text);
+        self.under_way.writes.spawn_blocking(write);
+    }
+
+    /// The last write before the end.
+    pub(super) async fn save_last(&mut self) {
+        while let Some(written) = self.under_way.writes.join_next().await {
+            self.under_way.saved = written.ok().and_then(Result::ok);
+        }
+        self.under_way.save_at = Instant::now();
+        self.save(self.under_way.save_at);
+        self.under_way.writes.join_next().await;
+    }
+}
