@@ -1,5 +1,6 @@
 //! From single probes to one word about a service. Pure.
 
+pub mod checked;
 pub mod history;
 pub mod threshold;
 pub mod verdict;

@@ -18,11 +18,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::announce::announce;
 use crate::config::ServiceConfig;
-use crate::health::history::History;
-use crate::health::threshold::Threshold;
-use crate::health::verdict::{Health, Importance, Verdict};
-use crate::lifecycle::machine::{CommandKind, Event, Intent, Machine, Wanted};
-use crate::lifecycle::machine::{DISABLED, Stand};
+use crate::health::checked::Checked;
+use crate::health::verdict::{Health, Verdict};
+use crate::lifecycle::machine::{CommandKind, DISABLED, Event, Intent, Machine, Stand, Wanted};
 use crate::memory::{Kept, Memory};
 use crate::reporter::{ReporterHandle, ReporterState, Reports};
 use crate::service::{Act, Change, CheckState, Context, Disabled, Order, ServiceHandle, ServiceState};
@@ -60,16 +58,6 @@ pub struct ServiceTask {
 }
 
 #[derive(Debug)]
-struct Checked {
-    label: String,
-    importance: Importance,
-    threshold: Threshold,
-    history: History,
-    /// Why it is down: the failure that brought it down, so that the report does not change with each later one.
-    reason: String,
-}
-
-#[derive(Debug)]
 struct Ended {
     wanted: Wanted,
     result: Result<Outcome, SpawnError>,
@@ -98,14 +86,7 @@ pub fn service(
     let (report_sender, reports) = watch::channel(None);
     let kept = context.memory.recall(&config.name);
     let machine = Machine::new(Arc::new(config.lifecycle.clone()), config.weight, kept.warmth);
-    let checks = config.checks.iter().map(|check| Checked {
-        label: format!("{} {}", check.kind.word(), check.target()),
-        importance: check.importance,
-        threshold: Threshold::new(check.rise, check.fall),
-        history: History::default(),
-        reason: String::new(),
-    });
-    let checks: Vec<_> = checks.collect();
+    let checks: Vec<_> = config.checks.iter().map(|check| Checked::new(check)).collect();
     let state = Arc::new(ArcSwap::from_pointee(ServiceState {
         stand: machine.stand(),
         since: common::clock::unix_millis(),
@@ -211,30 +192,14 @@ impl ServiceTask {
     fn verdict(&mut self, index: usize, verdict: Verdict) -> Option<Event> {
         let check = self.checks.get_mut(index)?;
         let verdict = Arc::new(verdict);
-        let flipped = check.threshold.observe(verdict.outcome.is_ok());
-        check.history.add(Arc::clone(&verdict));
-        if flipped {
-            let check_name = &check.label;
+        if check.observe(&verdict) {
+            let (service, check) = (&self.config.name, &check.label);
             match &verdict.outcome {
-                Ok(detail) => {
-                    check.reason = String::new();
-                    tracing::info!(service = %self.config.name, check = %check_name, detail, "A check passes.");
-                }
-                Err(failure) => {
-                    check.reason = format!("{}: {}", check.label, failure.detail);
-                    let error = &failure.detail;
-                    tracing::warn!(service = %self.config.name, check = %check_name, %error, "A check fails.");
-                }
+                Ok(detail) => tracing::info!(%service, %check, detail, "A check passes."),
+                Err(failure) => tracing::warn!(%service, %check, error = %failure.detail, "A check fails."),
             }
         }
-        let words = self.checks.iter().map(|check| {
-            let word = check
-                .threshold
-                .up()
-                .map(|up| if up { Ok(()) } else { Err(check.reason.as_str()) });
-            (check.importance, word)
-        });
-        Some(Event::Checked(Health::of(words)))
+        Some(Event::Checked(Health::of(self.checks.iter().map(Checked::word))))
     }
 
     fn order(&mut self, order: Order) -> Option<Event> {
@@ -426,7 +391,7 @@ fn states(checks: &[Checked]) -> Vec<CheckState> {
     checks
         .iter()
         .map(|check| CheckState {
-            up: check.threshold.up(),
+            up: check.up(),
             history: check.history.clone(),
         })
         .collect()
