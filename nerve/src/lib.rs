@@ -21,6 +21,8 @@ pub mod config;
 pub mod health;
 pub mod lifecycle;
 pub mod metrics;
+pub mod reload;
 pub mod reporter;
+pub mod roster;
 pub mod run;
 pub mod service;

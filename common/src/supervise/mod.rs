@@ -266,7 +266,9 @@ impl<S: Copy + Ord + Debug> Supervisor<S> {
         };
         let Running { stage, name, group } = self.running.remove(&id)?;
         // A group's token is cancelled with the daemon's.
-        let tokens = group.and_then(|group| self.groups.get(&group)).map(|group| &group.tokens);
+        let tokens = group
+            .and_then(|group| self.groups.get(&group))
+            .map(|group| &group.tokens);
         let token = tokens.unwrap_or(&self.tokens).get(&stage);
         let asked = token.is_some_and(CancellationToken::is_cancelled);
         let task = name;

@@ -3,6 +3,7 @@
 //! Reading never waits. A disable waits for its sequence, holding nothing but its own reply. Changes need PUT or POST
 //! (GET behind `legacyGetMutations`) and, as everywhere, a peer on this machine.
 
+mod reload;
 pub mod view;
 
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use common::http::{CommonRoutes, Handler, Method, Reply, Request, common_routes}
 use tokio::sync::oneshot;
 
 use crate::lifecycle::Settled;
+use crate::reload::Reloads;
+use crate::roster::{Roster, Running};
 use crate::service::{Disabled, Order, ServiceHandle};
 use view::{ServiceView, service_view};
 
@@ -21,14 +24,17 @@ PUT  /services/NAME/disable         blocks until it is safe to stop it; ?shutdow
 PUT  /services/NAME/enable          ?force=true whatever its checks say
 PUT  /services/NAME/weight/WEIGHT   1 to 255
 PUT  /disable /enable /weight/WEIGHT   the same for every service that is not excluded
+POST /v1/reload                     reads the configuration again; GET shows what became of the last time
 GET  /live /ready /metrics /version /log-level
 ";
 
 /// What the API reads and steers.
 #[derive(Debug)]
 pub struct App {
-    /// The services, in the file's order.
-    pub services: Arc<[ServiceHandle]>,
+    /// The services.
+    pub roster: Roster,
+    /// How the configuration is read again.
+    pub reloads: Reloads,
     /// What the common routes read.
     pub common: CommonRoutes,
     /// Whether GET may change things on the routes where it may in Go-Nerve.
@@ -57,17 +63,19 @@ impl App {
         if let Some(reply) = common_routes(&request, &self.common) {
             return reply;
         }
+        let running = self.roster.now();
         match request.segments().as_slice() {
             [] => read_only(&request, || Reply::text(200, ROUTES)),
-            ["status"] => read_only(&request, || self.statuses()),
-            ["services", name, "status"] => read_only(&request, || match self.service(name) {
+            ["status"] => read_only(&request, || statuses(&running)),
+            ["services", name, "status"] => read_only(&request, || match named(&running, name) {
                 Some(service) => {
                     let view = service_view(service);
                     Reply::json(if view.available { 200 } else { 503 }, &view)
                 }
                 None => unknown(name),
             }),
-            ["services", name, act @ ..] => match (act_of(act, &request), self.service(name)) {
+            ["v1", "reload"] => reload::answer(&request, &self.reloads).await,
+            ["services", name, act @ ..] => match (act_of(act, &request), named(&running, name)) {
                 (None, _) => no_route(&request),
                 (Some(_), _) if !changes(request.method) => Reply::method_not_allowed("PUT, POST"),
                 (Some(_), None) => unknown(name),
@@ -78,27 +86,27 @@ impl App {
                 Some(_) if !self.may_change_all(&request) => Reply::method_not_allowed("PUT, POST"),
                 Some(act) => {
                     let included = |service: &&ServiceHandle| !service.config.exclude_from_global;
-                    let services: Vec<_> = self.services.iter().filter(included).collect();
+                    let services: Vec<_> = running.services.iter().filter(included).collect();
                     carry_out(&act, &services).await
                 }
             },
         }
     }
 
-    fn service(&self, name: &str) -> Option<&ServiceHandle> {
-        self.services.iter().find(|service| service.config.name == name)
-    }
-
-    fn statuses(&self) -> Reply {
-        let views: Vec<ServiceView> = self.services.iter().map(service_view).collect();
-        let all = views.iter().all(|view| view.available);
-        Reply::json(if all { 200 } else { 503 }, &views)
-    }
-
     /// The server itself refuses PUT and POST from other machines; a GET that changes things must be refused here.
     fn may_change_all(&self, request: &Request) -> bool {
         changes(request.method) || (self.legacy_get_mutations && request.method == Method::Get && request.local)
     }
+}
+
+fn named<'a>(running: &'a Running, name: &str) -> Option<&'a ServiceHandle> {
+    running.services.iter().find(|service| service.config.name == name)
+}
+
+fn statuses(running: &Running) -> Reply {
+    let views: Vec<ServiceView> = running.services.iter().map(service_view).collect();
+    let all = views.iter().all(|view| view.available);
+    Reply::json(if all { 200 } else { 503 }, &views)
 }
 
 fn act_of(segments: &[&str], request: &Request) -> Option<Act> {
@@ -165,7 +173,7 @@ async fn disable(services: &[&ServiceHandle], shutdown: bool) -> Reply {
             }
             Err(_) => {
                 status = 503;
-                "can't be disabled any more: nerve is stopping"
+                "can't be disabled any more: nerve is stopping, or has replaced it"
             }
         };
         said.extend([name, " ", what, "\n"]);
@@ -182,7 +190,7 @@ async fn simple(services: &[&ServiceHandle], what: &str, order: impl Fn(oneshot:
             return Reply::problem(
                 503,
                 "Stopping",
-                format!("service `{name}` takes no orders: nerve is stopping"),
+                format!("service `{name}` takes no orders: nerve is stopping, or has replaced it"),
             );
         }
         said.extend([name, " is ", what, "\n"]);

@@ -12,6 +12,7 @@ use super::*;
 use crate::config::testing;
 use crate::health::verdict::Verdict;
 use crate::metrics::Metrics;
+use crate::reload::{Reload, Requests, reloads};
 use crate::service::service;
 
 /// An API before services whose checks are this test.
@@ -19,6 +20,7 @@ struct Bench {
     handler: Handler,
     verdicts: Vec<mpsc::Sender<(usize, Verdict)>>,
     services: Arc<[ServiceHandle]>,
+    requests: Requests,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -39,8 +41,15 @@ impl Bench {
                 handle
             })
             .into();
+        let roster = Roster::default();
+        roster.publish(Running {
+            services: services.to_vec(),
+            ensembles: Vec::new(),
+        });
+        let (reloads, requests) = reloads();
         let handler = handler(App {
-            services: Arc::clone(&services),
+            roster,
+            reloads,
             common: CommonRoutes {
                 build: Build {
                     name: "nerve",
@@ -56,6 +65,7 @@ impl Bench {
             handler,
             verdicts,
             services,
+            requests,
             stop,
             tasks,
         }
@@ -220,4 +230,27 @@ async fn a_stopping_nerve_says_so() {
     assert_eq!(bench.put("/services/web/enable").await.0, 503);
     assert_eq!(bench.put("/services/web/disable").await.0, 503);
     assert_eq!(bench.get("/services/web/status").await.0, 503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_is_asked_for_and_its_refusal_is_422() {
+    let mut bench = Bench::new(false);
+    assert_eq!(bench.get("/v1/reload").await.0, 404, "there was none");
+    assert_eq!(bench.put("/v1/reload").await.0, 405);
+    let mut requests = std::mem::replace(&mut bench.requests, reloads().1);
+    let carry_out = async {
+        let request = requests.requests.recv().await.expect("a request");
+        requests.answer(request, Reload::refused(vec!["nerve.yaml:3:1: no".to_owned()]));
+    };
+    let ((status, body), ()) = tokio::join!(bench.ask(Method::Post, "/v1/reload"), carry_out);
+    assert_eq!(status, 422);
+    assert!(body.contains(r#""problems":["nerve.yaml:3:1: no"]"#), "{body}");
+    let (status, body) = bench.get("/v1/reload").await;
+    assert!(status == 200 && body.contains(r#""result":"refused""#), "{body}");
+    drop(requests);
+    assert_eq!(
+        bench.ask(Method::Post, "/v1/reload").await.0,
+        503,
+        "nobody carries it out"
+    );
 }

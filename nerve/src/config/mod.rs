@@ -1,22 +1,23 @@
 //! The configuration as the daemon uses it: no `Option` that means "default", every range already checked.
 //!
-//! [`load`] reads a file: environment templates first, then `resolve` asks for each key where it is used.
+//! [`Source::load`] reads a file: environment templates first, then `resolve` asks for each key where it is used.
 
 mod expand;
 mod resolve;
+mod source;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::config::{Problems, Understood, UnknownKeys};
 use common::process::Program;
 use common::telemetry::log::Format;
 use common::zk::session::EnsembleConfig;
 
 pub use resolve::resolve;
+pub use source::Source;
 
 /// The whole daemon.
 #[derive(Debug, Clone)]
@@ -50,7 +51,7 @@ pub enum ApiAddress {
 }
 
 /// One service instance.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceConfig {
     /// Its name: unique, without `/` and control characters.
     pub name: String,
@@ -134,7 +135,7 @@ pub struct Repeated {
 }
 
 /// One check of a service.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckConfig {
     /// What is asked.
     pub kind: CheckKind,
@@ -155,7 +156,7 @@ pub struct CheckConfig {
 }
 
 /// What a check asks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckKind {
     /// A connection.
     Tcp,
@@ -251,21 +252,13 @@ impl ReporterConfig {
     }
 }
 
-/// Reads, expands and resolves a file. Templates see `environment`.
-pub fn load(
-    path: &Path,
-    environment: &BTreeMap<String, String>,
-    unknown: UnknownKeys,
-) -> Result<Understood<Config>, Problems> {
-    let file = path.display().to_string();
-    common::config::load(path, |text| expand::expand(&file, text, environment))?.understand(unknown, resolve)
-}
-
 /// The host of a service, a check or the API that names none.
 pub(crate) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 #[cfg(test)]
 pub(crate) mod testing {
+    use common::config::{Understood, UnknownKeys};
+
     use super::*;
 
     /// What a document means; its problems as text.
