@@ -52,6 +52,7 @@ mod tests {
                 "tcp: refused".to_owned()
             },
             full_weight: 255,
+            lowered: String::new(),
             weight: if available == Some(true) { 255 } else { 0 },
         }
     }

@@ -272,6 +272,7 @@ fn gauge(
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::sync::Arc;
 
     use common::ready::Readiness;
     use common::telemetry::metrics::encode;
@@ -281,7 +282,7 @@ mod tests {
     use super::*;
     use crate::config::testing;
     use crate::reporter::ReporterHandle;
-    use crate::service::service;
+    use crate::service::{Context, service};
 
     fn exposition(keys: &str) -> String {
         let config = testing::service(&format!("{{ name: web, port: 80, {keys} }}"));
@@ -296,7 +297,7 @@ mod tests {
             state,
         };
         let ready = Readiness::default().latch("web");
-        let (handle, ..) = service(config, vec![node], &metrics, ready);
+        let (handle, ..) = service(config, vec![node], &Context::new(metrics), ready);
         let (ensemble, _task) = ensemble(EnsembleConfig {
             hosts: vec!["zk:2181".to_owned()],
             session_timeout: Duration::from_secs(10),
@@ -305,6 +306,7 @@ mod tests {
         roster.publish(Running {
             services: vec![handle],
             ensembles: vec![ensemble],
+            effective: Arc::default(),
         });
         registry.register_collector(Box::new(Gauges { roster }));
         encode(&registry)

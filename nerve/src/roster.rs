@@ -18,6 +18,8 @@ pub struct Running {
     pub services: Vec<ServiceHandle>,
     /// The ZooKeeper sessions, one per ensemble.
     pub ensembles: Vec<Ensemble>,
+    /// The configuration in effect, without secrets.
+    pub effective: Arc<serde_json::Value>,
 }
 
 impl Roster {

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::Text;
+use super::effective::Effective;
 use super::excerpt::spot;
 use super::problem::Problem;
 use super::section::KnownKeys;
@@ -36,6 +37,7 @@ pub(super) struct Findings {
     pub(super) problems: RefCell<Vec<Finding>>,
     pub(super) warnings: RefCell<Vec<Finding>>,
     pub(super) known_keys: RefCell<KnownKeys>,
+    pub(super) effective: RefCell<Effective>,
 }
 
 impl Findings {

@@ -5,6 +5,7 @@
 //! for by the code that needs it ([`Section`]), so the set of known keys, their defaults and the nearest valid key of a
 //! typo come from the same lines that use them. Problems are collected, not thrown: one run names them all.
 
+mod effective;
 mod excerpt;
 mod findings;
 mod nearest;
@@ -55,6 +56,13 @@ pub struct Understood<T> {
     pub warnings: Vec<Problem>,
     /// The keys that were asked for, by section, for the test that compares the reference tables with the code.
     pub known_keys: KnownKeys,
+    /// Every key that was asked for with its value or its default, secrets hidden: for people.
+    pub effective: serde_json::Value,
+}
+
+/// Reads a duration as our own keys have them (`1m 30s`, `500ms`), or says what is wrong with the text.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    time::parse(text)
 }
 
 /// Reads and parses a file. `transform` sees the text first (environment templating in nerve); problems show the file's
@@ -127,6 +135,7 @@ impl Document {
                 value,
                 warnings: located(findings.warnings.into_inner()),
                 known_keys: findings.known_keys.into_inner(),
+                effective: findings.effective.into_inner().into_json(),
             }),
             None if problems.is_empty() => Err(Problems(vec![Problem::of_file(&self.name, "means nothing", "")])),
             _ => Err(Problems(located(problems))),

@@ -2,11 +2,9 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
@@ -19,6 +17,7 @@ use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, debug, error};
 
+use super::body::{Pending, ReplyBody};
 use super::guard::Peer;
 use super::{Handler, Reply, Request, request};
 
@@ -60,16 +59,14 @@ pub(super) async fn serve(
     handler: Handler,
     stop: CancellationToken,
 ) {
-    // When the latest reply was handed to hyper; `None` while none is on its way to the peer.
-    let replied = Arc::new(Mutex::new(None::<Instant>));
-    let replied_at = |at| *replied.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    let pending = Pending::default();
     let service = service_fn(|request| {
-        replied_at(None);
+        pending.set(None);
         let handler = Arc::clone(&handler);
-        async move {
+        async {
             let reply = answer(request, peer, limits, handler).await;
-            replied_at(Some(Instant::now()));
-            Ok::<_, Infallible>(response(reply))
+            pending.set(Some(Instant::now()));
+            Ok::<_, Infallible>(response(reply, &stop, &pending))
         }
     });
     let connection = http1::Builder::new()
@@ -94,8 +91,7 @@ pub(super) async fn serve(
             }
             now = look.tick() => {
                 // An idle connection is ended by hyper long before; this one has a reply that nobody takes.
-                let since = *replied.lock().unwrap_or_else(PoisonError::into_inner);
-                if since.is_some_and(|since| now.duration_since(since) >= limits.reply) {
+                if pending.since().is_some_and(|since| now.duration_since(since) >= limits.reply) {
                     debug!("An API peer did not take its reply in time.");
                     return;
                 }
@@ -129,8 +125,9 @@ async fn handled(handler: Handler, request: Request) -> Reply {
     }
 }
 
-fn response(reply: Reply) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(reply.body));
+fn response(reply: Reply, stop: &CancellationToken, pending: &Pending) -> Response<ReplyBody> {
+    let stop = stop.clone().cancelled_owned();
+    let mut response = Response::new(ReplyBody::new(reply.body, reply.stream, stop, pending.clone()));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));

@@ -30,28 +30,49 @@ impl Peer {
             Self::Remote
         }
     }
+}
 
-    pub(super) fn is_local(self) -> bool {
-        self != Self::Remote
+/// Why a request may change nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// It comes from another machine.
+    Remote,
+    /// It has an `Origin`: a web page sent it.
+    Origin,
+    /// Its `Host` is a name that is not ours.
+    Host,
+}
+
+impl Refusal {
+    pub(super) fn reply(self) -> Reply {
+        match self {
+            Self::Remote => Reply::problem(
+                403,
+                "Forbidden",
+                "Changes are taken from this machine only: send the request to the API's Unix socket or to its port on \
+                 a loopback address.",
+            ),
+            Self::Origin => Reply::problem(
+                403,
+                "Forbidden",
+                "The request has an `Origin`: changes are not taken from web pages.",
+            ),
+            Self::Host => Reply::problem(
+                421,
+                "Misdirected request",
+                "Changes are taken under an IP address or `localhost` only; the request's `Host` is another name.",
+            ),
+        }
     }
 }
 
-/// The refusal of a request that changes something; `None` lets it pass.
-pub(super) fn refuse_change(peer: Peer, headers: &HeaderMap) -> Option<Reply> {
-    if !peer.is_local() {
-        return Some(Reply::problem(
-            403,
-            "Forbidden",
-            "Changes are taken from this machine only: send the request to the API's Unix socket or to its port on a \
-             loopback address.",
-        ));
+/// Why a request from `peer` may change nothing; `None`: it may.
+pub(super) fn refusal(peer: Peer, headers: &HeaderMap) -> Option<Refusal> {
+    if peer == Peer::Remote {
+        return Some(Refusal::Remote);
     }
     if headers.contains_key(ORIGIN) {
-        return Some(Reply::problem(
-            403,
-            "Forbidden",
-            "The request has an `Origin`: changes are not taken from web pages.",
-        ));
+        return Some(Refusal::Origin);
     }
     // No browser speaks to a Unix socket, and its users write any name there.
     let named = |host: &str| !host.is_empty() && !host.eq_ignore_ascii_case("localhost") && !is_address(host);
@@ -60,13 +81,7 @@ pub(super) fn refuse_change(peer: Peer, headers: &HeaderMap) -> Option<Reply> {
             .get_all(HOST)
             .iter()
             .any(|host| host.to_str().map_or(true, |host| named(without_port(host))));
-    foreign.then(|| {
-        Reply::problem(
-            421,
-            "Misdirected request",
-            "Changes are taken under an IP address or `localhost` only; the request's `Host` is another name.",
-        )
-    })
+    foreign.then_some(Refusal::Host)
 }
 
 fn without_port(host: &str) -> &str {
@@ -97,7 +112,7 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
             .collect();
-        refuse_change(peer, &headers).map(|reply| reply.status)
+        refusal(peer, &headers).map(|refusal| refusal.reply().status)
     }
 
     #[test]

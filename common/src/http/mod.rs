@@ -2,6 +2,7 @@
 //!
 //! Handlers are plain functions from [`Request`] to [`Reply`]; what is common to both daemons is in [`common_routes`].
 
+mod body;
 mod connection;
 mod guard;
 mod reply;
@@ -17,7 +18,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-pub use reply::Reply;
+pub use guard::Refusal;
+pub use reply::{Reply, Stream};
 pub use routes::{CommonRoutes, common_routes};
 pub use server::{BindError, Bound, Listen, bind};
 
@@ -32,8 +34,9 @@ pub struct Request {
     pub query: BTreeMap<String, String>,
     /// The body.
     pub body: bytes::Bytes,
-    /// Whether the peer is on this machine (loopback or a Unix socket). Only such a peer may change anything.
-    pub local: bool,
+    /// Why its sender may change nothing; `None`: it may. The server refuses PUT, POST and DELETE by it before any
+    /// handler sees them; a handler whose GET changes something asks [`Request::refuse_change`].
+    pub refusal: Option<Refusal>,
 }
 
 /// The methods the API knows; any other is answered 405 by the server.
@@ -53,6 +56,11 @@ impl Request {
     /// The path's segments as `&str`, to match on: `["services", name, "status"]`.
     pub fn segments(&self) -> Vec<&str> {
         self.path.iter().map(String::as_str).collect()
+    }
+
+    /// The answer to a change that the request may not make; `None`: it may.
+    pub fn refuse_change(&self) -> Option<Reply> {
+        self.refusal.map(Refusal::reply)
     }
 
     /// A boolean of the query as Go-Nerve reads it: true when its value starts with `y`, `t` or `1`, any case.

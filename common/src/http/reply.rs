@@ -1,16 +1,53 @@
 //! Answers.
 
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
 /// An answer: status, content type, body.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Reply {
     /// 200 to 599.
     pub status: u16,
     /// The `Content-Type`.
     pub content_type: &'static str,
-    /// The body.
+    /// The body, or its beginning.
     pub body: Vec<u8>,
+    /// What follows the body bit by bit; `None`: nothing.
+    pub stream: Option<Stream>,
     /// The `Allow` of a 405: the methods that the path has, e.g. `GET, HEAD`.
     pub allow: Option<&'static str>,
+}
+
+/// The rest of a body that comes into being while it is sent.
+pub struct Stream {
+    pub(super) feed: Pin<Box<dyn Future<Output = ()> + Send>>,
+    pub(super) chunks: mpsc::Receiver<Bytes>,
+}
+
+/// How many chunks are made ahead of the peer.
+const AHEAD: usize = 4;
+
+impl Stream {
+    /// A stream of what `feed` sends, until it ends. It runs within the connection: it stands still while the peer takes
+    /// nothing, and is dropped when the peer leaves or the server stops. It must send something more often than peers
+    /// are given to take a reply (30 s), for a peer that takes nothing is cut then.
+    pub fn new<F: Future<Output = ()> + Send + 'static>(feed: impl FnOnce(mpsc::Sender<Bytes>) -> F) -> Self {
+        let (sender, chunks) = mpsc::channel(AHEAD);
+        Self {
+            feed: Box::pin(feed(sender)),
+            chunks,
+        }
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").finish_non_exhaustive()
+    }
 }
 
 impl Reply {
@@ -20,6 +57,7 @@ impl Reply {
             status,
             content_type: "text/plain; charset=utf-8",
             body: body.into().into_bytes(),
+            stream: None,
             allow: None,
         }
     }
@@ -31,9 +69,19 @@ impl Reply {
                 status,
                 content_type: "application/json",
                 body,
+                stream: None,
                 allow: None,
             },
             Err(error) => Self::text(500, error.to_string()),
+        }
+    }
+
+    /// A 200 whose body comes bit by bit.
+    pub fn stream(content_type: &'static str, stream: Stream) -> Self {
+        Self {
+            content_type,
+            stream: Some(stream),
+            ..Self::text(200, "")
         }
     }
 

@@ -24,10 +24,11 @@ pub(super) async fn read(request: hyper::Request<Incoming>, peer: Peer, patience
         hyper::Method::DELETE => Method::Delete,
         _ => return Err(Reply::method_not_allowed("GET, HEAD, PUT, POST, DELETE")),
     };
+    let refusal = guard::refusal(peer, &head.headers);
     if method != Method::Get
-        && let Some(refusal) = guard::refuse_change(peer, &head.headers)
+        && let Some(refusal) = refusal
     {
-        return Err(refusal);
+        return Err(refusal.reply());
     }
     let path = path(head.uri.path());
     let query = query(head.uri.query().unwrap_or_default());
@@ -43,7 +44,7 @@ pub(super) async fn read(request: hyper::Request<Incoming>, peer: Peer, patience
         path,
         query,
         body: read_body(body, patience).await?,
-        local: peer.is_local(),
+        refusal,
     })
 }
 

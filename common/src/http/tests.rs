@@ -82,9 +82,9 @@ fn echo() -> Handler {
             path,
             query,
             body,
-            local,
+            refusal,
         } = request;
-        Reply::text(200, format!("{method:?} {path:?} {query:?} {} {local}", body.len()))
+        Reply::text(200, format!("{method:?} {path:?} {query:?} {} {refusal:?}", body.len()))
     })
 }
 
@@ -128,7 +128,7 @@ async fn requests_come_decoded_and_replies_go_out_whole() {
         "{answer}"
     );
     assert!(
-        answer.ends_with("\r\n\r\nPut [\"services\", \"a b\"] {\"force\": \"yes\"} 3 true"),
+        answer.ends_with("\r\n\r\nPut [\"services\", \"a b\"] {\"force\": \"yes\"} 3 None"),
         "{answer}"
     );
 }
@@ -140,7 +140,7 @@ async fn a_connection_carries_several_requests() {
     for path in ["one", "two"] {
         let get = format!("GET /{path} HTTP/1.1\r\n\r\n");
         stream.write_all(get.as_bytes()).await.unwrap();
-        let expected = format!("Get [\"{path}\"] {{}} 0 true");
+        let expected = format!("Get [\"{path}\"] {{}} 0 None");
         let answer = head_and(&mut stream, expected.len()).await;
         assert!(answer.ends_with(&expected), "{answer}");
     }
@@ -193,7 +193,7 @@ async fn a_body_has_its_limits() {
     );
     let (status, answer) = server.ask(just).await;
     assert_eq!(status, 200);
-    assert!(answer.ends_with("65536 true"), "{answer}");
+    assert!(answer.ends_with("65536 None"), "{answer}");
 }
 
 #[tokio::test]
@@ -206,7 +206,9 @@ async fn changes_are_refused_to_web_pages() {
         assert_eq!(server.ask(with("Host: localhost:3454")).await.0, 200);
     }
     let get = format!("GET /x HTTP/1.1\r\nHost: nerve.example\r\nOrigin: http://evil.example\r\n{CLOSE}");
-    assert_eq!(server.ask(get).await.0, 200);
+    let (status, answer) = server.ask(get).await;
+    assert_eq!(status, 200);
+    assert!(answer.ends_with("Some(Origin)"), "a handler is told: {answer}");
 }
 
 #[tokio::test]
@@ -322,6 +324,92 @@ async fn a_stop_lets_the_request_in_flight_end() {
     server.stopped().await;
 }
 
+/// Says `line` once, then nothing; then again whenever it is told to.
+fn ticker(again: &Arc<Notify>) -> Handler {
+    let again = Arc::clone(again);
+    handler(move |_| {
+        let again = Arc::clone(&again);
+        async move {
+            let feed = async move |sender: tokio::sync::mpsc::Sender<bytes::Bytes>| {
+                while sender.send("line\n".into()).await.is_ok() {
+                    again.notified().await;
+                }
+            };
+            Reply::stream("text/event-stream", Stream::new(feed))
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_stream_is_sent_as_it_comes_and_ends_with_the_server() {
+    let again = Arc::new(Notify::new());
+    let mut server = Server::start(any_port(), Limits::default(), ticker(&again)).await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let answer = head_and(&mut stream, 10).await;
+    assert!(answer.contains("transfer-encoding: chunked"), "{answer}");
+    assert!(answer.ends_with("5\r\nline\n\r\n"), "{answer}");
+    again.notify_one();
+    let mut more = [0; 10];
+    timeout(PATIENCE, stream.read_exact(&mut more)).await.unwrap().unwrap();
+    assert_eq!(&more, b"5\r\nline\n\r\n");
+    server.stop.cancel();
+    let mut rest = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut rest))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(rest, "0\r\n\r\n");
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_feed_does() {
+    let feed = async |sender: tokio::sync::mpsc::Sender<bytes::Bytes>| {
+        for chunk in ["a", "b"] {
+            sender.send(chunk.into()).await.unwrap();
+        }
+    };
+    let two = handler(move |_| async move { Reply::stream("text/plain", Stream::new(feed)) });
+    let server = Server::start(any_port(), Limits::default(), two).await;
+    let (_, answer) = server.ask(format!("GET / HTTP/1.1\r\n{CLOSE}")).await;
+    assert!(answer.ends_with("1\r\na\r\n1\r\nb\r\n0\r\n\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_quiet_stream_goes_on_and_one_that_nobody_takes_is_cut() {
+    let limits = Limits {
+        reply: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let again = Arc::new(Notify::new());
+    let server = Server::start(any_port(), limits, ticker(&again)).await;
+    let mut quiet = server.connect().await;
+    quiet.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    head_and(&mut quiet, 10).await;
+    let mut byte = [0];
+    assert!(
+        timeout(4 * limits.reply, quiet.read(&mut byte)).await.is_err(),
+        "it is not cut"
+    );
+
+    let flood = handler(async |_| {
+        let feed = async |sender: tokio::sync::mpsc::Sender<bytes::Bytes>| {
+            while sender.send(vec![b'x'; 1 << 20].into()).await.is_ok() {}
+        };
+        Reply::stream("text/plain", Stream::new(feed))
+    });
+    let server = Server::start(any_port(), limits, flood).await;
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let written = async {
+        while stream.write_all(b"\r\n").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, written).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_drain_ends_at_its_deadline() {
     let asked = Arc::new(Notify::new());
@@ -386,7 +474,7 @@ async fn a_unix_socket_is_ours_alone_and_goes_with_us() {
     assert!(
         head_and(&mut stream, usize::MAX)
             .await
-            .ends_with("Put [\"x\"] {} 0 true")
+            .ends_with("Put [\"x\"] {} 0 None")
     );
 
     let error = bind(&Listen::Unix(path.clone())).await.unwrap_err();
@@ -446,7 +534,7 @@ fn ask(common: &CommonRoutes, method: Method, path: &str, body: &'static str) ->
         path: path.split('/').map(str::to_owned).collect(),
         query: BTreeMap::new(),
         body: body.into(),
-        local: true,
+        refusal: None,
     };
     let reply = common_routes(&request, common)?;
     Some((reply.status, String::from_utf8(reply.body).unwrap()))

@@ -1,20 +1,24 @@
-//! The HTTP API: Go-Nerve's routes and status codes.
+//! The HTTP API: Go-Nerve's routes and status codes, and ours below `/v1`.
 //!
 //! Reading never waits. A disable waits for its sequence, holding nothing but its own reply. Changes need PUT or POST
 //! (GET behind `legacyGetMutations`) and, as everywhere, a peer on this machine.
 
+mod events;
+mod orders;
 mod reload;
+mod v1;
 pub mod view;
 
 use std::sync::Arc;
 
 use common::http::{CommonRoutes, Handler, Method, Reply, Request, common_routes};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, broadcast};
 
-use crate::lifecycle::Settled;
+use crate::memory::Memory;
 use crate::reload::Reloads;
-use crate::roster::{Roster, Running};
-use crate::service::{Disabled, Order, ServiceHandle};
+use crate::roster::Roster;
+use crate::service::{Change, ServiceHandle};
+use orders::{Body, Told};
 use view::{ServiceView, service_view};
 
 const ROUTES: &str = "\
@@ -24,14 +28,23 @@ PUT  /services/NAME/disable         blocks until it is safe to stop it; ?shutdow
 PUT  /services/NAME/enable          ?force=true whatever its checks say
 PUT  /services/NAME/weight/WEIGHT   1 to 255
 PUT  /disable /enable /weight/WEIGHT   the same for every service that is not excluded
+     ?reason=TEXT&author=TEXT&expires=30m with each of these
+GET  /v1/services                   every service
+GET  /v1/services/NAME              one service
+GET  /v1/services/NAME/checks       its checks with their last results
+PUT  /v1/services/NAME/disable      {\"reason\", \"author\", \"expires\", \"shutdown\"}
+PUT  /v1/services/NAME/enable       {\"reason\", \"author\", \"expires\", \"force\"}
+PUT  /v1/services/NAME/weight       {\"reason\", \"author\", \"expires\", \"weight\"}; DELETE: the configured one again
 POST /v1/reload                     reads the configuration again; GET shows what became of the last time
+GET  /v1/events                     every change as a server-sent event
+GET  /v1/config                     the configuration in effect, without secrets
 GET  /live /ready /metrics /version /log-level
 ";
 
 /// What the API reads and steers.
 #[derive(Debug)]
 pub struct App {
-    /// The services.
+    /// The services and the configuration in effect.
     pub roster: Roster,
     /// How the configuration is read again.
     pub reloads: Reloads,
@@ -39,14 +52,17 @@ pub struct App {
     pub common: CommonRoutes,
     /// Whether GET may change things on the routes where it may in Go-Nerve.
     pub legacy_get_mutations: bool,
+    /// Where orders are kept.
+    pub memory: Memory,
+    /// Where services tell their changes.
+    pub changes: broadcast::Sender<Arc<Change>>,
+    /// The places for listeners to them.
+    pub listeners: Arc<Semaphore>,
 }
 
-/// What a request asks for, once the path is understood.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Act {
-    Disable { shutdown: bool },
-    Enable { force: bool },
-    Weight(String),
+/// The places for listeners to events.
+pub fn listeners() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(events::MOST_LISTENERS))
 }
 
 /// The API's handler.
@@ -63,139 +79,80 @@ impl App {
         if let Some(reply) = common_routes(&request, &self.common) {
             return reply;
         }
-        let running = self.roster.now();
         match request.segments().as_slice() {
             [] => read_only(&request, || Reply::text(200, ROUTES)),
-            ["status"] => read_only(&request, || statuses(&running)),
-            ["services", name, "status"] => read_only(&request, || match named(&running, name) {
+            ["v1", path @ ..] => self.v1(&request, path).await,
+            ["status"] => read_only(&request, || self.statuses()),
+            ["services", name, "status"] => read_only(&request, || match self.service(name) {
                 Some(service) => {
-                    let view = service_view(service);
+                    let view = service_view(&service);
                     Reply::json(if view.available { 200 } else { 503 }, &view)
                 }
                 None => unknown(name),
             }),
-            ["v1", "reload"] => reload::answer(&request, &self.reloads).await,
-            ["services", name, act @ ..] => match (act_of(act, &request), named(&running, name)) {
-                (None, _) => no_route(&request),
-                (Some(_), _) if !changes(request.method) => Reply::method_not_allowed("PUT, POST"),
-                (Some(_), None) => unknown(name),
-                (Some(act), Some(service)) => carry_out(&act, &[service]).await,
+            ["services", name, act @ ..] => match (told(act, &request), self.service(name)) {
+                (Ok(None), _) => no_route(&request),
+                _ if !changes(request.method) => Reply::method_not_allowed("PUT, POST"),
+                (_, None) => unknown(name),
+                (Err(reply), _) => reply,
+                (Ok(Some(told)), Some(service)) => self.carry_out(told, &[&service]).await,
             },
-            act => match act_of(act, &request) {
-                None => no_route(&request),
-                Some(_) if !self.may_change_all(&request) => Reply::method_not_allowed("PUT, POST"),
-                Some(act) => {
+            act => match told(act, &request) {
+                Ok(None) => no_route(&request),
+                _ if !self.may_change_all(request.method) => Reply::method_not_allowed("PUT, POST"),
+                Err(reply) => reply,
+                Ok(Some(told)) => {
+                    // The server lets any GET through; one that changes things is held to the same rule.
+                    if let Some(refusal) = request.refuse_change() {
+                        return refusal;
+                    }
                     let included = |service: &&ServiceHandle| !service.config.exclude_from_global;
+                    let running = self.roster.now();
                     let services: Vec<_> = running.services.iter().filter(included).collect();
-                    carry_out(&act, &services).await
+                    self.carry_out(told, &services).await
                 }
             },
         }
     }
 
-    /// The server itself refuses PUT and POST from other machines; a GET that changes things must be refused here.
-    fn may_change_all(&self, request: &Request) -> bool {
-        changes(request.method) || (self.legacy_get_mutations && request.method == Method::Get && request.local)
+    fn service(&self, name: &str) -> Option<ServiceHandle> {
+        let running = self.roster.now();
+        let named = |service: &&ServiceHandle| service.config.name == name;
+        running.services.iter().find(named).cloned()
+    }
+
+    fn statuses(&self) -> Reply {
+        let views: Vec<ServiceView> = self.roster.now().services.iter().map(service_view).collect();
+        let all = views.iter().all(|view| view.available);
+        Reply::json(if all { 200 } else { 503 }, &views)
+    }
+
+    fn may_change_all(&self, method: Method) -> bool {
+        changes(method) || (self.legacy_get_mutations && method == Method::Get)
+    }
+
+    /// The answer to an order on the original's routes: a line for each service.
+    async fn carry_out(&self, told: Told, services: &[&ServiceHandle]) -> Reply {
+        let outcomes = told.carry_out(services, &self.memory).await;
+        let status = outcomes.iter().map(|outcome| outcome.status).max().unwrap_or(200);
+        let said: String = outcomes.into_iter().map(|outcome| outcome.said + "\n").collect();
+        Reply::text(status, said)
     }
 }
 
-fn named<'a>(running: &'a Running, name: &str) -> Option<&'a ServiceHandle> {
-    running.services.iter().find(|service| service.config.name == name)
-}
-
-fn statuses(running: &Running) -> Reply {
-    let views: Vec<ServiceView> = running.services.iter().map(service_view).collect();
-    let all = views.iter().all(|view| view.available);
-    Reply::json(if all { 200 } else { 503 }, &views)
-}
-
-fn act_of(segments: &[&str], request: &Request) -> Option<Act> {
-    match segments {
-        ["disable"] => Some(Act::Disable {
-            shutdown: request.flag("shutdown"),
-        }),
-        ["enable"] => Some(Act::Enable {
-            force: request.flag("force"),
-        }),
-        ["weight", weight] => Some(Act::Weight((*weight).to_owned())),
-        _ => None,
-    }
+/// An order of the original's routes; `None` when the path is none. It knows no body.
+fn told(path: &[&str], request: &Request) -> Result<Option<Told>, Reply> {
+    let (act, weight) = match path {
+        [act @ ("disable" | "enable")] => (act, None),
+        [act @ "weight", weight] => (act, Some(*weight)),
+        _ => return Ok(None),
+    };
+    let body = Body::default().and_query(request);
+    body.order(act, weight, common::clock::unix_millis())
 }
 
 fn changes(method: Method) -> bool {
     matches!(method, Method::Put | Method::Post)
-}
-
-/// Gives the order to all services first, then waits for each.
-async fn carry_out(act: &Act, services: &[&ServiceHandle]) -> Reply {
-    match act {
-        Act::Disable { shutdown } => disable(services, *shutdown).await,
-        Act::Enable { force } => {
-            let force = *force;
-            simple(services, "enabled", |done| Order::Enable { force, done }).await
-        }
-        Act::Weight(text) => match text.parse::<u8>() {
-            Ok(weight @ 1..) => {
-                simple(services, &format!("told weight {weight}"), |done| Order::Weight {
-                    weight,
-                    done,
-                })
-                .await
-            }
-            _ => Reply::problem(
-                400,
-                "Not a weight",
-                format!("`{text}` is not within 1 to 255; to take a service away, disable it"),
-            ),
-        },
-    }
-}
-
-async fn disable(services: &[&ServiceHandle], shutdown: bool) -> Reply {
-    let mut waiting = Vec::new();
-    for service in services {
-        let (done, disabled) = oneshot::channel();
-        service.order(Order::Disable { shutdown, done }).await;
-        waiting.push((&service.config.name, disabled));
-    }
-    let mut said = String::new();
-    let mut status = 200;
-    for (name, disabled) in waiting {
-        let what = match disabled.await {
-            Ok(Disabled::Settled(Settled::Minimum)) => "is disabled: the minimum duration is over",
-            Ok(Disabled::Settled(Settled::GracefullyDone)) => "is disabled: it is gracefully done",
-            Ok(Disabled::Settled(Settled::Maximum)) => {
-                "is disabled: the maximum duration is over, it was not gracefully done"
-            }
-            Ok(Disabled::Cancelled) => {
-                status = 409;
-                "was enabled again meanwhile"
-            }
-            Err(_) => {
-                status = 503;
-                "can't be disabled any more: nerve is stopping, or has replaced it"
-            }
-        };
-        said.extend([name, " ", what, "\n"]);
-    }
-    Reply::text(status, said)
-}
-
-async fn simple(services: &[&ServiceHandle], what: &str, order: impl Fn(oneshot::Sender<()>) -> Order) -> Reply {
-    let mut said = String::new();
-    for service in services {
-        let (done, taken) = oneshot::channel();
-        let name = &service.config.name;
-        if !service.order(order(done)).await || taken.await.is_err() {
-            return Reply::problem(
-                503,
-                "Stopping",
-                format!("service `{name}` takes no orders: nerve is stopping, or has replaced it"),
-            );
-        }
-        said.extend([name, " is ", what, "\n"]);
-    }
-    Reply::text(200, said)
 }
 
 fn read_only(request: &Request, reply: impl FnOnce() -> Reply) -> Reply {

@@ -1,9 +1,11 @@
 use std::collections::BTreeMap;
 
+use common::http::Refusal;
 use common::ready::Readiness;
 use common::telemetry::log::{self, Format};
 use common::telemetry::metrics::Build;
 use prometheus_client::registry::Registry;
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -13,13 +15,15 @@ use crate::config::testing;
 use crate::health::verdict::Verdict;
 use crate::metrics::Metrics;
 use crate::reload::{Reload, Requests, reloads};
-use crate::service::service;
+use crate::roster::Running;
+use crate::service::{Context, service};
 
 /// An API before services whose checks are this test.
 struct Bench {
     handler: Handler,
     verdicts: Vec<mpsc::Sender<(usize, Verdict)>>,
     services: Arc<[ServiceHandle]>,
+    listeners: Arc<Semaphore>,
     requests: Requests,
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -27,7 +31,7 @@ struct Bench {
 
 impl Bench {
     fn new(legacy_get_mutations: bool) -> Self {
-        let metrics = Metrics::register(&mut Registry::default());
+        let context = Context::new(Metrics::register(&mut Registry::default()));
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         let mut verdicts = Vec::new();
         let readiness = Readiness::default();
@@ -35,16 +39,18 @@ impl Bench {
             .map(|keys| {
                 let config = testing::service(&format!("{{ port: 80, enableWarmup: false, {keys} }}"));
                 let latch = readiness.latch(config.name.clone());
-                let (handle, _, verdict, task) = service(config, Vec::new(), &metrics, latch);
+                let (handle, _, verdict, task) = service(config, Vec::new(), &context, latch);
                 tasks.spawn(task.run(stop.clone()));
                 verdicts.push(verdict);
                 handle
             })
             .into();
+        let listeners = listeners();
         let roster = Roster::default();
         roster.publish(Running {
             services: services.to_vec(),
             ensembles: Vec::new(),
+            effective: Arc::new(serde_json::json!({ "apiPort": 3454 })),
         });
         let (reloads, requests) = reloads();
         let handler = handler(App {
@@ -60,11 +66,15 @@ impl Bench {
                 level: log::init("off", Format::Text).expect("a level"),
             },
             legacy_get_mutations,
+            memory: context.memory,
+            changes: context.changes,
+            listeners: Arc::clone(&listeners),
         });
         Self {
             handler,
             verdicts,
             services,
+            listeners,
             requests,
             stop,
             tasks,
@@ -89,6 +99,11 @@ impl Bench {
     }
 
     async fn ask(&self, method: Method, path: &str) -> (u16, String) {
+        self.ask_as(None, method, path, "").await
+    }
+
+    async fn ask_as(&self, refusal: Option<Refusal>, method: Method, path: &str, body: &'static str) -> (u16, String) {
+        let body = bytes::Bytes::from_static(body.as_bytes());
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
         let request = Request {
@@ -101,8 +116,8 @@ impl Bench {
             query: pairs
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .collect::<BTreeMap<_, _>>(),
-            body: bytes::Bytes::new(),
-            local: true,
+            body,
+            refusal,
         };
         let reply = (self.handler)(request).await;
         (reply.status, String::from_utf8(reply.body).expect("text"))
@@ -144,8 +159,8 @@ async fn a_service_is_shown_with_the_originals_fields_first() {
     let since = bench.services[0].state().since;
     let expected = concat!(
         r#"{"Name":"web","Host":"127.0.0.1","Port":80,"Status":"enabled","MaxWeight":255,"CurrentWeight":255,"#,
-        r#""Available":true,"Reason":"","Lifecycle":"up","Since":SINCE,"Checks":[{"Type":"tcp","#,
-        r#""Target":"127.0.0.1:80","Ok":true,"Failure":null,"Detail":"fine","LatencyMs":2.0,"At":1}],"Reporters":[]}"#
+        r#""Available":true,"Reason":"","Lowered":"","Lifecycle":"up","Since":SINCE,"Voices":[],"Checks":[{"Type":"tcp","#,
+        r#""Target":"127.0.0.1:80","Required":true,"Ok":true,"Failure":null,"Detail":"fine","LatencyMs":2.0,"At":1}],"Reporters":[]}"#
     );
     assert_eq!(body, expected.replace("SINCE", &since.to_string()));
 }
@@ -223,6 +238,22 @@ async fn a_get_changes_nothing_unless_asked_to() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_get_that_changes_things_is_held_to_the_rules_of_a_put() {
+    let bench = Bench::new(true);
+    for (refusal, status) in [(Refusal::Remote, 403), (Refusal::Origin, 403), (Refusal::Host, 421)] {
+        for path in ["/disable", "/enable", "/weight/1"] {
+            assert_eq!(
+                bench.ask_as(Some(refusal), Method::Get, path, "").await.0,
+                status,
+                "{path}"
+            );
+        }
+        assert_eq!(bench.ask_as(Some(refusal), Method::Get, "/live", "").await.0, 200);
+    }
+    assert_eq!(bench.words(), ["unknown", "unknown"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stopping_nerve_says_so() {
     let mut bench = Bench::up().await;
     bench.stop.cancel();
@@ -230,6 +261,117 @@ async fn a_stopping_nerve_says_so() {
     assert_eq!(bench.put("/services/web/enable").await.0, 503);
     assert_eq!(bench.put("/services/web/disable").await.0, 503);
     assert_eq!(bench.get("/services/web/status").await.0, 503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn v1_shows_services_and_the_history_of_their_checks() {
+    let bench = Bench::up().await;
+    let (status, body) = bench.get("/v1/services").await;
+    let services: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!((status, &services[0]["name"]), (200, &"web".into()));
+    let (status, body) = bench.get("/v1/services/web").await;
+    let service: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!((status, &service), (200, &services[0]));
+    assert_eq!(
+        (
+            &service["currentWeight"],
+            &service["checks"][0]["type"],
+            &service["voices"]
+        ),
+        (&255.into(), &"tcp".into(), &serde_json::json!([]))
+    );
+    let (status, body) = bench.get("/v1/services/web/checks").await;
+    let expected = concat!(
+        r#"[{"at":1,"detail":"fine","failure":null,"history":[{"at":1,"detail":"fine","failure":null,"latencyMs":2.0,"#,
+        r#""ok":true}],"latencyMs":2.0,"ok":true,"required":true,"target":"127.0.0.1:80","type":"tcp"}]"#
+    );
+    assert_eq!((status, body.as_str()), (200, expected));
+    assert_eq!(bench.get("/v1/config").await, (200, r#"{"apiPort":3454}"#.to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn v1_takes_orders_with_who_and_why() {
+    let bench = Bench::up().await;
+    let put = async |path, body| bench.ask_as(None, Method::Put, path, body).await;
+    let (status, body) = put(
+        "/v1/services/web/disable",
+        r#"{"reason":"deploy","author":"ann","expires":"30m"}"#,
+    )
+    .await;
+    let expected = r#"{"service":"web","outcome":"web is disabled: the minimum duration is over","waitedMs":3000}"#;
+    assert_eq!((status, body.as_str()), (200, expected));
+    let service = bench.get("/services/web/status").await.1;
+    let service: Value = serde_json::from_str(&service).expect("JSON");
+    let voice = &service["Voices"][0];
+    assert_eq!(
+        (&service["Reason"], &service["Status"]),
+        (&"Service is disabled: deploy".into(), &"disabled".into())
+    );
+    assert_eq!(
+        (&voice["Source"], &voice["Says"], &voice["Author"]),
+        (&"operator".into(), &"down".into(), &"ann".into())
+    );
+    let span = voice["Expires"]
+        .as_u64()
+        .zip(voice["Since"].as_u64())
+        .map(|(expires, since)| expires - since);
+    assert_eq!(span, Some(30 * 60 * 1000));
+
+    assert_eq!(put("/v1/services/web/enable", r#"{"force":true}"#).await.0, 200);
+    assert_eq!(put("/v1/services/web/weight", r#"{"weight":7}"#).await.0, 200);
+    let stand = bench.services[0].state().stand.clone();
+    assert_eq!((stand.intent.word(), stand.full_weight), ("forced", 7));
+    assert_eq!(bench.ask(Method::Delete, "/v1/services/web/weight").await.0, 200);
+    assert_eq!(bench.services[0].state().stand.full_weight, 255);
+
+    // The same in a query, on the original's routes.
+    assert_eq!(bench.put("/services/web/disable?reason=later&expires=1h").await.0, 200);
+    assert_eq!(bench.services[0].state().stand.reason, "Service is disabled: later");
+}
+
+#[tokio::test(start_paused = true)]
+async fn v1_says_what_it_does_not_understand() {
+    let bench = Bench::up().await;
+    let cases = [
+        (Method::Put, "/v1/services/web/disable", "{", 400),
+        (Method::Put, "/v1/services/web/disable", r#"{"raison":"x"}"#, 400),
+        (Method::Put, "/v1/services/web/disable", r#"{"expires":"soon"}"#, 400),
+        (Method::Put, "/v1/services/web/enable", r#"{"expires":"1h"}"#, 400),
+        (Method::Put, "/v1/services/web/weight", "", 400),
+        (Method::Put, "/v1/services/web/weight", r#"{"weight":0}"#, 400),
+        (Method::Put, "/v1/services/web/weight", r#"{"weight":300}"#, 400),
+        (Method::Put, "/v1/services/none/disable", "", 404),
+        (Method::Get, "/v1/services/none", "", 404),
+        (Method::Get, "/v1/services/none/checks", "", 404),
+        (Method::Get, "/v1/services/web/nothing", "", 404),
+        (Method::Get, "/v1/nothing", "", 404),
+        (Method::Get, "/v1", "", 404),
+        (Method::Get, "/v1/services/web/disable", "", 405),
+        (Method::Get, "/v1/services/web/weight", "", 405),
+        (Method::Delete, "/v1/services/web/disable", "", 405),
+        (Method::Put, "/v1/services", "", 405),
+        (Method::Put, "/v1/config", "", 405),
+        (Method::Put, "/v1/events", "", 405),
+    ];
+    for (method, path, body, status) in cases {
+        let (answered, said) = bench.ask_as(None, method, path, body).await;
+        assert_eq!(answered, status, "{method:?} {path} {body}: {said}");
+        assert!(
+            said.starts_with(r#"{"detail":"#) && said.contains(&format!(r#""status":{status}"#)),
+            "{said}"
+        );
+    }
+    assert_eq!(bench.words(), ["up", "up"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn listeners_are_bounded() {
+    let bench = Bench::up().await;
+    let places = Arc::clone(&bench.listeners);
+    let taken = places.acquire_many(16).await.expect("there are 16");
+    assert_eq!(bench.get("/v1/events").await.0, 503);
+    drop(taken);
+    assert_eq!(bench.get("/v1/events").await.0, 200);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
+use crate::health::verdict::{Importance, Verdict};
 use crate::service::ServiceHandle;
+use crate::word::{Says, Source, Voice};
 
 /// One service.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -24,14 +26,38 @@ pub struct ServiceView {
     pub available: bool,
     /// Why it is not; empty when it is.
     pub reason: String,
+    /// Why its weight is less than it would be: an advisory check that fails. Empty otherwise.
+    pub lowered: String,
     /// The lifecycle's phase.
     pub lifecycle: &'static str,
     /// Since when it is in this phase, milliseconds since the Unix epoch.
     pub since: u64,
+    /// What is said of it besides its checks.
+    pub voices: Vec<VoiceView>,
     /// Its checks.
     pub checks: Vec<CheckView>,
     /// Where it is reported.
     pub reporters: Vec<ReporterView>,
+}
+
+/// Something that is said of a service besides its checks.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct VoiceView {
+    /// `operator`, `hacheck` with the name of its file, or `stop`.
+    pub source: String,
+    /// `down`, `forced` or `weight`.
+    pub says: &'static str,
+    /// The full weight it says; null when it says something else.
+    pub weight: Option<u8>,
+    /// Why.
+    pub reason: String,
+    /// Who says it.
+    pub author: String,
+    /// Since when, milliseconds since the Unix epoch.
+    pub since: u64,
+    /// Until when; null: until it is taken back.
+    pub expires: Option<u64>,
 }
 
 /// One check.
@@ -43,6 +69,8 @@ pub struct CheckView {
     pub kind: &'static str,
     /// What it probes.
     pub target: String,
+    /// Whether its failure takes the service away, and not just from its weight.
+    pub required: bool,
     /// Its word after rise and fall; null before the first probe.
     pub ok: Option<bool>,
     /// What kind of failure the last probe was, in a word; null when it passed.
@@ -53,6 +81,22 @@ pub struct CheckView {
     pub latency_ms: Option<f64>,
     /// When the last probe ended, milliseconds since the Unix epoch.
     pub at: Option<u64>,
+}
+
+/// One probe.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ProbeView {
+    /// When it ended, milliseconds since the Unix epoch.
+    pub at: u64,
+    /// Whether it passed.
+    pub ok: bool,
+    /// What kind of failure it was, in a word; null when it passed.
+    pub failure: Option<&'static str>,
+    /// What it said.
+    pub detail: String,
+    /// How long it took.
+    pub latency_ms: f64,
 }
 
 /// One reporter.
@@ -70,26 +114,63 @@ pub struct ReporterView {
     pub detail: String,
 }
 
+/// Where a voice comes from.
+pub fn source_of(source: &Source) -> String {
+    match source {
+        Source::Operator => "operator".to_owned(),
+        Source::Hacheck(file) => format!("hacheck {file}"),
+        Source::Stop => "stop".to_owned(),
+    }
+}
+
+fn voice_view(voice: &Voice) -> VoiceView {
+    let (says, weight) = match voice.says {
+        Says::Down => ("down", None),
+        Says::Forced => ("forced", None),
+        Says::Weight(weight) => ("weight", Some(weight)),
+    };
+    VoiceView {
+        source: source_of(&voice.source),
+        says,
+        weight,
+        reason: voice.note.reason.clone(),
+        author: voice.note.author.clone(),
+        since: voice.note.since,
+        expires: voice.note.expires,
+    }
+}
+
+/// A probe's view.
+pub fn probe_view(verdict: &Verdict) -> ProbeView {
+    let failure = verdict.outcome.as_ref().err();
+    ProbeView {
+        at: verdict.at,
+        ok: failure.is_none(),
+        failure: failure.map(|failure| failure.kind.word()),
+        detail: match &verdict.outcome {
+            Ok(detail) => detail.clone(),
+            Err(failure) => failure.detail.clone(),
+        },
+        latency_ms: verdict.latency.as_secs_f64() * 1000.0,
+    }
+}
+
 /// A service's view.
 pub fn service_view(service: &ServiceHandle) -> ServiceView {
     let config = &service.config;
     let state = service.state();
     let stand = &state.stand;
     let checks = config.checks.iter().zip(&state.checks).map(|(config, state)| {
-        let last = state.last.as_deref();
+        let last = state.history.last().map(probe_view);
         CheckView {
             kind: config.kind.word(),
             target: config.target(),
+            required: config.importance == Importance::Required,
             ok: state.up,
-            failure: last
-                .and_then(|verdict| verdict.outcome.as_ref().err())
-                .map(|failure| failure.kind.word()),
-            detail: last.map_or_else(String::new, |verdict| match &verdict.outcome {
-                Ok(detail) => detail.clone(),
-                Err(failure) => failure.detail.clone(),
-            }),
-            latency_ms: last.map(|verdict| verdict.latency.as_secs_f64() * 1000.0),
-            at: last.map(|verdict| verdict.at),
+            failure: last.as_ref().and_then(|last| last.failure),
+            latency_ms: last.as_ref().map(|last| last.latency_ms),
+            at: last.as_ref().map(|last| last.at),
+            detail: last.map_or_else(String::new, |last| last.detail),
         }
     });
     let reporters = service.reporters.iter().map(|reporter| {
@@ -110,8 +191,10 @@ pub fn service_view(service: &ServiceHandle) -> ServiceView {
         current_weight: stand.weight,
         available: stand.available == Some(true),
         reason: stand.reason.clone(),
+        lowered: stand.lowered.clone(),
         lifecycle: stand.phase,
         since: state.since,
+        voices: state.voices.iter().map(voice_view).collect(),
         checks: checks.collect(),
         reporters: reporters.collect(),
     }

@@ -16,6 +16,8 @@ use common::process::Program;
 use common::telemetry::log::Format;
 use common::zk::session::EnsembleConfig;
 
+use crate::health::verdict::Importance;
+use crate::lifecycle::warmup::Shape;
 pub use resolve::resolve;
 pub use source::Source;
 
@@ -30,6 +32,12 @@ pub struct Config {
     pub api: ApiAddress,
     /// The deadline of the whole stop sequence; longer than every service's disable sequence.
     pub shutdown_timeout: Duration,
+    /// Where nerve keeps what outlives it; `None`: nowhere.
+    pub state_dir: Option<PathBuf>,
+    /// hacheck's spool directory.
+    pub hacheck_spool: Option<PathBuf>,
+    /// The configuration in effect, for people, without secrets.
+    pub effective: Arc<serde_json::Value>,
     /// Whether `GET` may disable, enable and weigh, as it may in Go-Nerve.
     pub legacy_get_mutations: bool,
     /// The services, in the file's order; names are unique.
@@ -93,12 +101,22 @@ impl ServiceConfig {
 /// What happens between up and down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LifecycleConfig {
-    /// Run once before the service is announced; its failure is only logged.
-    pub pre_available: Option<Program>,
+    /// Run before the service is announced.
+    pub pre_available: Option<PreAvailable>,
     /// The weight ramp; `None` is full weight at once.
     pub warm_up: Option<WarmUpConfig>,
     /// How a service is disabled.
     pub disable: DisableConfig,
+}
+
+/// What runs before a service is announced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreAvailable {
+    /// What is run.
+    pub program: Program,
+    /// How long after its failure it is run again, the service staying away meanwhile; `None`: its failure is only
+    /// logged.
+    pub retry: Option<Duration>,
 }
 
 /// The weight ramp.
@@ -108,8 +126,21 @@ pub struct WarmUpConfig {
     pub interval: Duration,
     /// After this the weight is full, whatever happened.
     pub max: Duration,
-    /// Run all along; its failure sends the weight back to the first step.
+    /// How the weight grows.
+    pub shape: Shape,
+    /// Run all along; while it fails the weight does not grow.
     pub stable: Option<Repeated>,
+    /// What else its failure does.
+    pub unstable: Unstable,
+}
+
+/// What the stability command's failure does to the weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unstable {
+    /// It falls back to the first step, as in Go-Nerve.
+    Reset,
+    /// It stays as it is.
+    Hold,
 }
 
 /// How a service is disabled.
@@ -153,6 +184,8 @@ pub struct CheckConfig {
     pub rise: u32,
     /// Failures in a row that bring a passing check down.
     pub fall: u32,
+    /// What its failure does.
+    pub importance: Importance,
 }
 
 /// What a check asks.

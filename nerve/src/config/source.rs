@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use common::config::{Problem, Problems, Understood, UnknownKeys};
 
@@ -44,10 +45,11 @@ impl Source {
             problems.into_iter().map(|problem| expanded.hide(problem)).collect()
         };
         match document.and_then(|document| document.understand(self.unknown, resolve)) {
-            Ok(understood) => Ok(Understood {
-                warnings: hide(understood.warnings),
-                ..understood
-            }),
+            Ok(mut understood) => {
+                understood.value.effective = Arc::new(std::mem::take(&mut understood.effective));
+                understood.warnings = hide(understood.warnings);
+                Ok(understood)
+            }
             Err(Problems(problems)) => Err(Problems(hide(problems))),
         }
     }

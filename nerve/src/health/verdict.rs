@@ -82,19 +82,77 @@ pub enum Health {
     Unknown,
     /// All pass.
     Healthy,
-    /// At least one fails: the reason of the first.
+    /// All required ones pass; an advisory one fails.
+    Lowered {
+        /// What is left of the weight.
+        share: Share,
+        /// The reason of the first that fails.
+        reason: String,
+    },
+    /// At least one required one fails: the reason of the first.
     Unhealthy(String),
 }
 
+/// What a check's failure does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Importance {
+    /// It takes the service away.
+    Required,
+    /// It leaves this share of its weight.
+    Advisory(Share),
+}
+
+/// A share of a weight, in thousandths: 1 to 1000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share(u16);
+
+impl Share {
+    /// All of it.
+    pub const WHOLE: Self = Self(1000);
+
+    /// Reads a factor such as `0.5`: greater than 0, at most 1.
+    pub fn parse(factor: &str) -> Option<Self> {
+        let factor: f64 = factor.trim().parse().ok()?;
+        if !(factor > 0.0 && factor <= 1.0) {
+            return None;
+        }
+        let thousandths = (1..=1000_u16).find(|share| f64::from(*share) >= factor * 1000.0);
+        thousandths.map(Self)
+    }
+
+    /// This share of that one.
+    #[must_use]
+    pub fn of_share(self, other: Self) -> Self {
+        let product = (u32::from(self.0) * u32::from(other.0)).div_ceil(1000);
+        Self(u16::try_from(product).unwrap_or(self.0))
+    }
+
+    /// This share of `weight`, rounded up: nothing is left only of nothing.
+    pub fn of(self, weight: u8) -> u8 {
+        let share = (u32::from(self.0) * u32::from(weight)).div_ceil(1000);
+        u8::try_from(share).unwrap_or(weight)
+    }
+}
+
+/// What one check says: `None` when it has not reported, `Some(Err)` with its reason when it fails.
+pub type Word<'a> = Option<Result<(), &'a str>>;
+
 impl Health {
-    /// All must pass. `None` is a check that has not reported; `Some(Err)` one that fails, with its reason.
-    pub fn of<'a>(checks: impl IntoIterator<Item = Option<Result<(), &'a str>>>) -> Self {
+    /// All must have reported; all that are required must pass; the shares of advisory ones that fail are multiplied.
+    pub fn of<'a>(checks: impl IntoIterator<Item = (Importance, Word<'a>)>) -> Self {
         let mut health = Self::Healthy;
-        for check in checks {
-            match check {
-                None => return Self::Unknown,
-                Some(Err(reason)) if health == Self::Healthy => health = Self::Unhealthy(reason.to_owned()),
-                Some(_) => {}
+        for (importance, word) in checks {
+            match (word, importance, &mut health) {
+                (None, _, _) => return Self::Unknown,
+                (Some(Ok(())), _, _) | (_, _, Self::Unhealthy(_)) => {}
+                (Some(Err(reason)), Importance::Required, _) => health = Self::Unhealthy(reason.to_owned()),
+                (Some(Err(_)), Importance::Advisory(more), Self::Lowered { share, .. }) => {
+                    *share = share.of_share(more);
+                }
+                (Some(Err(reason)), Importance::Advisory(share), _) => {
+                    let reason = reason.to_owned();
+                    health = Self::Lowered { share, reason };
+                }
             }
         }
         health
@@ -109,13 +167,49 @@ mod tests {
 
     #[test]
     fn every_check_must_have_reported_and_pass() {
-        assert_eq!(Health::of([Some(Ok(())), None, Some(Err("x"))]), Health::Unknown);
-        assert_eq!(Health::of([Some(Ok(())), Some(Ok(()))]), Health::Healthy);
-        let bad = Health::of([Some(Ok(())), Some(Err("first")), Some(Err("second"))]);
+        let health = |words: [Word<'_>; 3]| Health::of(words.map(|word| (Importance::Required, word)));
+        assert_eq!(health([Some(Ok(())), None, Some(Err("x"))]), Health::Unknown);
+        assert_eq!(health([Some(Ok(())); 3]), Health::Healthy);
+        let bad = health([Some(Ok(())), Some(Err("first")), Some(Err("second"))]);
         assert_eq!(bad, Health::Unhealthy("first".to_owned()));
     }
 
+    #[test]
+    fn advisory_checks_lower_the_weight_and_take_nothing_away() {
+        let half = Importance::Advisory(Share(500));
+        let lowered = |share, reason: &str| Health::Lowered {
+            share: Share(share),
+            reason: reason.to_owned(),
+        };
+        let required = (Importance::Required, Some(Ok(())));
+        assert_eq!(Health::of([required, (half, Some(Err("slow")))]), lowered(500, "slow"));
+        let both = [(half, Some(Err("slow"))), (half, Some(Err("full"))), required];
+        assert_eq!(Health::of(both), lowered(250, "slow"));
+        let one = [(half, Some(Err("slow"))), (Importance::Required, Some(Err("down")))];
+        assert_eq!(Health::of(one), Health::Unhealthy("down".to_owned()));
+        let unheard = [required, (half, None)];
+        assert_eq!(Health::of(unheard), Health::Unknown);
+    }
+
+    #[test]
+    fn a_factor_is_above_0_and_at_most_1() {
+        assert_eq!(Share::parse("0.5"), Some(Share(500)));
+        assert_eq!(Share::parse("1"), Some(Share::WHOLE));
+        assert_eq!(Share::parse("0.00001"), Some(Share(1)));
+        for text in ["0", "-1", "1.1", "NaN", "inf", "", "half"] {
+            assert_eq!(Share::parse(text), None, "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_share_of_a_weight_is_no_more_than_it_and_never_nothing(share in 1..=1000_u16, weight in 1..=255_u8) {
+            let left = Share(share).of(weight);
+            prop_assert!((1..=weight).contains(&left));
+            prop_assert_eq!(Share::WHOLE.of(weight), weight);
+            prop_assert!(Share(share).of_share(Share(share)).0 <= share);
+        }
+
         #[test]
         fn a_detail_is_short_and_on_one_line(text in ".{0,2000}") {
             let kept = cut(&text);

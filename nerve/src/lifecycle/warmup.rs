@@ -1,22 +1,67 @@
-//! The weight ramp: Fibonacci steps up to the full weight, as Go-Nerve's.
+//! The weight ramp: steps up to the full weight, as Go-Nerve's or in another shape.
 
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::config::WarmUpConfig;
+use crate::config::{Unstable, WarmUpConfig};
 
-/// The share of the full weight at each step, of 233.
-const SHARES: [u32; 13] = [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233];
+/// The steps of a ramp, the full weight included.
+const STEPS: u32 = 13;
 /// A warm-up lasts this many intervals: the steps, then ten at full weight in which the stability command still runs.
 pub const INTERVALS: u32 = 23;
 
-/// The weight at `step`, of a service whose full weight is `full`: at least 1, never falling, and `full` at the end.
-pub fn weight(step: u32, full: u8) -> u8 {
-    let share = usize::try_from(step)
-        .ok()
-        .and_then(|step| SHARES.get(step))
-        .unwrap_or(&233);
-    let weight = (share * u32::from(full)).div_ceil(233).max(1);
-    u8::try_from(weight).unwrap_or(full)
+/// How the weight grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// As Go-Nerve's: each step is the sum of the two before.
+    Fibonacci,
+    /// By the same amount at each step.
+    Linear,
+    /// Twofold at each step: the latest to take much.
+    Exponential,
+}
+
+impl Shape {
+    /// The share of the full weight at `step`, as a fraction.
+    fn share(self, step: u32) -> (u32, u32) {
+        const FIBONACCI: [u32; STEPS as usize] = [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233];
+        const LAST: u32 = STEPS - 1;
+        let step = step.min(LAST);
+        match self {
+            Self::Fibonacci => {
+                let share = usize::try_from(step).ok().and_then(|step| FIBONACCI.get(step));
+                (share.copied().unwrap_or(233), 233)
+            }
+            Self::Linear => (step, LAST),
+            Self::Exponential => (1 << step, 1 << LAST),
+        }
+    }
+
+    /// The weight at `step`, of a service whose full weight is `full`: at least 1, never falling, and `full` at the end.
+    pub fn weight(self, step: u32, full: u8) -> u8 {
+        let (share, of) = self.share(step);
+        let weight = (share * u32::from(full)).div_ceil(of).max(1);
+        u8::try_from(weight).unwrap_or(full)
+    }
+}
+
+/// How far a service has warmed up: what a restart of nerve goes on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warmth {
+    /// The step it was at; [`INTERVALS`] when it is warm.
+    pub step: u32,
+    /// For how long it has been warming up, in milliseconds.
+    pub ran: u64,
+}
+
+impl Warmth {
+    /// Of a warm service.
+    pub const WARM: Self = Self {
+        step: INTERVALS,
+        ran: 0,
+    };
 }
 
 /// A warm-up under way.
@@ -24,20 +69,27 @@ pub fn weight(step: u32, full: u8) -> u8 {
 pub struct WarmUp {
     /// The step it is at.
     pub step: u32,
+    /// Counts what it ran before nerve was restarted, too.
+    before: Duration,
     started: Instant,
     next_step: Instant,
     /// When the stability command runs next; `None` while it runs, or when there is none.
     pub next_stable: Option<Instant>,
+    /// What the stability command said last.
+    stable: bool,
 }
 
 impl WarmUp {
-    /// At its first step.
-    pub fn start(now: Instant, config: &WarmUpConfig) -> Self {
+    /// At the first step, or where it was.
+    pub fn start(now: Instant, config: &WarmUpConfig, from: Option<Warmth>) -> Self {
+        let from = from.unwrap_or(Warmth { step: 0, ran: 0 });
         Self {
-            step: 0,
+            step: from.step,
+            before: Duration::from_millis(from.ran),
             started: now,
             next_step: now + config.interval,
             next_stable: config.stable.as_ref().map(|_| now),
+            stable: true,
         }
     }
 
@@ -47,15 +99,37 @@ impl WarmUp {
             .map_or(self.next_step, |stable| stable.min(self.next_step))
     }
 
-    /// Moves one step when it is due and somebody has the report; says whether the warm-up is over.
+    /// How far it is.
+    pub fn warmth(&self, now: Instant) -> Warmth {
+        Warmth {
+            step: self.step,
+            ran: u64::try_from(self.ran(now).as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    fn ran(&self, now: Instant) -> Duration {
+        self.before.saturating_add(now.duration_since(self.started))
+    }
+
+    /// Moves one step when it is due, the service is stable and somebody has the report; says whether the warm-up is
+    /// over.
     pub fn advance(&mut self, now: Instant, reported: bool, config: &WarmUpConfig) -> bool {
         if now >= self.next_step {
             self.next_step = now + config.interval;
-            if reported {
+            if reported && self.stable {
                 self.step += 1;
             }
         }
-        self.step >= INTERVALS || now.duration_since(self.started) >= config.max
+        self.step >= INTERVALS || self.ran(now) >= config.max
+    }
+
+    /// The stability command ended.
+    pub fn stability(&mut self, stable: bool, now: Instant, config: &WarmUpConfig) {
+        self.next_stable = config.stable.as_ref().map(|command| now + command.interval);
+        self.stable = stable;
+        if !stable && config.unstable == Unstable::Reset {
+            self.step = 0;
+        }
     }
 }
 
@@ -65,19 +139,31 @@ mod tests {
 
     use super::*;
 
+    fn ramp(shape: Shape) -> Vec<u8> {
+        (0..STEPS).map(|step| shape.weight(step, 255)).collect()
+    }
+
     #[test]
-    fn the_ramp_to_255_is_the_originals() {
-        let ramp: Vec<_> = (0..13).map(|step| weight(step, 255)).collect();
-        assert_eq!(ramp, [1, 2, 3, 4, 6, 9, 15, 23, 38, 61, 98, 158, 255]);
+    fn the_ramps_to_255() {
+        let originals = [1, 2, 3, 4, 6, 9, 15, 23, 38, 61, 98, 158, 255];
+        assert_eq!(ramp(Shape::Fibonacci), originals);
+        let linear = [1, 22, 43, 64, 85, 107, 128, 149, 170, 192, 213, 234, 255];
+        assert_eq!(ramp(Shape::Linear), linear);
+        let exponential = [1, 1, 1, 1, 1, 2, 4, 8, 16, 32, 64, 128, 255];
+        assert_eq!(ramp(Shape::Exponential), exponential);
     }
 
     proptest! {
         #[test]
-        fn the_ramp_never_falls_and_ends_at_the_weight(full in 1_u8..=255) {
-            let ramp: Vec<_> = (0..40).map(|step| weight(step, full)).collect();
+        fn a_ramp_never_falls_and_ends_at_the_weight(
+            full in 1_u8..=255,
+            shape in prop_oneof![Just(Shape::Fibonacci), Just(Shape::Linear), Just(Shape::Exponential)],
+        ) {
+            let ramp: Vec<_> = (0..40).map(|step| shape.weight(step, full)).collect();
             prop_assert!(ramp.is_sorted());
             prop_assert_eq!(ramp[0], 1);
             prop_assert!(ramp[12..].iter().all(|&weight| weight == full));
+            prop_assert_eq!(shape.weight(u32::MAX, full), full);
         }
     }
 }

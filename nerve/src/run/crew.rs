@@ -3,7 +3,8 @@
 //! A reload is all or nothing: everything new is built before anything changes. Then a service that is as it was keeps
 //! running; one that is new starts; one that is gone is disabled and withdrawn, as at a stop; one that changed is
 //! replaced. A replaced service is not disabled, for the instance stays: a node (or file) that the new one keeps too is
-//! handed over as it is, and any other is withdrawn once the new one has registered. The operator's word goes over.
+//! handed over as it is, and any other is withdrawn once the new one has registered. The operators' words and the
+//! warm-up go over by the memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use common::ready::Readiness;
 use common::supervise::{Group, GroupId, Groups, Supervisor};
 use common::telemetry::log::LevelHandle;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -20,11 +21,10 @@ use super::Stage;
 use super::parts::{Bonds, Built, Parts, Session, SessionStand};
 use super::plan::{Plan, needs_restart, plan, same_place};
 use crate::config::{Config, ReporterConfig, ServiceConfig, Source};
-use crate::lifecycle::machine::{Intent, Stand};
 use crate::reload::{Reload, ReloadResult, Requests};
 use crate::reporter::ReporterState;
 use crate::roster::{Roster, Running};
-use crate::service::{Order, ServiceHandle};
+use crate::service::ServiceHandle;
 
 /// How long the file may take to be read: it may lie on a disk that hangs.
 const READING: Duration = Duration::from_secs(30);
@@ -41,14 +41,6 @@ struct Member {
     id: GroupId,
     handle: ServiceHandle,
     bonds: Bonds,
-}
-
-/// A service that leaves.
-#[derive(Debug)]
-struct Leaver {
-    member: Member,
-    /// Where it stood before it was told to leave.
-    stand: Stand,
 }
 
 /// Starts groups: before the supervisor runs, or while it does.
@@ -78,7 +70,7 @@ pub(super) struct Crew {
     parts: Parts,
     groups: Groups<Stage>,
     members: Vec<Member>,
-    leaving: Vec<Leaver>,
+    leaving: Vec<Member>,
     departures: JoinSet<GroupId>,
     roster: Roster,
     grace: watch::Sender<Duration>,
@@ -142,7 +134,7 @@ impl Crew {
                     let Some(reload) = stop.run_until_cancelled(self.reload()).await.flatten() else {
                         return stop.cancelled().await;
                     };
-                    self.parts.metrics.reloaded(reload.result);
+                    self.parts.context.metrics.reloaded(reload.result);
                     requests.answer(request, reload);
                 }
                 Some(Ok(id)) = self.departures.join_next() => self.left(id),
@@ -202,7 +194,7 @@ impl Crew {
             .partition(|member| !plan.kept.contains(&member.handle.config.name));
         self.members = staying;
         let first_new = self.leaving.len();
-        self.leaving.extend(going.into_iter().map(Leaver::from));
+        self.leaving.extend(going);
         for built in built {
             self.make_way(&built.handle).await;
             self.enlist(built, &mut starter).await?;
@@ -226,15 +218,15 @@ impl Crew {
         self.config.log_level = wanted.log_level;
         self.config.shutdown_timeout = wanted.shutdown_timeout;
         self.config.services = wanted.services;
+        self.config.effective = wanted.effective;
     }
 
-    /// Has whoever leaves let go of what `successor` is to keep, and hands the operator's word over.
+    /// Has whoever leaves let go of what `successor` is to keep.
     async fn make_way(&self, successor: &ServiceHandle) {
         let new = &successor.config;
-        for Leaver { member: old, stand } in &self.leaving {
+        for old in &self.leaving {
             let config = &old.handle.config;
             if config.name == new.name {
-                carry_over(stand, config.weight, successor).await;
                 old.bonds.service.release().await;
             }
             for (place, bond) in config.reporters.iter().zip(&old.bonds.reporters) {
@@ -254,7 +246,7 @@ impl Crew {
 
     /// Has a leaving service stop: at once when it is removed, once its successor stands when it is replaced.
     fn dismiss(&mut self, index: usize) {
-        let Some(Leaver { member, .. }) = self.leaving.get(index) else {
+        let Some(member) = self.leaving.get(index) else {
             return;
         };
         let name = &member.handle.config.name;
@@ -283,15 +275,15 @@ impl Crew {
 
     /// A group has ended.
     fn left(&mut self, id: GroupId) {
-        if let Some(place) = self.leaving.iter().position(|leaver| leaver.member.id == id) {
-            let gone = self.leaving.swap_remove(place).member.handle.config;
+        if let Some(place) = self.leaving.iter().position(|member| member.id == id) {
+            let gone = self.leaving.swap_remove(place).handle.config;
             tracing::info!(service = %gone.name, "The former service is gone.");
             let labelled_so = |member: &Member| {
                 let config = &member.handle.config;
                 (&config.name, &config.host, config.port) == (&gone.name, &gone.host, gone.port)
             };
             if !self.all().any(labelled_so) {
-                self.parts.metrics.forget(&gone);
+                self.parts.context.metrics.forget(&gone);
             }
         }
         self.close_idle_sessions();
@@ -299,9 +291,7 @@ impl Crew {
 
     /// Those that run and those that leave.
     fn all(&self) -> impl Iterator<Item = &Member> {
-        self.members
-            .iter()
-            .chain(self.leaving.iter().map(|leaver| &leaver.member))
+        self.members.iter().chain(&self.leaving)
     }
 
     async fn start_sessions(&mut self, starter: &mut Starter<'_>) -> Result<(), Stopping> {
@@ -362,14 +352,8 @@ impl Crew {
                 .iter()
                 .map(|session| session.ensemble.clone())
                 .collect(),
+            effective: Arc::clone(&self.config.effective),
         });
-    }
-}
-
-impl From<Member> for Leaver {
-    fn from(member: Member) -> Self {
-        let stand = member.handle.state().stand.clone();
-        Self { member, stand }
     }
 }
 
@@ -382,28 +366,6 @@ enum Refusal {
 impl From<Stopping> for Refusal {
     fn from(_: Stopping) -> Self {
         Self::Stopping
-    }
-}
-
-/// Repeats to a service that is not started yet what an operator told its predecessor, whose configured weight was
-/// `weight`.
-async fn carry_over(stand: &Stand, weight: u8, new: &ServiceHandle) {
-    // The answers are for an operator; here it is enough that the orders are in before the service starts.
-    let (done, disabled) = (oneshot::channel().0, oneshot::channel().0);
-    let word = match stand.intent {
-        Intent::Enabled => None,
-        Intent::Forced => Some(Order::Enable { force: true, done }),
-        Intent::Disabled => Some(Order::Disable {
-            shutdown: false,
-            done: disabled,
-        }),
-    };
-    let weight = (stand.full_weight != weight).then(|| Order::Weight {
-        weight: stand.full_weight,
-        done: oneshot::channel().0,
-    });
-    for order in word.into_iter().chain(weight) {
-        new.order(order).await;
     }
 }
 

@@ -28,9 +28,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, App};
 use crate::config::{ApiAddress, Config, Source};
+use crate::memory;
 use crate::metrics::{Gauges, Metrics};
 use crate::reload::{Reloads, reloads};
 use crate::roster::Roster;
+use crate::service::Context;
+use crate::word::spool;
 use crew::Crew;
 use parts::Parts;
 
@@ -72,13 +75,16 @@ impl Daemon {
             version: env!("CARGO_PKG_VERSION"),
         };
         let mut registry = metrics::registry(build);
-        let metrics = Metrics::register(&mut registry);
+        let mut context = Context::new(Metrics::register(&mut registry));
         let roster = Roster::default();
         registry.register_collector(Box::new(Gauges { roster: roster.clone() }));
         let mut supervisor = Supervisor::new();
         let (asked, readiness) = (CancellationToken::new(), Readiness::default());
         let legacy_get_mutations = config.legacy_get_mutations;
-        let parts = Parts::new(asked.clone(), metrics);
+        remember(&config, &mut supervisor, &mut context)?;
+        watch_spool(&config, &mut supervisor, &mut context);
+        let (memory, changes) = (context.memory.clone(), context.changes.clone());
+        let parts = Parts::new(asked.clone(), context);
         let groups = supervisor.groups();
         let mut crew = Crew::new((source, config), level.clone(), parts, groups, roster.clone());
         crew.start(&mut supervisor, &readiness).await.map_err(Fatal::config)?;
@@ -101,6 +107,9 @@ impl Daemon {
                 level,
             },
             legacy_get_mutations,
+            memory,
+            changes,
+            listeners: api::listeners(),
         });
         supervisor.start(Stage::Api, "api", |stop| bound.serve(handler, API_DRAIN, stop));
         Ok(Self {
@@ -160,6 +169,33 @@ impl Daemon {
                 Err(Fatal::runtime(format!("task `{task}` failed while stopping: {why}")))
             }
         }
+    }
+}
+
+/// Opens the memory, where there is a directory for it.
+fn remember(config: &Config, supervisor: &mut Supervisor<Stage>, context: &mut Context) -> Result<(), Fatal> {
+    let Some(directory) = &config.state_dir else {
+        tracing::info!("Without a `stateDir` operators' words and warm-ups end with this process.");
+        return Ok(());
+    };
+    let names = config.services.iter().map(|service| service.name.as_str());
+    let (memory, task) = memory::open(directory, names).map_err(|error| {
+        Fatal::config(format!(
+            "stateDir: {error}; choose a directory of this nerve's own that it may write"
+        ))
+    })?;
+    context.memory = memory;
+    // After the services, which have something to say to their end.
+    supervisor.start(Stage::Sessions, "memory", |stop| task.run(stop));
+    Ok(())
+}
+
+/// Watches hacheck's spool, where there is one.
+fn watch_spool(config: &Config, supervisor: &mut Supervisor<Stage>, context: &mut Context) {
+    if let Some(directory) = &config.hacheck_spool {
+        let (spools, task) = spool::spool(directory.clone());
+        context.spool = spools;
+        supervisor.start(Stage::Sessions, "hacheck's spool", |stop| task.run(stop));
     }
 }
 

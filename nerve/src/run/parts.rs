@@ -14,9 +14,8 @@ use super::bond::Bond;
 use crate::check::Check;
 use crate::check::runner::Runner;
 use crate::config::{CheckKind, ReporterConfig, ServiceConfig};
-use crate::metrics::Metrics;
 use crate::reporter::{self, Reporter, ReporterHandle};
-use crate::service::{ServiceHandle, service};
+use crate::service::{Context, ServiceHandle, service};
 
 /// Checks start no further apart: a service waits for the first word of each.
 const SPACING: Duration = Duration::from_millis(10);
@@ -26,7 +25,7 @@ const SPACING: Duration = Duration::from_millis(10);
 pub(super) struct Parts {
     /// A signal asked for the stop.
     pub(super) asked: CancellationToken,
-    pub(super) metrics: Metrics,
+    pub(super) context: Context,
     pub(super) sessions: Vec<Session>,
     /// How many checks start together, and how many of them were built.
     checks: usize,
@@ -65,10 +64,10 @@ pub(super) struct Built {
 }
 
 impl Parts {
-    pub(super) fn new(asked: CancellationToken, metrics: Metrics) -> Self {
+    pub(super) fn new(asked: CancellationToken, context: Context) -> Self {
         Self {
             asked,
-            metrics,
+            context,
             sessions: Vec::new(),
             checks: 0,
             built: 0,
@@ -105,7 +104,7 @@ impl Parts {
             .collect::<Result<Vec<_>, _>>()?
             .into_iter()
             .unzip();
-        let (handle, reports, verdicts, task) = service(Arc::clone(config), handles, &self.metrics, ready);
+        let (handle, reports, verdicts, task) = service(Arc::clone(config), handles, &self.context, ready);
         let mut group = Group::default();
         for (index, check) in config.checks.iter().enumerate() {
             let runner = Runner {
@@ -114,7 +113,7 @@ impl Parts {
                 index,
                 delay: self.next_delay(check.interval),
                 verdicts: verdicts.clone(),
-                metrics: self.metrics.check(config, check.kind.word()),
+                metrics: self.context.metrics.check(config, check.kind.word()),
             };
             group.add(Stage::Checks, format!("check {index} of {name}"), |stop| {
                 runner.run(stop)
@@ -149,7 +148,7 @@ impl Parts {
         service: &ServiceConfig,
         config: &ReporterConfig,
     ) -> Result<(ReporterHandle, Reporter), String> {
-        let failures = self.metrics.reporter(service, config.word());
+        let failures = self.context.metrics.reporter(service, config.word());
         Ok(match config {
             ReporterConfig::Zookeeper {
                 ensemble,
@@ -203,7 +202,7 @@ fn warn_about(config: &ServiceConfig) {
     let lifecycle = &config.lifecycle;
     let stable = lifecycle.warm_up.as_ref().and_then(|warm_up| warm_up.stable.as_ref());
     let programs = [
-        lifecycle.pre_available.as_ref(),
+        lifecycle.pre_available.as_ref().map(|command| &command.program),
         stable.map(|stable| &stable.program),
         lifecycle.disable.shutdown.as_ref(),
         lifecycle

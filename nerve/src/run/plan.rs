@@ -42,6 +42,9 @@ pub(super) fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static s
         log_format,
         api,
         shutdown_timeout: _,
+        state_dir,
+        hacheck_spool,
+        effective: _,
         legacy_get_mutations,
         services: _,
     } = wanted;
@@ -52,6 +55,8 @@ pub(super) fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static s
             "legacyGetMutations",
             *legacy_get_mutations != running.legacy_get_mutations,
         ),
+        ("stateDir", *state_dir != running.state_dir),
+        ("hacheckSpool", *hacheck_spool != running.hacheck_spool),
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))
@@ -115,10 +120,17 @@ mod tests {
         let read = |text: &str| testing::read(text).expect("good").value;
         let running = read("services: []");
         assert!(needs_restart(&running, &read("logLevel: debug\nshutdownTimeout: 5m\nservices: []")).is_empty());
-        let wanted = read("logFormat: json\napiPort: 1\nlegacyGetMutations: true\nservices: []");
+        let wanted =
+            read("logFormat: json\napiPort: 1\nlegacyGetMutations: true\nstateDir: /x\nhacheckSpool: /y\nservices: []");
         assert_eq!(
             needs_restart(&running, &wanted),
-            ["logFormat", "apiHost, apiPort or apiSocket", "legacyGetMutations"]
+            [
+                "logFormat",
+                "apiHost, apiPort or apiSocket",
+                "legacyGetMutations",
+                "stateDir",
+                "hacheckSpool"
+            ]
         );
     }
 

@@ -5,40 +5,86 @@ mod task;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::config::ServiceConfig;
-use crate::health::verdict::Verdict;
+use crate::health::history::History;
 use crate::lifecycle::Settled;
 use crate::lifecycle::machine::Stand;
+use crate::memory::Memory;
+use crate::metrics::Metrics;
 use crate::reporter::ReporterHandle;
+use crate::word::spool::{Spools, no_spool};
+use crate::word::{Note, Voice};
 
 pub use task::{ServiceTask, service};
 
-/// An operator's order. The reply comes when it is carried out.
+/// What services share.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What outlives nerve.
+    pub memory: Memory,
+    /// What hacheck's spool says.
+    pub spool: Spools,
+    /// Where changes are told.
+    pub changes: broadcast::Sender<Arc<Change>>,
+}
+
+impl Context {
+    /// How many changes a listener may be behind before it misses some.
+    const BEHIND: usize = 256;
+
+    /// Without memory and spool.
+    pub fn new(metrics: Metrics) -> Self {
+        Self {
+            metrics,
+            memory: Memory::fleeting(),
+            spool: no_spool(),
+            changes: broadcast::Sender::new(Self::BEHIND),
+        }
+    }
+}
+
+/// A service stands differently from before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The service's name.
+    pub name: String,
+    /// Where it stands.
+    pub stand: Stand,
+    /// Since when it is in its phase, milliseconds since the Unix epoch.
+    pub since: u64,
+}
+
+/// An operator's order.
 #[derive(Debug)]
-pub enum Order {
-    /// Take the service away and wait until it is safe to stop it.
+pub struct Order {
+    /// What is ordered.
+    pub act: Act,
+    /// Who orders it, why, and for how long.
+    pub note: Note,
+    /// Told once it is in force; what keeps the service away all the same.
+    pub taken: oneshot::Sender<Vec<Voice>>,
+}
+
+/// What is ordered.
+#[derive(Debug)]
+pub enum Act {
+    /// Take the service away.
     Disable {
         /// Whether the shutdown command runs.
         shutdown: bool,
-        /// What was waited for.
+        /// Told when it is safe to stop the service.
         done: oneshot::Sender<Disabled>,
     },
-    /// Give it back.
-    Enable {
-        /// Whatever the checks say.
-        force: bool,
-        /// Taken in.
-        done: oneshot::Sender<()>,
-    },
-    /// Set the full weight, 1 to 255.
-    Weight {
-        /// The weight.
-        weight: u8,
-        /// Taken in.
-        done: oneshot::Sender<()>,
-    },
+    /// Let the checks decide.
+    Enable,
+    /// Make it available whatever the checks say.
+    Force,
+    /// Set the full weight, 1 to 255; `None`: the configured one.
+    Weight(Option<u8>),
 }
 
 /// The end of a disable sequence.
@@ -57,6 +103,8 @@ pub struct ServiceState {
     pub stand: Stand,
     /// Since when it is in this phase, milliseconds since the Unix epoch.
     pub since: u64,
+    /// What is said of it besides its checks.
+    pub voices: Vec<Voice>,
     /// Its checks, in the file's order.
     pub checks: Vec<CheckState>,
 }
@@ -66,8 +114,8 @@ pub struct ServiceState {
 pub struct CheckState {
     /// After rise and fall; `None` before the first verdict.
     pub up: Option<bool>,
-    /// The last verdict, as it was.
-    pub last: Option<Arc<Verdict>>,
+    /// Its last verdicts, as they were.
+    pub history: History,
 }
 
 /// A service as the API and the metrics see it.

@@ -11,19 +11,23 @@ use arc_swap::ArcSwap;
 use common::process::{Outcome, SpawnError};
 use common::ready::Latch;
 use prometheus_client::metrics::counter::Counter;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::announce::announce;
 use crate::config::ServiceConfig;
+use crate::health::history::History;
 use crate::health::threshold::Threshold;
-use crate::health::verdict::{Health, Verdict};
+use crate::health::verdict::{Health, Importance, Verdict};
 use crate::lifecycle::machine::{CommandKind, Event, Intent, Machine, Wanted};
-use crate::metrics::Metrics;
+use crate::lifecycle::machine::{DISABLED, Stand};
+use crate::memory::{Kept, Memory};
 use crate::reporter::{ReporterHandle, ReporterState, Reports};
-use crate::service::{CheckState, Disabled, Order, ServiceHandle, ServiceState};
+use crate::service::{Act, Change, CheckState, Context, Disabled, Order, ServiceHandle, ServiceState};
+use crate::word::spool::Spools;
+use crate::word::{Decision, Note, Says, Source, Voice, decide, hacheck};
 
 /// The task looks again at least this often, whatever happens.
 const RESYNC: Duration = Duration::from_mins(1);
@@ -40,6 +44,15 @@ pub struct ServiceTask {
     running: Option<Wanted>,
     commands: JoinSet<Ended>,
     failures: [(CommandKind, Counter); 4],
+    /// What outlives nerve of this service, and where it is kept.
+    kept: Kept,
+    memory: Memory,
+    spool: Spools,
+    /// Since when nerve stops, milliseconds since the Unix epoch.
+    stopping: Option<u64>,
+    voices: Vec<Voice>,
+    changes: broadcast::Sender<Arc<Change>>,
+    taken: Vec<oneshot::Sender<Vec<Voice>>>,
     waiting: Vec<oneshot::Sender<Disabled>>,
     state: Arc<ArcSwap<ServiceState>>,
     reports: watch::Sender<Option<Arc<common::report::Report>>>,
@@ -49,8 +62,9 @@ pub struct ServiceTask {
 #[derive(Debug)]
 struct Checked {
     label: String,
+    importance: Importance,
     threshold: Threshold,
-    last: Option<Arc<Verdict>>,
+    history: History,
     /// Why it is down: the failure that brought it down, so that the report does not change with each later one.
     reason: String,
 }
@@ -66,6 +80,7 @@ enum Wake {
     Verdict(usize, Verdict),
     Order(Order),
     Ended(Ended),
+    Spool,
     Timer,
     Stop,
 }
@@ -75,23 +90,26 @@ enum Wake {
 pub fn service(
     config: Arc<ServiceConfig>,
     reporters: Vec<ReporterHandle>,
-    metrics: &Metrics,
+    context: &Context,
     ready: Latch,
 ) -> (ServiceHandle, Reports, mpsc::Sender<(usize, Verdict)>, ServiceTask) {
     let (verdict_sender, verdicts) = mpsc::channel(2 * config.checks.len().max(1));
     let (order_sender, orders) = mpsc::channel(16);
     let (report_sender, reports) = watch::channel(None);
-    let machine = Machine::new(Arc::new(config.lifecycle.clone()), config.weight);
+    let kept = context.memory.recall(&config.name);
+    let machine = Machine::new(Arc::new(config.lifecycle.clone()), config.weight, kept.warmth);
     let checks = config.checks.iter().map(|check| Checked {
         label: format!("{} {}", check.kind.word(), check.target()),
+        importance: check.importance,
         threshold: Threshold::new(check.rise, check.fall),
-        last: None,
+        history: History::default(),
         reason: String::new(),
     });
     let checks: Vec<_> = checks.collect();
     let state = Arc::new(ArcSwap::from_pointee(ServiceState {
         stand: machine.stand(),
         since: common::clock::unix_millis(),
+        voices: Vec::new(),
         checks: states(&checks),
     }));
     let task = ServiceTask {
@@ -102,7 +120,14 @@ pub fn service(
         orders,
         running: None,
         commands: JoinSet::new(),
-        failures: CommandKind::ALL.map(|kind| (kind, metrics.command(&config, kind))),
+        failures: CommandKind::ALL.map(|kind| (kind, context.metrics.command(&config, kind))),
+        kept,
+        memory: context.memory.clone(),
+        spool: context.spool.clone(),
+        stopping: None,
+        voices: Vec::new(),
+        changes: context.changes.clone(),
+        taken: Vec::new(),
         waiting: Vec::new(),
         state: Arc::clone(&state),
         reports: report_sender,
@@ -121,49 +146,65 @@ pub fn service(
 impl ServiceTask {
     /// Runs until `stop`; then, unless the service is configured otherwise, until it is disabled and safe to stop.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut stopping = false;
+        // What is kept from before and what hacheck says hold from the first moment.
+        self.apply(None, Instant::now());
         loop {
-            let wake = self.next(&stop, stopping).await;
-            stopping |= matches!(wake, Wake::Stop);
-            if let Some(event) = self.event(wake) {
-                self.apply(event, Instant::now());
-            }
-            if stopping && (!self.config.down_on_shutdown || self.machine.settled().is_some()) {
+            let wake = self.next(&stop).await;
+            let event = self.event(wake);
+            self.apply(event, Instant::now());
+            if self.stopping.is_some() && (!self.config.down_on_shutdown || self.machine.settled().is_some()) {
                 return;
             }
         }
     }
 
-    async fn next(&mut self, stop: &CancellationToken, stopping: bool) -> Wake {
-        let wake_at = self.machine.wake_at().unwrap_or_else(|| Instant::now() + RESYNC);
+    async fn next(&mut self, stop: &CancellationToken) -> Wake {
+        let now = Instant::now();
+        let wake_at = self.machine.wake_at().unwrap_or(now + RESYNC);
+        let wake_at = wake_at.min(now + self.next_expiry());
         tokio::select! {
-            () = stop.cancelled(), if !stopping => Wake::Stop,
+            () = stop.cancelled(), if self.stopping.is_none() => Wake::Stop,
             Some((index, verdict)) = self.verdicts.recv() => Wake::Verdict(index, verdict),
             Some(order) = self.orders.recv() => Wake::Order(order),
             // A command that was aborted says nothing.
             Some(Ok(ended)) = self.commands.join_next() => Wake::Ended(ended),
+            Ok(()) = self.spool.changed() => Wake::Spool,
             () = sleep_until(wake_at) => Wake::Timer,
         }
+    }
+
+    /// The time to the end of the first voice. The wall clock may be set meanwhile: it is looked at again before long.
+    fn next_expiry(&self) -> Duration {
+        let now = common::clock::unix_millis();
+        let expiries = self.voices.iter().filter_map(|voice| voice.note.expires);
+        let next = expiries
+            .min()
+            .map(|at| Duration::from_millis(at.saturating_sub(now).max(1)));
+        next.unwrap_or(RESYNC).min(RESYNC)
     }
 
     /// What a wake means to the machine.
     fn event(&mut self, wake: Wake) -> Option<Event> {
         match wake {
             Wake::Verdict(index, verdict) => self.verdict(index, verdict),
-            Wake::Order(order) => Some(self.order(order)),
+            Wake::Order(order) => self.order(order),
             Wake::Ended(ended) => {
                 let success = self.log_end(&ended);
                 self.running = self.running.filter(|running| *running != ended.wanted);
                 let ticket = ended.wanted.ticket;
                 Some(Event::Ended { ticket, success })
             }
+            // Heard with the other voices.
+            Wake::Spool => None,
             Wake::Timer => Some(Event::Tick {
                 reported: self.reported(),
             }),
-            Wake::Stop => self
-                .config
-                .down_on_shutdown
-                .then_some(Event::Disable { shutdown: true }),
+            Wake::Stop => {
+                self.stopping = Some(common::clock::unix_millis());
+                self.config
+                    .down_on_shutdown
+                    .then_some(Event::Disable { shutdown: true })
+            }
         }
     }
 
@@ -171,7 +212,7 @@ impl ServiceTask {
         let check = self.checks.get_mut(index)?;
         let verdict = Arc::new(verdict);
         let flipped = check.threshold.observe(verdict.outcome.is_ok());
-        check.last = Some(Arc::clone(&verdict));
+        check.history.add(Arc::clone(&verdict));
         if flipped {
             let check_name = &check.label;
             match &verdict.outcome {
@@ -186,32 +227,73 @@ impl ServiceTask {
                 }
             }
         }
-        let words = self.checks.iter().map(|check| match check.threshold.up() {
-            None => None,
-            Some(true) => Some(Ok(())),
-            Some(false) => Some(Err(check.reason.as_str())),
+        let words = self.checks.iter().map(|check| {
+            let word = check
+                .threshold
+                .up()
+                .map(|up| if up { Ok(()) } else { Err(check.reason.as_str()) });
+            (check.importance, word)
         });
         Some(Event::Checked(Health::of(words)))
     }
 
-    fn order(&mut self, order: Order) -> Event {
-        // A caller that has gone away is no reason not to carry its order out.
-        match order {
-            Order::Disable { shutdown, done } => {
-                tracing::info!(service = %self.config.name, shutdown, "Told to disable the service.");
+    fn order(&mut self, order: Order) -> Option<Event> {
+        let Order { act, note, taken } = order;
+        let (service, reason, author) = (&self.config.name, &note.reason, &note.author);
+        let words = &mut self.kept.words;
+        self.taken.push(taken);
+        match act {
+            Act::Disable { shutdown, done } => {
+                tracing::info!(%service, shutdown, reason, author, "Told to disable the service.");
+                words.disable(note);
                 self.waiting.push(done);
-                Event::Disable { shutdown }
+                return Some(Event::Disable { shutdown });
             }
-            Order::Enable { force, done } => {
-                tracing::info!(service = %self.config.name, force, "Told to enable the service.");
-                done.send(()).ok();
-                Event::Enable { force }
+            Act::Enable => {
+                tracing::info!(%service, reason, author, "Told to enable the service.");
+                words.enable();
             }
-            Order::Weight { weight, done } => {
-                tracing::info!(service = %self.config.name, weight, "Told the service's weight.");
-                done.send(()).ok();
-                Event::Weight(weight)
+            Act::Force => {
+                tracing::info!(%service, reason, author, "Told to force the service.");
+                words.force(note);
             }
+            Act::Weight(weight) => {
+                tracing::info!(%service, weight, reason, author, "Told the service's weight.");
+                words.weigh(weight.map(|weight| (weight, note)));
+            }
+        }
+        None
+    }
+
+    /// Hears every voice anew and tells the machine what they say together.
+    fn hear(&mut self, now: Instant) {
+        let wall = common::clock::unix_millis();
+        if self.kept.words.expire(wall) {
+            tracing::info!(service = %self.config.name, "An operator's word has expired.");
+        }
+        let mut voices: Vec<_> = self.kept.words.voices().collect();
+        voices.extend(hacheck::voices(&self.spool.borrow_and_update(), &self.config, wall));
+        if let (Some(since), true) = (self.stopping, self.config.down_on_shutdown) {
+            voices.push(Voice {
+                source: Source::Stop,
+                says: Says::Down,
+                note: Note::new("", "", since, None),
+            });
+        }
+        self.voices = voices;
+        let Decision { intent, weight, .. } = decide(&self.voices);
+        let weight = weight.unwrap_or(self.config.weight);
+        let (told, full_weight) = self.machine.told();
+        if weight != full_weight {
+            self.machine.step(Event::Weight(weight), now);
+        }
+        if intent != told {
+            let event = match intent {
+                Intent::Disabled => Event::Disable { shutdown: false },
+                Intent::Enabled => Event::Enable { force: false },
+                Intent::Forced => Event::Enable { force: true },
+            };
+            self.machine.step(event, now);
         }
     }
 
@@ -221,10 +303,13 @@ impl ServiceTask {
             .any(|state| *state.borrow() == ReporterState::Reported)
     }
 
-    fn apply(&mut self, event: Event, now: Instant) {
-        self.machine.step(event, now);
+    fn apply(&mut self, event: Option<Event>, now: Instant) {
+        if let Some(event) = event {
+            self.machine.step(event, now);
+        }
+        self.hear(now);
         self.run_wanted();
-        self.publish();
+        self.publish(now);
         self.answer();
     }
 
@@ -245,8 +330,23 @@ impl ServiceTask {
         }
     }
 
-    fn publish(&mut self) {
-        let stand = self.machine.stand();
+    /// Where the service stands, with the reason that was given for its being disabled.
+    fn stand(&self) -> Stand {
+        let mut stand = self.machine.stand();
+        let why = decide(&self.voices).why;
+        if stand.reason == DISABLED && !why.is_empty() {
+            stand.reason = format!("{DISABLED}: {why}");
+        }
+        stand
+    }
+
+    fn publish(&mut self, now: Instant) {
+        // A stop takes no warmth away: the next nerve goes on from here.
+        if self.stopping.is_none() {
+            self.kept.warmth = self.machine.warmth(now);
+        }
+        self.memory.keep(&self.config.name, &self.kept);
+        let stand = self.stand();
         let before = self.state.load();
         let moved = before.stand.phase != stand.phase;
         if moved {
@@ -270,19 +370,30 @@ impl ServiceTask {
         } else {
             before.since
         };
+        if before.stand != stand {
+            let (name, stand) = (self.config.name.clone(), stand.clone());
+            // Nobody may listen.
+            self.changes.send(Arc::new(Change { name, stand, since })).ok();
+        }
         drop(before);
         self.state.store(Arc::new(ServiceState {
             stand,
             since,
+            voices: self.voices.clone(),
             checks: states(&self.checks),
         }));
     }
 
-    /// Answers those who wait for the disable sequence, once it is over.
+    /// Answers those whose orders were taken, and those who wait for the disable sequence, once it is over. A caller that
+    /// has gone away is no reason not to have carried its order out.
     fn answer(&mut self) {
+        for taken in self.taken.drain(..) {
+            let down = self.voices.iter().filter(|voice| voice.says == Says::Down);
+            taken.send(down.cloned().collect()).ok();
+        }
         let outcome = match self.machine.settled() {
             Some(settled) => Disabled::Settled(settled),
-            None if self.machine.stand().intent == Intent::Disabled => return,
+            None if self.machine.told().0 == Intent::Disabled => return,
             None => Disabled::Cancelled,
         };
         for waiting in self.waiting.drain(..) {
@@ -316,7 +427,7 @@ fn states(checks: &[Checked]) -> Vec<CheckState> {
         .iter()
         .map(|check| CheckState {
             up: check.threshold.up(),
-            last: check.last.clone(),
+            history: check.history.clone(),
         })
         .collect()
 }

@@ -12,9 +12,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::config::testing;
-use crate::health::verdict::{Failure, FailureKind};
+use crate::health::verdict::{Failure, FailureKind, Verdict};
+use crate::lifecycle::machine::Intent;
 use crate::metrics::Metrics;
 use crate::reporter::{ReporterState, Reports};
+use crate::word::Source;
+
+fn context() -> Context {
+    Context::new(Metrics::register(&mut Registry::default()))
+}
 
 /// A service whose checks and reporter are this test.
 struct Bench {
@@ -29,6 +35,10 @@ struct Bench {
 
 impl Bench {
     fn new(keys: &str) -> Self {
+        Self::within(&context(), keys)
+    }
+
+    fn within(context: &Context, keys: &str) -> Self {
         let config = testing::service(&format!("{{ name: web, port: 80, {keys} }}"));
         let (reporter, state) = watch::channel(ReporterState::Reported);
         let reporters = vec![ReporterHandle {
@@ -37,8 +47,7 @@ impl Bench {
             state,
         }];
         let readiness = Readiness::default();
-        let metrics = Metrics::register(&mut Registry::default());
-        let (handle, reports, verdicts, task) = service(config, reporters, &metrics, readiness.latch("web"));
+        let (handle, reports, verdicts, task) = service(config, reporters, context, readiness.latch("web"));
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(task.run(stop.clone()));
@@ -79,14 +88,20 @@ impl Bench {
 
     async fn disable(&self) -> oneshot::Receiver<Disabled> {
         let (done, disabled) = oneshot::channel();
-        assert!(self.handle.order(Order::Disable { shutdown: false, done }).await);
+        self.order(Act::Disable { shutdown: false, done }, Note::default())
+            .await;
         disabled
     }
 
     async fn enable(&self) {
-        let (done, enabled) = oneshot::channel();
-        assert!(self.handle.order(Order::Enable { force: false, done }).await);
-        enabled.await.expect("it is taken in");
+        self.order(Act::Enable, Note::default()).await;
+    }
+
+    /// Gives an order; what keeps the service away all the same.
+    async fn order(&self, act: Act, note: Note) -> Vec<Voice> {
+        let (taken, answer) = oneshot::channel();
+        assert!(self.handle.order(Order { act, note, taken }).await);
+        answer.await.expect("it is taken in")
     }
 
     async fn ended(&mut self) {
@@ -164,8 +179,8 @@ async fn a_stop_disables_first_and_takes_orders_meanwhile() {
     bench.ended().await;
     assert_eq!(started.elapsed().as_secs(), 5);
     assert_eq!(disabled.await, Ok(Disabled::Settled(Settled::Minimum)));
-    let (done, _) = oneshot::channel();
-    assert!(!bench.handle.order(Order::Weight { weight: 1, done }).await);
+    let (act, note, (taken, _)) = (Act::Enable, Note::default(), oneshot::channel());
+    assert!(!bench.handle.order(Order { act, note, taken }).await);
 }
 
 #[tokio::test(start_paused = true)]
@@ -201,4 +216,107 @@ async fn commands_run_and_are_killed_when_nobody_wants_them_any_more() {
     bench.enable().await;
     bench.ended().await;
     assert!(!lived.exists());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_enable_does_not_undo_a_stop() {
+    let mut bench = Bench::new("disableMinDurationInMilli: 5000");
+    bench.verdict(0, true).await;
+    bench.report(|report| report.available).await;
+    let started = Instant::now();
+    bench.stop.cancel();
+    bench.report(|report| !report.available).await;
+    let kept_by = bench.order(Act::Force, Note::default()).await;
+    assert_eq!(kept_by.len(), 1);
+    assert_eq!(kept_by[0].source, Source::Stop);
+    bench.ended().await;
+    assert_eq!(started.elapsed().as_secs(), 5);
+    assert!(bench.reports.borrow().as_ref().is_some_and(|report| !report.available));
+}
+
+#[tokio::test]
+async fn a_word_ends_by_itself() {
+    let mut bench = Bench::new("enableWarmup: false");
+    bench.verdict(0, true).await;
+    bench.report(|report| report.available).await;
+    let now = common::clock::unix_millis();
+    let note = Note::new("deploy", "ann", now, Some(now + 300));
+    let (done, disabled) = oneshot::channel();
+    bench.order(Act::Disable { shutdown: false, done }, note.clone()).await;
+    let report = bench.report(|report| !report.available).await;
+    assert_eq!(report.unavailable_reason, "Service is disabled: deploy");
+    let voices = bench.handle.state().voices.clone();
+    assert_eq!(voices.iter().map(|voice| &voice.note).collect::<Vec<_>>(), [&note]);
+    bench.report(|report| report.available).await;
+    assert!(common::clock::unix_millis() >= now + 300);
+    assert_eq!(disabled.await, Ok(Disabled::Cancelled));
+    assert_eq!(bench.handle.state().voices, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hacheck_says_down_and_no_order_overrules_it() {
+    let (spool, spools) = watch::channel(Arc::default());
+    let context = Context {
+        spool: spools,
+        ..context()
+    };
+    let mut bench = Bench::within(&context, "enableWarmup: false");
+    bench.verdict(0, true).await;
+    bench.report(|report| report.available).await;
+    spool.send_replace(Arc::new([("all".to_owned(), Note::new("kernel", "", 0, None))].into()));
+    let report = bench.report(|report| !report.available).await;
+    assert_eq!(report.unavailable_reason, "Service is disabled: kernel");
+    let kept_by = bench.order(Act::Force, Note::default()).await;
+    assert_eq!(kept_by[0].source, Source::Hacheck("all".to_owned()));
+    spool.send_replace(Arc::default());
+    bench.report(|report| report.available).await;
+    assert_eq!(bench.handle.state().stand.intent, Intent::Forced);
+}
+
+#[tokio::test(start_paused = true)]
+async fn words_weight_and_warmth_outlive_the_task() {
+    let context = context();
+    let mut first = Bench::within(&context, "disableMinDurationInMilli: 1");
+    first.verdict(0, true).await;
+    first.order(Act::Weight(Some(100)), Note::default()).await;
+    let weight = first.report(|report| report.weight > Some(3)).await.weight;
+    first.ended().await;
+
+    let mut second = Bench::within(&context, "");
+    second.verdict(0, true).await;
+    assert_eq!(second.report(|report| report.available).await.weight, weight);
+    second.order(Act::Weight(None), Note::default()).await;
+    second.report(|report| report.weight == Some(255)).await;
+    let _disabled = second.disable().await;
+    second.tasks.abort_all();
+
+    let mut third = Bench::within(&context, "");
+    third.report(|report| !report.available).await;
+    assert_eq!(third.readiness.waiting_for(), Vec::<String>::new());
+    third.verdict(0, true).await;
+    third.enable().await;
+    assert_eq!(
+        third.report(|report| report.available).await.weight,
+        Some(1),
+        "a disable ends the warmth"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_change_is_told_once() {
+    let context = context();
+    let mut changes = context.changes.subscribe();
+    let mut bench = Bench::within(&context, "enableWarmup: false");
+    bench.verdict(0, true).await;
+    bench.verdict(0, true).await;
+    bench.report(|report| report.available).await;
+    let _disabled = bench.disable().await;
+    for phase in ["up", "disabling", "disabled"] {
+        let change = timeout(Duration::from_mins(1), changes.recv())
+            .await
+            .expect("in time")
+            .expect("not behind");
+        assert_eq!((change.name.as_str(), change.stand.phase), ("web", phase));
+    }
+    assert!(changes.is_empty());
 }

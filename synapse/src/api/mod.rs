@@ -139,8 +139,8 @@ impl Api {
     }
 
     async fn reload(&self, request: &Request) -> Reply {
-        if !request.local {
-            return Reply::problem(403, "Forbidden", "only a client on this machine may reload HAProxy");
+        if let Some(refusal) = request.refuse_change() {
+            return refusal;
         }
         let haproxies = self.haproxies();
         if haproxies.is_empty() {

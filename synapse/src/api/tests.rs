@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
+use common::http::Refusal;
 use common::ready::Readiness;
 use common::telemetry::log::{self, Format};
 use common::zk::reflector::Freshness;
@@ -80,7 +81,7 @@ async fn ask(api: &Api, method: Method, path: &str, local: bool) -> (u16, String
             .collect(),
         query: BTreeMap::new(),
         body: Bytes::new(),
-        local,
+        refusal: (!local).then_some(Refusal::Remote),
     };
     let reply = api.answer(&request).await;
     (reply.status, String::from_utf8(reply.body).expect("UTF-8"))

@@ -17,6 +17,11 @@ impl Drop for Section<'_> {
             .iter()
             .map(|(key, default)| ((*key).to_owned(), default.clone()));
         known.entry(self.name.clone()).or_default().extend(defaults);
+        let asked = self
+            .asked
+            .iter()
+            .map(|(key, default)| (*key, default.as_str(), self.find(key)));
+        self.findings.effective.borrow_mut().take_in(&self.place, asked);
         // A section of which nothing was asked was not read at all.
         if !self.cut_short && !self.asked.is_empty() {
             self.report_unknown();

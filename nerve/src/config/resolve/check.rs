@@ -7,6 +7,7 @@ use common::config::Section;
 
 use super::{host_of, millis_or};
 use crate::config::{CheckConfig, CheckKind, StatusSet};
+use crate::health::verdict::{Importance, Share};
 
 const RISE: u32 = 3;
 const FALL: u32 = 2;
@@ -38,6 +39,7 @@ pub(super) fn checks(
             interval: Duration::from_millis(MILLIS),
             rise: RISE,
             fall: FALL,
+            importance: Importance::Required,
         })]
     })
 }
@@ -69,6 +71,7 @@ fn check(section: &mut Section<'_>, host: &str, port: u16, prefer_ipv4: bool) ->
     let interval = millis_or(section, "checkIntervalInMilli", MILLIS);
     let rise = count_or(section, "rise", RISE);
     let fall = count_or(section, "fall", FALL);
+    let importance = importance(section);
     let kind = match kind {
         Type::Tcp => Some(CheckKind::Tcp),
         Type::Http => http(section, host.as_deref(), port),
@@ -83,6 +86,25 @@ fn check(section: &mut Section<'_>, host: &str, port: u16, prefer_ipv4: bool) ->
         interval,
         rise,
         fall,
+        importance: importance?,
+    })
+}
+
+fn importance(section: &mut Section<'_>) -> Option<Importance> {
+    let required = section.flag_or("required", true);
+    let factor = section.text_or("advisoryWeightFactor", "0.5");
+    let Some(share) = Share::parse(&factor) else {
+        section.problem(
+            "advisoryWeightFactor",
+            format!("`{}` is no factor", factor.escape_debug()),
+            "a number greater than 0 and at most 1, e.g. `0.5`",
+        );
+        return None;
+    };
+    Some(if required {
+        Importance::Required
+    } else {
+        Importance::Advisory(share)
     })
 }
 

@@ -15,8 +15,11 @@ use common::config::Section;
 use common::process::Program;
 use common::telemetry::log::Format;
 
-use super::{ApiAddress, Config, DisableConfig, LOOPBACK, LifecycleConfig, Repeated, ServiceConfig, WarmUpConfig};
-use crate::lifecycle::warmup;
+use super::{
+    ApiAddress, Config, DisableConfig, LOOPBACK, LifecycleConfig, PreAvailable, Repeated, ServiceConfig, Unstable,
+    WarmUpConfig,
+};
+use crate::lifecycle::warmup::{self, Shape};
 
 /// `shutdownTimeout`, unless a service needs longer.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(90);
@@ -29,6 +32,9 @@ pub fn resolve(root: &mut Section<'_>) -> Option<Config> {
     let formats = [("text", Format::Text), ("json", Format::Json)];
     let log_format = root.choice_or("logFormat", "text", &formats);
     let api = api_address(root);
+    let directory = |path: Option<String>| path.filter(|path| !path.is_empty()).map(PathBuf::from);
+    let state_dir = directory(root.text("stateDir"));
+    let hacheck_spool = directory(root.text("hacheckSpool"));
     let legacy_get_mutations = root.flag_or("legacyGetMutations", false);
     root.ignored(
         "templatedConfigPath",
@@ -45,6 +51,9 @@ pub fn resolve(root: &mut Section<'_>) -> Option<Config> {
         log_format: log_format?,
         api,
         shutdown_timeout,
+        state_dir,
+        hacheck_spool,
+        effective: Arc::default(),
         legacy_get_mutations,
         services: services
             .into_iter()
@@ -175,10 +184,27 @@ fn service_port(section: &mut Section<'_>) -> Option<u16> {
 
 fn lifecycle(section: &mut Section<'_>) -> LifecycleConfig {
     LifecycleConfig {
-        pre_available: program(section, "preAvailableCommand", "preAvailableMaxDurationInMilli", 1000),
+        pre_available: pre_available(section),
         warm_up: warm_up(section),
         disable: disable(section),
     }
+}
+
+fn pre_available(section: &mut Section<'_>) -> Option<PreAvailable> {
+    let program = program(section, "preAvailableCommand", "preAvailableMaxDurationInMilli", 1000);
+    let blocking = section.flag_or("preAvailableBlocking", false);
+    let retry = section.duration_or("preAvailableRetryInterval", Duration::from_secs(1));
+    if blocking && program.is_none() {
+        section.problem(
+            "preAvailableBlocking",
+            "blocks for nothing: there is no `preAvailableCommand`",
+            "add the command or remove this",
+        );
+    }
+    program.map(|program| PreAvailable {
+        program,
+        retry: blocking.then_some(retry),
+    })
 }
 
 fn warm_up(section: &mut Section<'_>) -> Option<WarmUpConfig> {
@@ -192,6 +218,14 @@ fn warm_up(section: &mut Section<'_>) -> Option<WarmUpConfig> {
     let stable_interval = millis_or(section, "enableCheckStableIntervalInMilli", 1000);
     let interval = millis_or(section, "enableWarmupIntervalInMilli", 2000);
     let max = longest_warm_up(section, interval);
+    let shapes = [
+        ("fibonacci", Shape::Fibonacci),
+        ("linear", Shape::Linear),
+        ("exponential", Shape::Exponential),
+    ];
+    let shape = section.choice_or("enableWarmupShape", "fibonacci", &shapes)?;
+    let reactions = [("reset", Unstable::Reset), ("hold", Unstable::Hold)];
+    let unstable = section.choice_or("enableCheckStableFailure", "reset", &reactions)?;
     if stable.is_some() && !wanted {
         section.warning(
             "enableCheckStableCommand",
@@ -203,7 +237,13 @@ fn warm_up(section: &mut Section<'_>) -> Option<WarmUpConfig> {
         program,
         interval: stable_interval,
     });
-    wanted.then_some(WarmUpConfig { interval, max, stable })
+    wanted.then_some(WarmUpConfig {
+        interval,
+        max,
+        shape,
+        stable,
+        unstable,
+    })
 }
 
 fn longest_warm_up(section: &mut Section<'_>, interval: Duration) -> Duration {

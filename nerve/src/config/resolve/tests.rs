@@ -93,7 +93,7 @@ fn commands_have_their_default_deadlines() {
            disableGracefullyDoneCommand: [d, e] }",
     );
     let lifecycle = &service.lifecycle;
-    assert_eq!(lifecycle.pre_available.as_ref().expect("there").timeout, SECOND);
+    assert_eq!(lifecycle.pre_available.as_ref().expect("there").program.timeout, SECOND);
     let stable = lifecycle
         .warm_up
         .as_ref()
@@ -127,7 +127,10 @@ fn a_service_takes_every_key() {
     assert_eq!(service.report_replay, millis(5));
     assert!(!service.down_on_shutdown && service.exclude_from_global && service.no_metrics);
     let lifecycle = &service.lifecycle;
-    assert_eq!(lifecycle.pre_available.as_ref().expect("there").timeout, millis(6));
+    assert_eq!(
+        lifecycle.pre_available.as_ref().expect("there").program.timeout,
+        millis(6)
+    );
     let warm_up = lifecycle.warm_up.as_ref().expect("on");
     assert_eq!((warm_up.interval, warm_up.max), (millis(10), millis(230)));
     let stable = warm_up.stable.as_ref().expect("there");
@@ -336,4 +339,30 @@ fn status_sets_are_codes_and_ranges() {
     for bad in ["", "x", "200-", "300-200", "99", "600", "200,,201"] {
         assert_eq!(StatusSet::parse(bad), None, "{bad}");
     }
+}
+
+#[test]
+fn a_check_is_required_or_advisory() {
+    use crate::health::verdict::{Importance, Share};
+
+    let importance = |keys: &str| {
+        let text = format!("services: [{{ port: 80, checks: [{{ type: tcp, {keys} }}] }}]");
+        read(&text).map(|read| read.value.services[0].checks[0].importance)
+    };
+    let advisory = |factor| Ok(Importance::Advisory(Share::parse(factor).expect("a factor")));
+    assert_eq!(importance(""), Ok(Importance::Required));
+    assert_eq!(importance("required: true"), Ok(Importance::Required));
+    assert_eq!(importance("required: false"), advisory("0.5"));
+    assert_eq!(
+        importance("required: false, advisoryWeightFactor: 0.1"),
+        advisory("0.1")
+    );
+    let said = importance("required: false, advisoryWeightFactor: 2").expect_err("no factor");
+    assert!(said.contains("greater than 0"), "{said}");
+}
+
+#[test]
+fn a_command_that_blocks_has_to_be_there() {
+    let said = read("services: [{ port: 80, preAvailableBlocking: true }]").expect_err("it blocks for nothing");
+    assert!(said.contains("preAvailableCommand"), "{said}");
 }

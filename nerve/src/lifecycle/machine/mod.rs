@@ -14,9 +14,9 @@ use common::process::Program;
 use tokio::time::Instant;
 
 use crate::config::LifecycleConfig;
-use crate::health::verdict::Health;
+use crate::health::verdict::{Health, Share};
 use crate::lifecycle::drain::{Drain, Settled, Stage};
-use crate::lifecycle::warmup::{self, WarmUp};
+use crate::lifecycle::warmup::{INTERVALS, WarmUp, Warmth};
 
 /// What the report and `/status` say of a service that was disabled, in Go-Nerve's words.
 pub const DISABLED: &str = "Service is disabled";
@@ -131,16 +131,29 @@ pub struct Stand {
     pub full_weight: u8,
     /// The weight now; 0 when not available.
     pub weight: u8,
+    /// Why that is less than it would be: an advisory check that fails. Empty otherwise.
+    pub lowered: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Phase {
     Unknown,
     Down,
-    Preparing,
+    Preparing(Preparing),
     WarmingUp(WarmUp),
     Up,
     Disabled(Drain),
+}
+
+/// What is done before a service is announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Preparing {
+    /// The command runs for the first time.
+    First,
+    /// It failed and blocks: it runs again then.
+    Pause(Instant),
+    /// It runs again.
+    Again,
 }
 
 /// The state of one service.
@@ -150,19 +163,22 @@ pub struct Machine {
     intent: Intent,
     health: Health,
     full_weight: u8,
+    /// How warm the service was when the nerve before this one stopped; forgotten at the first failure.
+    warmth: Option<Warmth>,
     phase: Phase,
     command: Option<Wanted>,
     tickets: u64,
 }
 
 impl Machine {
-    /// A service of which nothing is known.
-    pub fn new(config: Arc<LifecycleConfig>, full_weight: u8) -> Self {
+    /// A service of which nothing is known but how warm it was under the nerve before this one.
+    pub fn new(config: Arc<LifecycleConfig>, full_weight: u8, warmth: Option<Warmth>) -> Self {
         Self {
             config,
             intent: Intent::Enabled,
             health: Health::Unknown,
             full_weight,
+            warmth,
             phase: Phase::Unknown,
             command: None,
             tickets: 0,
@@ -184,6 +200,11 @@ impl Machine {
         self.follow_phase();
     }
 
+    /// The operator's word and the full weight that are in force.
+    pub fn told(&self) -> (Intent, u8) {
+        (self.intent, self.full_weight)
+    }
+
     /// The command that should run now; any other should not.
     pub fn command(&self) -> Option<Wanted> {
         self.command
@@ -193,7 +214,7 @@ impl Machine {
     pub fn program(&self, kind: CommandKind) -> Option<&Program> {
         let stable = || self.config.warm_up.as_ref().and_then(|warm_up| warm_up.stable.as_ref());
         match kind {
-            CommandKind::PreAvailable => self.config.pre_available.as_ref(),
+            CommandKind::PreAvailable => self.config.pre_available.as_ref().map(|command| &command.program),
             CommandKind::CheckStable => stable().map(|stable| &stable.program),
             CommandKind::DisableShutdown => self.config.disable.shutdown.as_ref(),
             CommandKind::DisableGraceful => self.config.disable.gracefully_done.as_ref().map(|done| &done.program),
@@ -203,7 +224,8 @@ impl Machine {
     /// When a [`Event::Tick`] is due.
     pub fn wake_at(&self) -> Option<Instant> {
         match &self.phase {
-            Phase::Unknown | Phase::Down | Phase::Preparing | Phase::Up => None,
+            Phase::Preparing(Preparing::Pause(until)) => Some(*until),
+            Phase::Unknown | Phase::Down | Phase::Preparing(_) | Phase::Up => None,
             Phase::WarmingUp(warm_up) => Some(warm_up.wake_at()),
             Phase::Disabled(drain) => drain.wake_at(&self.config.disable),
         }
@@ -222,27 +244,50 @@ impl Machine {
         let (phase, available, weight) = match &self.phase {
             Phase::Unknown => ("unknown", None, 0),
             Phase::Down => ("down", Some(false), 0),
-            Phase::Preparing => ("preparing", None, 0),
-            Phase::WarmingUp(warm_up) => ("warming up", Some(true), warmup::weight(warm_up.step, self.full_weight)),
+            Phase::Preparing(Preparing::First) => ("preparing", None, 0),
+            Phase::Preparing(_) => ("preparing", Some(false), 0),
+            Phase::WarmingUp(warm_up) => ("warming up", Some(true), self.ramp(warm_up.step)),
             Phase::Up => ("up", Some(true), self.full_weight),
             Phase::Disabled(drain) if drain.stage == Stage::Done => ("disabled", Some(false), 0),
             Phase::Disabled(_) => ("disabling", Some(false), 0),
         };
+        let lowered = match (&self.health, self.intent) {
+            (Health::Lowered { share, reason }, Intent::Enabled) if weight > 0 => Some((*share, reason.clone())),
+            _ => None,
+        };
+        let (share, lowered) = lowered.unwrap_or((Share::WHOLE, String::new()));
         Stand {
             intent: self.intent,
             phase,
             available,
             reason: self.reason(),
             full_weight: self.full_weight,
-            weight,
+            weight: share.of(weight),
+            lowered,
         }
+    }
+
+    /// How warm the service is; `None` when it has to start from the beginning.
+    pub fn warmth(&self, now: Instant) -> Option<Warmth> {
+        match &self.phase {
+            Phase::Unknown | Phase::Preparing(_) => self.warmth,
+            Phase::WarmingUp(warm_up) => Some(warm_up.warmth(now)),
+            Phase::Up => Some(Warmth::WARM),
+            Phase::Down | Phase::Disabled(_) => None,
+        }
+    }
+
+    fn ramp(&self, step: u32) -> u8 {
+        let warm_up = self.config.warm_up.as_ref();
+        warm_up.map_or(self.full_weight, |config| config.shape.weight(step, self.full_weight))
     }
 
     fn reason(&self) -> String {
         match (&self.phase, &self.health) {
             (Phase::WarmingUp(_) | Phase::Up, _) => String::new(),
             (Phase::Disabled(_), _) => DISABLED.to_owned(),
-            (Phase::Preparing, _) => "Pre-available command is running".to_owned(),
+            (Phase::Preparing(Preparing::First), _) => "Pre-available command is running".to_owned(),
+            (Phase::Preparing(_), _) => "Pre-available command failed; it is run until it succeeds".to_owned(),
             (Phase::Down, Health::Unhealthy(reason)) => reason.clone(),
             (Phase::Unknown | Phase::Down, _) => "Not every check has reported yet".to_owned(),
         }
@@ -250,6 +295,7 @@ impl Machine {
 
     fn disable(&mut self, shutdown: bool, now: Instant) {
         self.intent = Intent::Disabled;
+        self.warmth = None;
         let config = &self.config.disable;
         if !matches!(self.phase, Phase::Disabled(_)) {
             let mut drain = Drain::start(now, config);
@@ -267,13 +313,16 @@ impl Machine {
         };
         let disable = &self.config.disable;
         match (wanted.kind, &mut self.phase) {
-            // Its failure is the caller's to log: the service is healthy all the same.
-            (CommandKind::PreAvailable, Phase::Preparing) => self.phase = self.announced(now),
+            (CommandKind::PreAvailable, Phase::Preparing(preparing)) => {
+                match self.config.pre_available.as_ref().and_then(|command| command.retry) {
+                    Some(retry) if !success => *preparing = Preparing::Pause(now + retry),
+                    // A failure that does not block is the caller's to log: the service is healthy all the same.
+                    _ => self.phase = self.announced(now),
+                }
+            }
             (CommandKind::CheckStable, Phase::WarmingUp(warm_up)) => {
-                let stable = self.config.warm_up.as_ref().and_then(|config| config.stable.as_ref());
-                warm_up.next_stable = stable.map(|stable| now + stable.interval);
-                if !success {
-                    warm_up.step = 0;
+                if let Some(config) = &self.config.warm_up {
+                    warm_up.stability(success, now, config);
                 }
             }
             (CommandKind::DisableShutdown, Phase::Disabled(drain)) => drain.after_shutdown(disable),
@@ -294,6 +343,11 @@ impl Machine {
                     self.start(CommandKind::CheckStable);
                 }
             }
+            (Phase::Preparing(preparing), _) => {
+                if matches!(preparing, Preparing::Pause(until) if now >= *until) {
+                    *preparing = Preparing::Again;
+                }
+            }
             (Phase::Disabled(drain), _) => drain.advance(now, &self.config.disable),
             _ => {}
         }
@@ -303,12 +357,12 @@ impl Machine {
     fn follow_intent(&mut self, now: Instant) {
         let available = match (self.intent, &self.health) {
             (Intent::Disabled, _) => return,
-            (Intent::Forced, _) | (Intent::Enabled, Health::Healthy) => Some(true),
+            (Intent::Forced, _) | (Intent::Enabled, Health::Healthy | Health::Lowered { .. }) => Some(true),
             (Intent::Enabled, Health::Unhealthy(_)) => Some(false),
             (Intent::Enabled, Health::Unknown) => None,
         };
         let is_available = match self.phase {
-            Phase::Preparing | Phase::WarmingUp(_) | Phase::Up => Some(true),
+            Phase::Preparing(_) | Phase::WarmingUp(_) | Phase::Up => Some(true),
             Phase::Down => Some(false),
             Phase::Unknown => None,
             // Enabled again: it comes up, or goes down for its checks' sake.
@@ -317,26 +371,29 @@ impl Machine {
         if available == is_available {
             return;
         }
+        if available != Some(true) {
+            self.warmth = None;
+        }
         self.phase = match available {
             // What was enabled again before its checks reported stays away until they have.
             None | Some(false) => Phase::Down,
-            Some(true) if self.config.pre_available.is_some() => Phase::Preparing,
+            Some(true) if self.config.pre_available.is_some() => Phase::Preparing(Preparing::First),
             Some(true) => self.announced(now),
         };
     }
 
     /// The phase of a service that is announced from now on.
-    fn announced(&self, now: Instant) -> Phase {
-        match &self.config.warm_up {
-            Some(config) => Phase::WarmingUp(WarmUp::start(now, config)),
-            None => Phase::Up,
+    fn announced(&mut self, now: Instant) -> Phase {
+        match (&self.config.warm_up, self.warmth.take()) {
+            (Some(_), Some(Warmth { step: INTERVALS.., .. })) | (None, _) => Phase::Up,
+            (Some(config), warmth) => Phase::WarmingUp(WarmUp::start(now, config, warmth)),
         }
     }
 
     /// Wants the command that the phase needs, and none that it does not.
     fn follow_phase(&mut self) {
         let needed = match &self.phase {
-            Phase::Preparing => Some(CommandKind::PreAvailable),
+            Phase::Preparing(Preparing::First | Preparing::Again) => Some(CommandKind::PreAvailable),
             // Started when it is due; kept while it runs.
             Phase::WarmingUp(_) => self
                 .command
@@ -347,7 +404,7 @@ impl Machine {
                 Stage::Graceful => Some(CommandKind::DisableGraceful),
                 Stage::GracefulPause(_) | Stage::Hold | Stage::Done => None,
             },
-            Phase::Unknown | Phase::Down | Phase::Up => None,
+            Phase::Unknown | Phase::Down | Phase::Preparing(Preparing::Pause(_)) | Phase::Up => None,
         };
         if self.command.map(|wanted| wanted.kind) == needed {
             return;

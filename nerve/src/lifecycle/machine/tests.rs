@@ -3,7 +3,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{DisableConfig, Repeated, WarmUpConfig};
+use crate::config::{DisableConfig, PreAvailable, Repeated, Unstable, WarmUpConfig};
+use crate::lifecycle::warmup::Shape;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -25,11 +26,16 @@ fn repeated() -> Repeated {
 /// Every command is configured, or none.
 fn config(commands: bool) -> LifecycleConfig {
     LifecycleConfig {
-        pre_available: commands.then(program),
+        pre_available: commands.then(|| PreAvailable {
+            program: program(),
+            retry: None,
+        }),
         warm_up: Some(WarmUpConfig {
             interval: 2 * SECOND,
             max: 60 * SECOND,
+            shape: Shape::Fibonacci,
             stable: commands.then(repeated),
+            unstable: Unstable::Reset,
         }),
         disable: DisableConfig {
             shutdown: commands.then(program),
@@ -49,7 +55,7 @@ struct Bench {
 impl Bench {
     fn new(config: LifecycleConfig) -> Self {
         Self {
-            machine: Machine::new(Arc::new(config), 255),
+            machine: Machine::new(Arc::new(config), 255, None),
             now: Instant::now(),
         }
     }
@@ -194,6 +200,132 @@ fn the_stability_command_runs_at_once_and_its_failure_starts_the_ramp_again() {
     assert_eq!(bench.machine.stand().weight, 1);
 }
 
+/// With a stability command whose failure does `unstable`, warmed up to the weight 6.
+fn warming_up(unstable: Unstable) -> Bench {
+    let mut config = config(true);
+    config.pre_available = None;
+    if let Some(warm_up) = &mut config.warm_up {
+        warm_up.unstable = unstable;
+    }
+    let mut bench = Bench::new(config);
+    bench.healthy();
+    while bench.machine.stand().weight < 6 {
+        pass(&mut bench, true);
+    }
+    bench
+}
+
+/// Lets time pass to what is due next; should that be the stability command, it ends so.
+fn pass(bench: &mut Bench, stable: bool) {
+    bench.tick(true);
+    if bench.wanted().is_some() {
+        bench.end(stable);
+    }
+}
+
+#[test]
+fn the_weight_does_not_grow_while_the_stability_command_fails() {
+    for (unstable, weight) in [(Unstable::Reset, 1), (Unstable::Hold, 6)] {
+        let mut bench = warming_up(unstable);
+        let started = bench.now;
+        while bench.now - started < 20 * SECOND {
+            pass(&mut bench, false);
+        }
+        assert_eq!(bench.machine.stand().weight, weight, "{unstable:?}");
+        while bench.machine.stand().weight < 9 {
+            pass(&mut bench, true);
+        }
+    }
+}
+
+#[test]
+fn a_restart_goes_on_where_the_ramp_was() {
+    let mut before = warming_up(Unstable::Hold);
+    let warmth = before.machine.warmth(before.now).expect("it is warming up");
+    assert_eq!((warmth.step, warmth.ran), (4, 8000));
+    before.step(Event::Checked(Health::Unhealthy("x".to_owned())));
+    assert_eq!(before.machine.warmth(before.now), None, "a failure resets it");
+
+    let restarted = |warmth| Bench {
+        machine: Machine::new(Arc::new(config(false)), 255, Some(warmth)),
+        now: Instant::now(),
+    };
+    let mut after = restarted(warmth);
+    assert_eq!(
+        after.machine.warmth(after.now),
+        Some(warmth),
+        "still known before the first word"
+    );
+    after.healthy();
+    assert_eq!(after.machine.stand().weight, 6);
+    let started = after.now;
+    while after.phase() == "warming up" {
+        after.tick(false);
+    }
+    assert_eq!(after.now - started, 52 * SECOND, "what it ran before counts");
+
+    let mut warm = restarted(Warmth::WARM);
+    warm.healthy();
+    assert_eq!((warm.phase(), warm.machine.stand().weight), ("up", 255));
+
+    for end in [
+        Event::Checked(Health::Unhealthy("x".to_owned())),
+        Event::Disable { shutdown: false },
+    ] {
+        let mut failed = restarted(Warmth::WARM);
+        failed.step(end);
+        failed.step(Event::Enable { force: false });
+        failed.healthy();
+        assert_eq!(failed.machine.stand().weight, 1);
+    }
+}
+
+#[test]
+fn a_blocking_command_keeps_the_service_away_until_it_succeeds() {
+    let mut config = config(true);
+    config.pre_available = Some(PreAvailable {
+        program: program(),
+        retry: Some(5 * SECOND),
+    });
+    let mut bench = Bench::new(config);
+    bench.healthy();
+    assert_eq!(bench.machine.stand().available, None);
+    for _ in 0..3 {
+        bench.end(false);
+        assert_eq!((bench.wanted(), bench.machine.stand().available), (None, Some(false)));
+        let failed = bench.now;
+        bench.tick(true);
+        assert_eq!(bench.now - failed, 5 * SECOND);
+        assert_eq!(bench.wanted(), Some(CommandKind::PreAvailable));
+        assert_eq!(bench.machine.stand().available, Some(false));
+    }
+    bench.end(true);
+    assert_eq!(bench.phase(), "warming up");
+}
+
+#[test]
+fn an_advisory_check_lowers_the_weight_alone() {
+    let lowered = Health::Lowered {
+        share: Share::parse("0.5").expect("a factor"),
+        reason: "slow".to_owned(),
+    };
+    let mut bench = Bench::new(LifecycleConfig {
+        warm_up: None,
+        ..config(false)
+    });
+    bench.step(Event::Checked(lowered));
+    let stand = bench.machine.stand();
+    assert_eq!(
+        (stand.available, stand.weight, stand.lowered.as_str()),
+        (Some(true), 128, "slow")
+    );
+    bench.step(Event::Enable { force: true });
+    assert_eq!(bench.machine.stand().weight, 255, "whatever the checks say");
+    bench.step(Event::Enable { force: false });
+    bench.healthy();
+    assert_eq!((bench.machine.stand().weight, bench.phase()), (255, "up"));
+}
+
 #[test]
 fn disabling_runs_its_commands_then_waits_for_the_minimum() {
     let mut bench = Bench::new(config(true));
@@ -323,7 +455,11 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     let health = prop_oneof![
         Just(Health::Unknown),
         Just(Health::Healthy),
-        Just(Health::Unhealthy("x".to_owned()))
+        Just(Health::Unhealthy("x".to_owned())),
+        (1..=1000_u16).prop_map(|share| Health::Lowered {
+            share: Share::parse(&format!("0.{share:04}")).expect("a factor"),
+            reason: "slow".to_owned()
+        })
     ];
     let act = prop_oneof![
         health.prop_map(|health| Act::Step(Event::Checked(health))),
@@ -340,8 +476,14 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 
 proptest! {
     #[test]
-    fn whatever_happens_the_machine_keeps_its_word(commands in any::<bool>(), acts in acts()) {
-        let mut bench = Bench::new(config(commands));
+    fn whatever_happens_the_machine_keeps_its_word(
+        commands in any::<bool>(), blocking in any::<bool>(), acts in acts(),
+    ) {
+        let mut config = config(commands);
+        if let (Some(command), true) = (&mut config.pre_available, blocking) {
+            command.retry = Some(SECOND);
+        }
+        let mut bench = Bench::new(config);
         for act in acts {
             match act {
                 Act::Step(event) => bench.step(event),

@@ -1,0 +1,114 @@
+//! `/v1`: the same services in the style of today, with what the originals have no route for.
+
+use common::http::{Method, Reply, Request};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::orders::{Body, Outcome, Told};
+use super::view::{probe_view, service_view};
+use super::{App, events, no_route, read_only, reload, unknown};
+use crate::service::ServiceHandle;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OutcomeView {
+    service: String,
+    outcome: String,
+    waited_ms: u64,
+}
+
+impl App {
+    /// Answers a path below `/v1`.
+    pub(super) async fn v1(&self, request: &Request, path: &[&str]) -> Reply {
+        match path {
+            ["services"] => read_only(request, || {
+                let views: Vec<_> = self.roster.now().services.iter().map(shown).collect();
+                Reply::json(200, &views)
+            }),
+            ["config"] => read_only(request, || Reply::json(200, &*self.roster.now().effective)),
+            ["events"] => read_only(request, || {
+                events::listen(self.roster.clone(), &self.changes, &self.listeners)
+            }),
+            ["reload"] => reload::answer(request, &self.reloads).await,
+            ["services", name, rest @ ..] => match (rest, self.service(name)) {
+                ([] | ["checks" | "disable" | "enable" | "weight"], None) => unknown(name),
+                ([], Some(service)) => read_only(request, || Reply::json(200, &shown(&service))),
+                (["checks"], Some(service)) => read_only(request, || Reply::json(200, &checks(&service))),
+                ([act @ ("disable" | "enable" | "weight")], Some(service)) => self.order(request, &service, act).await,
+                _ => no_route(request),
+            },
+            _ => no_route(request),
+        }
+    }
+
+    async fn order(&self, request: &Request, service: &ServiceHandle, act: &str) -> Reply {
+        let now = common::clock::unix_millis();
+        let told = match (request.method, act) {
+            (Method::Put | Method::Post, _) => {
+                Body::read(request).and_then(|body| body.and_query(request).order(act, None, now))
+            }
+            (Method::Delete, "weight") => Ok(Some(Told::configured_weight(now))),
+            (_, "weight") => return Reply::method_not_allowed("PUT, POST, DELETE"),
+            _ => return Reply::method_not_allowed("PUT, POST"),
+        };
+        match told {
+            Ok(Some(told)) => match told.carry_out(&[service], &self.memory).await.pop() {
+                Some(outcome) => answer(outcome),
+                None => no_route(request),
+            },
+            Ok(None) => no_route(request),
+            Err(reply) => reply,
+        }
+    }
+}
+
+fn answer(outcome: Outcome) -> Reply {
+    match outcome.status {
+        200 => Reply::json(
+            200,
+            &OutcomeView {
+                service: outcome.service,
+                outcome: outcome.said,
+                waited_ms: u64::try_from(outcome.waited.as_millis()).unwrap_or(u64::MAX),
+            },
+        ),
+        409 => Reply::problem(409, "Enabled meanwhile", outcome.said),
+        status => Reply::problem(status, "Stopping", outcome.said),
+    }
+}
+
+/// A service as `/status` shows it, its keys in `lowerCamelCase`.
+fn shown(service: &ServiceHandle) -> Value {
+    camel(serde_json::to_value(service_view(service)).unwrap_or_default())
+}
+
+/// The checks of a service with their last results, the latest first.
+fn checks(service: &ServiceHandle) -> Value {
+    let state = service.state();
+    let checks = service_view(service).checks.into_iter().zip(&state.checks);
+    let views = checks.map(|(view, check)| {
+        let mut view = serde_json::to_value(view).unwrap_or_default();
+        let history: Vec<_> = check.history.iter().map(probe_view).collect();
+        if let (Value::Object(view), Ok(history)) = (&mut view, serde_json::to_value(history)) {
+            view.insert("History".to_owned(), history);
+        }
+        camel(view)
+    });
+    Value::Array(views.collect())
+}
+
+/// The same value, each key beginning in lower case.
+fn camel(value: Value) -> Value {
+    match value {
+        Value::Array(values) => Value::Array(values.into_iter().map(camel).collect()),
+        Value::Object(map) => {
+            let lower = |key: String| {
+                let mut rest = key.chars();
+                let first = rest.next().map(|first| first.to_ascii_lowercase());
+                first.into_iter().chain(rest).collect()
+            };
+            Value::Object(map.into_iter().map(|(key, value)| (lower(key), camel(value))).collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
+    }
+}

@@ -1,0 +1,56 @@
+//! The bytes of the state file: JSON with a checksum of its part that matters. Pure.
+
+use serde::{Deserialize, Serialize};
+
+use super::Services;
+
+const FORMAT: u32 = 1;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct File {
+    format: u32,
+    checksum: String,
+    services: Services,
+}
+
+/// Why a state file is of no use.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BadFile {
+    #[error("it is not what nerve writes: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("its format is {0}, not {FORMAT}")]
+    Format(u32),
+    #[error("its checksum does not fit")]
+    Checksum,
+}
+
+pub(super) fn encode(services: &Services) -> Result<Vec<u8>, serde_json::Error> {
+    let mut bytes = serde_json::to_vec_pretty(&File {
+        format: FORMAT,
+        checksum: checksum(services)?,
+        services: services.clone(),
+    })?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Result<Services, BadFile> {
+    let file: File = serde_json::from_slice(bytes)?;
+    if file.format != FORMAT {
+        return Err(BadFile::Format(file.format));
+    }
+    if file.checksum != checksum(&file.services)? {
+        return Err(BadFile::Checksum);
+    }
+    Ok(file.services)
+}
+
+/// FNV-1a of the services' compact JSON: against a bad disk or a slip of the hand, not against an adversary.
+fn checksum(services: &Services) -> Result<String, serde_json::Error> {
+    let hash = serde_json::to_vec(services)?
+        .into_iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+    Ok(format!("{hash:016x}"))
+}
