@@ -7,6 +7,7 @@
 mod bench;
 mod faults;
 mod hostile;
+mod life;
 mod readme;
 mod registration;
 mod reload;

@@ -51,6 +51,8 @@ impl Effective {
             Node::Bool(flag) => Json::from(*flag),
             Node::Integer(number) => i64::try_from(*number).map_or_else(|_| Json::from(number.to_string()), Json::from),
             Node::Float(number) => Json::from(*number),
+            // `--password=x` in a command, `Authorization: x` in a header.
+            Node::Text(text) if is_secret(text) && text.contains(['=', ':', ' ']) => Json::from(HIDDEN),
             Node::Text(text) => Json::from(without_credentials(text)),
             Node::List(nodes) => {
                 let mut elements = Vec::new();
@@ -110,6 +112,7 @@ APIPORT: 80
 password: hunter2
 url: amqp://me:hunter2@host/x
 labels: { az: b, token: hunter2 }
+command: [check, --password=hunter2, 'Authorization: hunter2', /run/secrets/x]
 checks: [{ type: tcp }, { type: tcp, port: 81.0, secrets: [hunter2] }]
 ";
         let document = Document::parse("x.yaml", text.to_owned()).expect("it parses");
@@ -121,6 +124,7 @@ checks: [{ type: tcp }, { type: tcp, port: 81.0, secrets: [hunter2] }]
             root.text("url");
             root.text("missing");
             root.text_map("labels");
+            root.texts("command");
             for mut check in root.sections("checks", "check") {
                 check.required_text("type");
                 check.integer("port", 1..=65535);
@@ -138,6 +142,7 @@ checks: [{ type: tcp }, { type: tcp, port: 81.0, secrets: [hunter2] }]
             "missing": null,
             "strict": false,
             "labels": { "az": "b", "token": "[redacted]" },
+            "command": ["check", "[redacted]", "[redacted]", "/run/secrets/x"],
             "checks": [
                 { "type": "tcp", "port": null, "secrets": null, "advisory": false },
                 { "type": "tcp", "port": 81.0, "secrets": "[redacted]", "advisory": false },

@@ -17,6 +17,10 @@ struct Refusal<'a> {
 
 pub(super) async fn answer(request: &Request, reloads: &Reloads) -> Reply {
     match request.method {
+        // A problem shows lines of the file.
+        Method::Get if request.refusal.is_some() => {
+            Reply::problem(403, "Forbidden", "Reloads are shown to programs of this machine only.")
+        }
         Method::Get => match reloads.last() {
             Some(reload) => Reply::json(200, &*reload),
             None => Reply::problem(

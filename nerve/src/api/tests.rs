@@ -6,7 +6,7 @@ use common::telemetry::log::{self, Format};
 use common::telemetry::metrics::Build;
 use prometheus_client::registry::Registry;
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +15,7 @@ use crate::config::testing;
 use crate::health::verdict::Verdict;
 use crate::metrics::Metrics;
 use crate::reload::{Reload, Requests, reloads};
+use crate::reporter::{ReporterHandle, ReporterState};
 use crate::roster::Running;
 use crate::service::{Context, service};
 
@@ -249,6 +250,7 @@ async fn a_get_that_changes_things_is_held_to_the_rules_of_a_put() {
             );
         }
         assert_eq!(bench.ask_as(Some(refusal), Method::Get, "/live", "").await.0, 200);
+        assert_eq!(bench.ask_as(Some(refusal), Method::Get, "/v1/config", "").await.0, 403);
     }
     assert_eq!(bench.words(), ["unknown", "unknown"]);
 }
@@ -395,4 +397,34 @@ async fn a_reload_is_asked_for_and_its_refusal_is_422() {
         503,
         "nobody carries it out"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disable_waits_for_its_reporters_and_says_which_cannot_be_told() {
+    let (reporter, state) = watch::channel(ReporterState::Withdrawing("no session".to_owned()));
+    let node = ReporterHandle {
+        kind: "zookeeper",
+        target: "/services/web".to_owned(),
+        state,
+    };
+    let config = testing::service("{ name: web, port: 80, disableMaxDurationInMilli: 9000 }");
+    let context = Context::new(Metrics::register(&mut Registry::default()));
+    let latch = Readiness::default().latch("web");
+    let (handle, _, _verdicts, task) = service(config, vec![node], &context, latch);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(task.run(CancellationToken::new()));
+    let disable = async || {
+        let told = Body::default()
+            .order("disable", None, 0)
+            .expect("an order")
+            .expect("a disable");
+        let mut outcomes = told.carry_out(&[&handle], &context.memory).await;
+        outcomes.pop().expect("one service")
+    };
+    let outcome = disable().await;
+    let expected =
+        "web is disabled: the minimum duration is over, but zookeeper /services/web can't be told: no session";
+    assert_eq!((outcome.said.as_str(), outcome.waited.as_secs()), (expected, 9));
+    reporter.send_replace(ReporterState::Withdrawn);
+    assert_eq!(disable().await.said, "web is disabled: the minimum duration is over");
 }

@@ -25,6 +25,12 @@ impl App {
                 let views: Vec<_> = self.roster.now().services.iter().map(shown).collect();
                 Reply::json(200, &views)
             }),
+            // Arguments of commands may hold what no key tells to be a secret.
+            ["config"] if request.refusal.is_some() => Reply::problem(
+                403,
+                "Forbidden",
+                "The configuration is shown to programs of this machine only.",
+            ),
             ["config"] => read_only(request, || Reply::json(200, &*self.roster.now().effective)),
             ["events"] => read_only(request, || {
                 events::listen(self.roster.clone(), &self.changes, &self.listeners)

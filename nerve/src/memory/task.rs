@@ -1,7 +1,8 @@
 //! Reads the state file at the start and writes it from then on.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -56,7 +57,8 @@ pub struct MemoryTask {
 
 /// The memory in `directory`, as far as it is of `services`, and the task that keeps it.
 pub fn open<'s>(directory: &Path, services: impl Iterator<Item = &'s str>) -> Result<(Memory, MemoryTask), OpenError> {
-    std::fs::create_dir_all(directory).map_err(|source| OpenError::Directory {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|source| OpenError::Directory {
         directory: directory.to_owned(),
         source,
     })?;

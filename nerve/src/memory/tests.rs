@@ -41,6 +41,8 @@ async fn what_is_kept_is_known_after_a_restart() {
     let directory = tempfile::tempdir().expect("a directory");
     let below = directory.path().join("made/here");
     keep(&below, &kept(4)).await;
+    let mode = std::fs::metadata(&below).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
     let mode = std::fs::metadata(below.join("nerve.state.json"))
         .expect("it is there")
         .permissions()
