@@ -45,6 +45,13 @@ impl Daemon {
         }
     }
 
+    /// Gives it a variable beside those of this process.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.argv.splice(0..0, ["env".to_owned(), format!("{name}={value}")]);
+        self
+    }
+
     /// Starts it.
     pub fn start(&mut self) {
         assert!(self.running.is_none(), "{} is running already", self.name);
