@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use gotmpl::{Template, Value};
+use gotmpl::{MissingKey, Template, Value};
 use sha1::{Digest, Sha1};
 
 /// Why a template did not render.
@@ -15,15 +15,34 @@ use sha1::{Digest, Sha1};
 #[error("template: {0}")]
 pub struct TemplateError(pub String);
 
+/// What a field that is not there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// It prints `<no value>` and is false, as in Go.
+    PrintsNoValue,
+    /// It is an error, wherever it stands (Go's `missingkey=error`).
+    Fails,
+}
+
 /// Renders `text` with `fields` as the dot (`{{ .NAME }}`); an absent field prints `<no value>` as Go does.
+pub fn render(text: &str, fields: &BTreeMap<String, String>) -> Result<String, TemplateError> {
+    render_with(text, fields, Absent::PrintsNoValue)
+}
+
+/// Renders `text` with `fields` as the dot (`{{ .NAME }}`).
 ///
 /// Functions beyond Go's own: `sha1String TEXT` (hex digest), `randString N` (N letters, at most 1024).
-pub fn render(text: &str, fields: &BTreeMap<String, String>) -> Result<String, TemplateError> {
+pub fn render_with(text: &str, fields: &BTreeMap<String, String>, absent: Absent) -> Result<String, TemplateError> {
+    let missing = match absent {
+        Absent::PrintsNoValue => MissingKey::Invalid,
+        Absent::Fails => MissingKey::Error,
+    };
     let dot: BTreeMap<String, Value> = fields
         .iter()
         .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
         .collect();
     Template::new(NAME)
+        .missing_key(missing)
         .func("sha1String", sha1_string)
         .func("randString", rand_string)
         .parse(text)

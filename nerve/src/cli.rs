@@ -28,6 +28,10 @@ pub struct Cli {
     /// Read the configuration, name every problem in it and leave; unknown keys are problems
     #[arg(long)]
     pub check_config: bool,
+
+    /// A template in the configuration that names an absent environment variable is a problem, not `<no value>`
+    #[arg(long)]
+    pub strict_template: bool,
 }
 
 impl Cli {

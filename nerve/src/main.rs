@@ -1,6 +1,5 @@
 //! The nerve daemon: command line, configuration, logs, then [`nerve::run`].
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -8,7 +7,8 @@ use common::config::{Problems, UnknownKeys};
 use common::exit::{self, Fatal};
 use common::telemetry::log;
 use nerve::cli::Cli;
-use nerve::{config, run};
+use nerve::config::Source;
+use nerve::run;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -38,11 +38,16 @@ fn start(cli: &Cli) -> Result<(), Fatal> {
     } else {
         UnknownKeys::Warn
     };
-    let environment: BTreeMap<_, _> = std::env::vars_os()
-        .map(|(key, value)| (key.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
-        .collect();
-    let read =
-        config::load(&cli.path(), &environment, unknown).map_err(|problems| Fatal::config(problems.to_string()))?;
+    let source = Source {
+        path: cli.path(),
+        environment: std::env::vars_os()
+            .map(|(key, value)| (key.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+            .collect(),
+        strict_template: cli.strict_template,
+        unknown,
+        level_is_fixed: cli.log_level.is_some(),
+    };
+    let read = source.load().map_err(|problems| Fatal::config(problems.to_string()))?;
     if cli.check_config {
         if !read.warnings.is_empty() {
             say(&format!("Warnings:\n{}", Problems(read.warnings)));
@@ -65,7 +70,7 @@ fn start(cli: &Cli) -> Result<(), Fatal> {
         .enable_all()
         .build()
         .map_err(|error| Fatal::runtime(format!("cannot start the runtime: {error}")))?;
-    let ended = runtime.block_on(run::run(read.value, level));
+    let ended = runtime.block_on(run::run(source, read.value, level));
     // A write that is stuck on a full pipe must not hold the process.
     runtime.shutdown_background();
     ended

@@ -4,10 +4,9 @@
 //! that is gone leaves a series behind.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use common::zk::session::{Ensemble, Link};
+use common::zk::session::Link;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -16,10 +15,13 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use tokio::runtime::Handle;
 
 use crate::config::ServiceConfig;
 use crate::lifecycle::machine::CommandKind;
+use crate::reload::ReloadResult;
 use crate::reporter::ReporterState;
+use crate::roster::{Roster, Running};
 use crate::service::ServiceHandle;
 
 type Labels = Vec<(&'static str, String)>;
@@ -31,8 +33,10 @@ const SECONDS: [f64; 10] = [0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
 #[derive(Debug, Clone)]
 pub struct Metrics {
     check_failures: Family<Labels, Counter>,
+    check_lateness: Histogram,
     check_seconds: Histograms,
     command_failures: Family<Labels, Counter>,
+    reloads: Family<Labels, Counter>,
     report_failures: Family<Labels, Counter>,
 }
 
@@ -40,10 +44,16 @@ pub struct Metrics {
 #[derive(Debug, Clone)]
 pub struct CheckMetrics {
     failures: Counter,
+    lateness: Histogram,
     seconds: Histogram,
 }
 
 impl CheckMetrics {
+    /// A probe started so long after it was due.
+    pub fn started(&self, late: Duration) {
+        self.lateness.observe(late.as_secs_f64());
+    }
+
     /// A probe ended.
     pub fn observe(&self, latency: Duration, passed: bool) {
         self.seconds.observe(latency.as_secs_f64());
@@ -58,8 +68,10 @@ impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             check_failures: Family::default(),
+            check_lateness: Histogram::new(SECONDS),
             check_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             command_failures: Family::default(),
+            reloads: Family::default(),
             report_failures: Family::default(),
         };
         let counters = [
@@ -79,6 +91,19 @@ impl Metrics {
             registry.register(name, help, family.clone());
         }
         registry.register(
+            "nerve_config_reloads",
+            "Readings of the configuration since the start",
+            metrics.reloads.clone(),
+        );
+        for result in ReloadResult::ALL {
+            drop(metrics.reloads.get_or_create(&reload_labels(result)));
+        }
+        registry.register(
+            "nerve_check_lateness_seconds",
+            "How long after they were due probes started",
+            metrics.check_lateness.clone(),
+        );
+        registry.register(
             "nerve_check_duration_seconds",
             "How long probes take",
             metrics.check_seconds.clone(),
@@ -91,12 +116,14 @@ impl Metrics {
         if service.no_metrics {
             return CheckMetrics {
                 failures: Counter::default(),
+                lateness: self.check_lateness.clone(),
                 seconds: Histogram::new([]),
             };
         }
         let labels = typed(service, kind);
         CheckMetrics {
             failures: self.check_failures.get_or_create(&labels).clone(),
+            lateness: self.check_lateness.clone(),
             seconds: self.check_seconds.get_or_create(&labels).clone(),
         }
     }
@@ -110,6 +137,30 @@ impl Metrics {
     pub fn reporter(&self, service: &ServiceConfig, kind: &str) -> Counter {
         counter(&self.report_failures, service, kind)
     }
+
+    /// The configuration was read again.
+    pub fn reloaded(&self, result: ReloadResult) {
+        self.reloads.get_or_create(&reload_labels(result)).inc();
+    }
+
+    /// A service is gone, and no other has its name and address: its series go too.
+    pub fn forget(&self, service: &ServiceConfig) {
+        for check in &service.checks {
+            let labels = typed(service, check.kind.word());
+            self.check_failures.remove(&labels);
+            self.check_seconds.remove(&labels);
+        }
+        for kind in CommandKind::ALL {
+            self.command_failures.remove(&typed(service, kind.word()));
+        }
+        for reporter in &service.reporters {
+            self.report_failures.remove(&typed(service, reporter.word()));
+        }
+    }
+}
+
+fn reload_labels(result: ReloadResult) -> Labels {
+    vec![("result", result.word().to_owned())]
 }
 
 fn counter(family: &Family<Labels, Counter>, service: &ServiceConfig, kind: &str) -> Counter {
@@ -136,23 +187,19 @@ fn typed(service: &ServiceConfig, kind: &str) -> Labels {
 /// The gauges, computed when they are read.
 #[derive(Debug)]
 pub struct Gauges {
-    /// The services.
-    pub services: Arc<[ServiceHandle]>,
-    /// The ensembles.
-    pub ensembles: Vec<Ensemble>,
+    /// What runs.
+    pub roster: Roster,
 }
 
-impl Gauges {
-    fn shown(&self) -> impl Iterator<Item = &ServiceHandle> {
-        self.services.iter().filter(|service| !service.config.no_metrics)
-    }
+fn shown(running: &Running) -> impl Iterator<Item = &ServiceHandle> {
+    let services = running.services.iter();
+    services.filter(|service| !service.config.no_metrics)
 }
 
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let weights = self
-            .shown()
-            .map(|service| (labels(&service.config), service.state().stand.weight.into()));
+        let running = self.roster.now();
+        let weights = shown(&running).map(|service| (labels(&service.config), service.state().stand.weight.into()));
         gauge(
             &mut encoder,
             "nerve_service_available",
@@ -160,7 +207,7 @@ impl Collector for Gauges {
             weights,
         )?;
 
-        let nodes = self.shown().flat_map(|service| {
+        let nodes = shown(&running).flat_map(|service| {
             let registered = |state: &ReporterState| i64::from(*state == ReporterState::Reported);
             let nodes = service.reporters.iter().filter(|reporter| reporter.kind == "zookeeper");
             nodes.map(move |node| {
@@ -175,7 +222,7 @@ impl Collector for Gauges {
             nodes,
         )?;
 
-        let sessions = self.ensembles.iter().flat_map(|ensemble| {
+        let sessions = running.ensembles.iter().flat_map(|ensemble| {
             let state = session_word(&ensemble.link().borrow());
             ["connecting", "connected", "suspended", "closed"].map(|word| {
                 let labels = vec![("ensemble", ensemble.name().to_owned()), ("state", word.to_owned())];
@@ -187,7 +234,12 @@ impl Collector for Gauges {
             "nerve_zk_session_state",
             "1 for the state a ZooKeeper session is in",
             sessions,
-        )
+        )?;
+
+        // There is no runtime only where nothing is served.
+        let tasks = Handle::try_current().map_or(0, |runtime| runtime.metrics().num_alive_tasks());
+        let tasks = ConstGauge::new(i64::try_from(tasks).unwrap_or(i64::MAX));
+        tasks.encode(encoder.encode_descriptor("nerve_tasks", "Tasks that run", None, MetricType::Gauge)?)
     }
 }
 
@@ -220,6 +272,7 @@ fn gauge(
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::sync::Arc;
 
     use common::ready::Readiness;
     use common::telemetry::metrics::encode;
@@ -249,10 +302,13 @@ mod tests {
             hosts: vec!["zk:2181".to_owned()],
             session_timeout: Duration::from_secs(10),
         });
-        registry.register_collector(Box::new(Gauges {
-            services: [handle].into(),
+        let roster = Roster::default();
+        roster.publish(Running {
+            services: vec![handle],
             ensembles: vec![ensemble],
-        }));
+            effective: Arc::default(),
+        });
+        registry.register_collector(Box::new(Gauges { roster }));
         encode(&registry)
     }
 
@@ -268,6 +324,11 @@ mod tests {
     fn the_names_and_labels_are_kept() {
         let text = exposition("noMetrics: false");
         let expected = "\
+nerve_check_lateness_seconds_count
+nerve_check_lateness_seconds_sum
+nerve_config_reloads_total{result=\"applied\"}
+nerve_config_reloads_total{result=\"refused\"}
+nerve_config_reloads_total{result=\"unchanged\"}
 nerve_check_duration_seconds_count{name=\"web\",ip=\"127.0.0.1\",port=\"80\",type=\"tcp\"}
 nerve_check_duration_seconds_sum{name=\"web\",ip=\"127.0.0.1\",port=\"80\",type=\"tcp\"}
 nerve_checker_failure_total{name=\"web\",ip=\"127.0.0.1\",port=\"80\",type=\"tcp\"}
@@ -278,12 +339,34 @@ nerve_exec_failure_total{name=\"web\",ip=\"127.0.0.1\",port=\"80\",type=\"pre-av
 nerve_registered{name=\"web\",path=\"/services/web\"}
 nerve_reporter_failure_total{name=\"web\",ip=\"127.0.0.1\",port=\"80\",type=\"zookeeper\"}
 nerve_service_available{name=\"web\",ip=\"127.0.0.1\",port=\"80\"}
+nerve_tasks
 nerve_zk_session_state{ensemble=\"zk:2181\",state=\"closed\"}
 nerve_zk_session_state{ensemble=\"zk:2181\",state=\"connected\"}
 nerve_zk_session_state{ensemble=\"zk:2181\",state=\"connecting\"}
 nerve_zk_session_state{ensemble=\"zk:2181\",state=\"suspended\"}";
         assert_eq!(series(&text), expected.lines().collect());
         assert!(text.contains("nerve_checker_failure_total{name=\"web\",ip=\"127.0.0.1\",port=\"80\",type=\"tcp\"} 1"));
+    }
+
+    #[test]
+    fn a_service_that_is_gone_leaves_no_series() {
+        let config =
+            testing::service("{ name: web, port: 80, checks: [{ type: tcp }, { type: exec, command: [true] }] }");
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        for check in &config.checks {
+            metrics
+                .check(&config, check.kind.word())
+                .observe(Duration::from_millis(3), false);
+        }
+        metrics.reporter(&config, "console");
+        for kind in CommandKind::ALL {
+            metrics.command(&config, kind);
+        }
+        assert!(encode(&registry).contains("web"));
+        metrics.forget(&config);
+        let text = encode(&registry);
+        assert!(!text.contains("web"), "{text}");
     }
 
     #[test]

@@ -137,3 +137,26 @@ fn the_environment_fills_the_file_in() {
     command.assert().code(0);
     command.env("PORT", "none").assert().code(78);
 }
+
+#[test]
+fn values_from_the_environment_are_not_shown_and_absent_ones_are_named() {
+    let directory = TempDir::new().expect("a directory");
+    let file = directory.path().join("nerve.yaml");
+    std::fs::write(
+        &file,
+        "services:\n- { host: '{{ .HIDDEN_HOST }}', port: '{{ .GONE }}' }\n",
+    )
+    .expect("written");
+    let check = |flags: &[&str]| {
+        let mut command = Command::cargo_bin("nerve").expect("the binary is built");
+        let command = command.args(flags).arg("--check-config").arg(&file).env_remove("GONE");
+        let assert = command.env("HIDDEN_HOST", "hunter two").assert().code(78);
+        String::from_utf8(assert.get_output().stderr.clone()).expect("text")
+    };
+    let said = check(&[]);
+    assert!(!said.contains("hunter"), "{said}");
+    assert!(said.contains("`{{ .HIDDEN_HOST }}` is neither"), "{said}");
+    assert!(said.contains("- { host: '{{ .HIDDEN_HOST }}', port"), "{said}");
+    let said = check(&["--strict-template"]);
+    assert!(said.contains("GONE") && !said.contains("hunter"), "{said}");
+}

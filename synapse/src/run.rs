@@ -126,7 +126,7 @@ pub async fn run_until(config: Config, level: LevelHandle, signals: &mut Signals
     let on_stop = || stopping = Some(readiness.latch("the daemon stops"));
     let on_reload = || tracing::warn!("SIGHUP does nothing: restart synapse to read its configuration again.");
     let grace = config.shutdown_timeout;
-    verdict(supervisor.run(signals, grace, on_stop, on_reload).await)
+    verdict(supervisor.run(signals, || grace, on_stop, on_reload).await)
 }
 
 fn verdict(ended: Ended) -> Result<(), Fatal> {

@@ -10,4 +10,5 @@ mod hostile;
 mod life;
 mod readme;
 mod registration;
+mod reload;
 mod routing;

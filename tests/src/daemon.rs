@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::eventually::{TooLate, wait_for};
 use crate::http::{self, Failure, Reply};
 use crate::program::{Running, binary};
+use crate::usage::Usage;
 
 /// How long a daemon may take to answer its API or to end: far more than it should, so that a busy machine is no failure.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,6 +43,13 @@ impl Daemon {
             log,
             running: None,
         }
+    }
+
+    /// Gives it a variable beside those of this process.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.argv.splice(0..0, ["env".to_owned(), format!("{name}={value}")]);
+        self
     }
 
     /// Starts it.
@@ -118,13 +126,12 @@ impl Daemon {
 
     /// What it holds in memory, in KiB.
     pub fn resident_kib(&self) -> u64 {
-        let id = self.running.as_ref().expect("the daemon is running").id();
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .expect("Linux tells the resident size");
-        line.split_whitespace().next().unwrap().parse().unwrap()
+        self.usage().resident_kib
+    }
+
+    /// What it uses.
+    pub fn usage(&self) -> Usage {
+        Usage::of(self.running.as_ref().expect("the daemon is running").id())
     }
 
     /// The processor time it has taken since it was started, in clock ticks.

@@ -22,4 +22,6 @@ pub mod load;
 pub mod ports;
 pub mod program;
 pub mod site;
+pub mod target;
+pub mod usage;
 pub mod zookeeper;

@@ -3,6 +3,7 @@
 //! Hidden is whatever follows a word that smells of a secret, on the line itself or on a line that encloses it. Too much
 //! is hidden rather than too little: a message ends up in logs and tickets.
 
+use super::Text;
 use super::problem::Spot;
 use super::yaml::Position;
 
@@ -24,13 +25,28 @@ const WIDEST: usize = 100;
 const HIDDEN: char = '…';
 
 /// The place of a problem of `key`, with its excerpt.
-pub(super) fn spot(text: &str, at: Position, key: &str) -> Spot {
+pub(super) fn spot(text: &Text, at: Position, key: &str) -> Spot {
     let (line, column) = at;
-    Spot {
-        line,
-        column,
-        excerpt: excerpt(text, at, key),
+    let excerpt = match &text.source {
+        None => excerpt(&text.read, at, key),
+        Some(source) => of_source(source, &text.read, at, key),
+    };
+    Spot { line, column, excerpt }
+}
+
+/// The line as it was before the text was transformed, with a caret when it is the same; empty when lines came or went,
+/// for nobody knows then which line this one was.
+fn of_source(source: &str, read: &str, at: Position, key: &str) -> String {
+    if source.lines().count() != read.lines().count() {
+        return String::new();
     }
+    let shown = excerpt(source, at, key);
+    let (line, _) = at;
+    let number = line.saturating_sub(1);
+    if source.lines().nth(number) == read.lines().nth(number) {
+        return shown;
+    }
+    shown.lines().next().unwrap_or_default().to_owned()
 }
 
 /// The line at `at` and, on a second line, a caret below its column; empty when there is no such line.
@@ -178,6 +194,23 @@ mod tests {
             let excerpt = excerpt(text, (line, 1), key);
             assert_eq!(excerpt.lines().next(), Some(shown), "{text}");
         }
+    }
+
+    #[test]
+    fn a_line_is_shown_as_it_was_before_its_template() {
+        let shown = |source: &str, read: &str, at: Position| {
+            let (read, source) = (read.to_owned(), Some(source.to_owned()));
+            spot(&Text { read, source }, at, "").excerpt
+        };
+        let source = "host: {{ .HOST }}\nport: x";
+        let read = "host: hunter2\nport: x";
+        assert_eq!(shown(source, read, (1, 7)), "host: {{ .HOST }}");
+        assert_eq!(shown(source, read, (2, 7)), "port: x\n      ^");
+        assert_eq!(
+            shown(source, "host: hunter2\nhunter3\nport: x", (2, 1)),
+            "",
+            "lines came"
+        );
     }
 
     proptest! {

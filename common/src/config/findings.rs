@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use super::Text;
 use super::effective::Effective;
 use super::excerpt::spot;
 use super::problem::Problem;
@@ -56,7 +57,7 @@ impl Findings {
 const MOST_LOCATED: usize = 100;
 
 /// Puts findings in the file's order and gives them their lines.
-pub(super) fn located(file: &str, text: &str, mut findings: Vec<Finding>) -> Vec<Problem> {
+pub(super) fn located(file: &str, text: &Text, mut findings: Vec<Finding>) -> Vec<Problem> {
     findings.sort_by(|a, b| a.place.cmp(&b.place));
     let problem = |(number, finding): (usize, Finding)| {
         // The root begins at the first line, which is not where a missing key would be.
@@ -64,7 +65,7 @@ pub(super) fn located(file: &str, text: &str, mut findings: Vec<Finding>) -> Vec
         let at = if is_root || number >= MOST_LOCATED {
             None
         } else {
-            locate(text, &finding.place.0, finding.end)
+            locate(&text.read, &finding.place.0, finding.end)
         };
         Problem {
             file: file.to_owned(),

@@ -37,8 +37,16 @@ pub enum UnknownKeys {
 #[derive(Debug)]
 pub struct Document {
     name: String,
-    text: String,
+    text: Text,
     root: yaml::Node,
+}
+
+/// A text, and what it was before it was transformed: that is what problems show, for the text may hold secrets that
+/// the file does not.
+#[derive(Debug)]
+struct Text {
+    read: String,
+    source: Option<String>,
 }
 
 /// What a document meant.
@@ -59,7 +67,8 @@ pub fn duration(text: &str) -> Result<std::time::Duration, String> {
     time::parse(text)
 }
 
-/// Reads and parses a file. `transform` sees the text first (environment templating in nerve).
+/// Reads and parses a file. `transform` sees the text first (environment templating in nerve); problems show the file's
+/// own lines.
 pub fn load(path: &Path, transform: impl FnOnce(String) -> Result<String, Problem>) -> Result<Document, Problems> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| {
@@ -78,14 +87,20 @@ pub fn load(path: &Path, transform: impl FnOnce(String) -> Result<String, Proble
         );
         Problems(vec![Problem::of_file(&name, what, "save it as UTF-8")])
     })?;
-    let text = transform(text).map_err(|problem| Problems(vec![problem]))?;
-    Document::parse(&name, text)
+    let transformed = transform(text.clone()).map_err(|problem| Problems(vec![problem]))?;
+    let source = (transformed != text).then_some(text);
+    Document::parse_from(&name, transformed, source)
 }
 
 impl Document {
     /// Parses text; `name` is what problems call it, usually the file's path.
     pub fn parse(name: &str, text: String) -> Result<Self, Problems> {
-        match yaml::parse(&text) {
+        Self::parse_from(name, text, None)
+    }
+
+    fn parse_from(name: &str, read: String, source: Option<String>) -> Result<Self, Problems> {
+        let text = Text { read, source };
+        match yaml::parse(&text.read) {
             Ok(root) => Ok(Self {
                 name: name.to_owned(),
                 text,

@@ -4,12 +4,16 @@
 //! token is cancelled) when all tasks of the earlier stages have ended; all share one deadline. A task that ends on its
 //! own, or panics, before anyone asked it to stop is a bug: everything stops, in order, and the daemon leaves with a
 //! failure, so that its supervisor starts it again. A panic is such a failure even during the shutdown.
+//!
+//! Tasks of a [`Group`] are started and stopped together while the daemon runs ([`Groups`]); a group stops in the order
+//! of the stages too. Once the shutdown has begun no group starts.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
@@ -17,8 +21,15 @@ use tracing::{Instrument, debug, error, error_span, info, warn};
 
 use crate::signal::{Signal, Signals};
 
+mod group;
 #[cfg(test)]
 mod tests;
+
+use group::Order;
+pub use group::{Group, GroupId, Groups};
+
+/// Orders that may wait for the supervisor; who gives more waits with them.
+const ORDERS: usize = 16;
 
 /// How often the shutdown says who is still running.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
@@ -29,8 +40,27 @@ const REPORT_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Supervisor<S> {
     tokens: BTreeMap<S, CancellationToken>,
-    running: HashMap<Id, (S, String)>,
+    running: HashMap<Id, Running<S>>,
     tasks: JoinSet<()>,
+    groups: BTreeMap<GroupId, Stages<S>>,
+    started_groups: u64,
+    orders: mpsc::Receiver<Order<S>>,
+    handle: Groups<S>,
+}
+
+/// A task that runs. Ordered as the tasks are to stop.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Running<S> {
+    stage: S,
+    name: String,
+    group: Option<GroupId>,
+}
+
+/// A group that runs: its tokens, children of the daemon's, and who waits for its end; empty until it is to stop.
+#[derive(Debug)]
+struct Stages<S> {
+    tokens: BTreeMap<S, CancellationToken>,
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
 /// How the daemon ended.
@@ -60,11 +90,21 @@ impl<S: Copy + Ord + Debug> Default for Supervisor<S> {
 impl<S: Copy + Ord + Debug> Supervisor<S> {
     /// An owner without tasks.
     pub fn new() -> Self {
+        let (sender, orders) = mpsc::channel(ORDERS);
         Self {
             tokens: BTreeMap::new(),
             running: HashMap::new(),
             tasks: JoinSet::new(),
+            groups: BTreeMap::new(),
+            started_groups: 0,
+            orders,
+            handle: Groups { orders: sender },
         }
+    }
+
+    /// What starts and stops groups once [`run`](Self::run) has the supervisor.
+    pub fn groups(&self) -> Groups<S> {
+        self.handle.clone()
     }
 
     /// Starts a task in `stage`; `task` gets the token that tells it to stop. Must be called inside the runtime.
@@ -73,22 +113,48 @@ impl<S: Copy + Ord + Debug> Supervisor<S> {
         F: FnOnce(CancellationToken) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let name = name.into();
+        let token = self.token(stage);
+        self.spawn(stage, name.into(), None, token, task);
+    }
+
+    /// Starts the tasks of a group. Must be called inside the runtime.
+    pub fn start_group(&mut self, group: Group<S>) -> GroupId {
+        self.started_groups += 1;
+        let id = GroupId(self.started_groups);
+        let mut tokens = BTreeMap::new();
+        for (stage, name, task) in group.tasks {
+            let daemon = self.token(stage);
+            let token = tokens.entry(stage).or_insert_with(|| daemon.child_token()).clone();
+            self.spawn(stage, name, Some(id), token, task);
+        }
+        let waiting = Vec::new();
+        self.groups.insert(id, Stages { tokens, waiting });
+        id
+    }
+
+    fn token(&mut self, stage: S) -> CancellationToken {
+        self.tokens.entry(stage).or_default().clone()
+    }
+
+    fn spawn<F, Fut>(&mut self, stage: S, name: String, group: Option<GroupId>, token: CancellationToken, task: F)
+    where
+        F: FnOnce(CancellationToken) -> Fut,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
         // At error level, so that the span is there whatever the log level lets through.
         let span = error_span!("task", name);
-        let token = self.tokens.entry(stage).or_default().clone();
         let future = span.in_scope(|| task(token));
         let id = self.tasks.spawn(future.instrument(span)).id();
-        self.running.insert(id, (stage, name));
+        self.running.insert(id, Running { stage, name, group });
     }
 
     /// Runs until a stop signal or the first task that ends on its own, then stops stage by stage within `grace`,
-    /// naming every few seconds who is still running. `on_stop` runs first of all (e.g. `/ready` turns false), and
-    /// `on_reload` at each SIGHUP.
+    /// naming every few seconds who is still running. `on_stop` runs first of all (e.g. `/ready` turns false), `grace`
+    /// is asked when the stop begins, and `on_reload` runs at each SIGHUP.
     pub async fn run(
         mut self,
         signals: &mut Signals,
-        grace: Duration,
+        grace: impl FnOnce() -> Duration,
         on_stop: impl FnOnce(),
         mut on_reload: impl FnMut(),
     ) -> Ended {
@@ -104,10 +170,49 @@ impl<S: Copy + Ord + Debug> Supervisor<S> {
                         break Some(failed);
                     }
                 }
+                Some(order) = self.orders.recv() => self.obey(order),
             }
         };
         on_stop();
-        self.stop(signals, grace, failed).await
+        // Who waits for a group learns that the daemon stops.
+        self.orders.close();
+        while self.orders.try_recv().is_ok() {}
+        self.groups.values_mut().for_each(|group| group.waiting.clear());
+        self.stop(signals, grace(), failed).await
+    }
+
+    fn obey(&mut self, order: Order<S>) {
+        match order {
+            Order::Start(group, started) => {
+                let id = self.start_group(group);
+                // Who has gone away leaves its group to the shutdown.
+                started.send(id).ok();
+            }
+            Order::Stop(id, done) => {
+                let Some(group) = self.groups.get_mut(&id) else {
+                    done.send(()).ok();
+                    return;
+                };
+                group.waiting.push(done);
+                self.advance(id);
+            }
+        }
+    }
+
+    /// Asks the next stage of a group that is to stop, or forgets it when it has stopped.
+    fn advance(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get_mut(&id).filter(|group| !group.waiting.is_empty()) else {
+            return;
+        };
+        let tasks = self.running.values().filter(|task| task.group == Some(id));
+        if let Some(stage) = tasks.map(|task| task.stage).min() {
+            group.tokens.get(&stage).map(CancellationToken::cancel);
+            return;
+        }
+        for waiting in group.waiting.drain(..) {
+            waiting.send(()).ok();
+        }
+        self.groups.remove(&id);
     }
 
     /// The shutdown: stage after stage, one deadline for all.
@@ -120,7 +225,7 @@ impl<S: Copy + Ord + Debug> Supervisor<S> {
         for (stage, token) in self.tokens.clone() {
             debug!(?stage, "Stopping a stage.");
             token.cancel();
-            while self.running.values().any(|(of, _)| *of == stage) {
+            while self.running.values().any(|task| task.stage == stage) {
                 tokio::select! {
                     biased;
                     signal = signals.next() => match signal {
@@ -159,10 +264,21 @@ impl<S: Copy + Ord + Debug> Supervisor<S> {
             Ok((id, ())) => *id,
             Err(error) => error.id(),
         };
-        let (stage, task) = self.running.remove(&id)?;
-        let asked = self.tokens.get(&stage).is_some_and(CancellationToken::is_cancelled);
+        let Running { stage, name, group } = self.running.remove(&id)?;
+        // A group's token is cancelled with the daemon's.
+        let tokens = group
+            .and_then(|group| self.groups.get(&group))
+            .map(|group| &group.tokens);
+        let token = tokens.unwrap_or(&self.tokens).get(&stage);
+        let asked = token.is_some_and(CancellationToken::is_cancelled);
+        let task = name;
         let why = match joined {
-            Ok(_) if asked => return None,
+            Ok(_) if asked => {
+                if let Some(group) = group {
+                    self.advance(group);
+                }
+                return None;
+            }
             Ok(_) => "it ended without being asked to".to_owned(),
             Err(error) => why_broken(error),
         };
@@ -174,7 +290,7 @@ impl<S: Copy + Ord + Debug> Supervisor<S> {
     fn still_running(&self) -> Vec<String> {
         let mut running: Vec<_> = self.running.values().collect();
         running.sort_unstable();
-        running.into_iter().map(|(_, name)| name.clone()).collect()
+        running.into_iter().map(|task| task.name.clone()).collect()
     }
 }
 

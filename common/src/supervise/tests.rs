@@ -15,14 +15,33 @@ type Log = Arc<Mutex<Vec<&'static str>>>;
 
 const GRACE: Duration = Duration::from_secs(12);
 
-/// Starts a task that runs until asked, then takes `linger` to end and writes its name.
-fn start(supervisor: &mut Supervisor<Stage>, stage: Stage, name: &'static str, linger: Duration, log: &Log) {
+/// A task that runs until asked, then takes `linger` to end and writes its name.
+fn lingering(
+    name: &'static str,
+    linger: Duration,
+    log: &Log,
+) -> impl FnOnce(CancellationToken) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send + 'static {
     let log = Arc::clone(log);
-    supervisor.start(stage, name, move |stop| async move {
-        stop.cancelled().await;
-        sleep(linger).await;
-        log.lock().unwrap().push(name);
-    });
+    move |stop| {
+        Box::pin(async move {
+            stop.cancelled().await;
+            sleep(linger).await;
+            log.lock().unwrap().push(name);
+        })
+    }
+}
+
+fn start(supervisor: &mut Supervisor<Stage>, stage: Stage, name: &'static str, linger: Duration, log: &Log) {
+    supervisor.start(stage, name, lingering(name, linger, log));
+}
+
+/// Its tasks, written in the wrong order.
+fn group(names: [&'static str; 2], log: &Log) -> Group<Stage> {
+    let mut group = Group::default();
+    let second = Duration::from_secs(1);
+    group.add(Stage::Registry, names[1], lingering(names[1], second, log));
+    group.add(Stage::Intake, names[0], lingering(names[0], second, log));
+    group
 }
 
 async fn run(supervisor: Supervisor<Stage>, signals: &[Signal]) -> Ended {
@@ -31,7 +50,7 @@ async fn run(supervisor: Supervisor<Stage>, signals: &[Signal]) -> Ended {
         sender.try_send(*signal).unwrap();
     }
     let mut signals = Signals::fed_by(receiver);
-    supervisor.run(&mut signals, GRACE, || {}, || {}).await
+    supervisor.run(&mut signals, || GRACE, || {}, || {}).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -62,7 +81,7 @@ async fn on_stop_comes_before_any_task_is_asked_and_reload_stops_nothing() {
     let ended = supervisor
         .run(
             &mut Signals::fed_by(receiver),
-            GRACE,
+            || GRACE,
             || log.lock().unwrap().push("on_stop"),
             || reloads += 1,
         )
@@ -163,7 +182,7 @@ async fn the_first_stop_after_a_failure_cuts_nothing_short() {
     let ended = supervisor
         .run(
             &mut Signals::fed_by(receiver),
-            GRACE,
+            || GRACE,
             || sender.try_send(Signal::Stop).unwrap(),
             || {},
         )
@@ -189,4 +208,80 @@ async fn the_wait_is_reported_every_five_seconds() {
     let lines: Vec<_> = text.lines().filter(|line| line.contains("Still stopping.")).collect();
     assert_eq!(lines.len(), 2, "{text}");
     assert!(lines[0].contains("check web") && lines[0].contains("left=7s"), "{text}");
+}
+
+/// Runs a supervisor beside `act`, which gets its groups and stops the daemon when it ends.
+async fn run_beside<Fut: Future<Output = ()>>(
+    supervisor: Supervisor<Stage>,
+    act: impl FnOnce(Groups<Stage>) -> Fut,
+) -> Ended {
+    let (sender, receiver) = mpsc::channel(1);
+    let act = act(supervisor.groups());
+    let mut signals = Signals::fed_by(receiver);
+    let ended = supervisor.run(&mut signals, || GRACE, || {}, || {});
+    let act = async {
+        act.await;
+        sender.send(Signal::Stop).await.unwrap();
+    };
+    tokio::join!(ended, act).0
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_stops_stage_by_stage_while_the_rest_runs_on() {
+    let log = Log::default();
+    let mut supervisor = Supervisor::new();
+    start(&mut supervisor, Stage::Intake, "check", Duration::ZERO, &log);
+    let first = supervisor.start_group(group(["a", "b"], &log));
+    let ended = run_beside(supervisor, async |groups| {
+        let second = groups.start(group(["c", "d"], &log)).await.unwrap();
+        assert!(groups.stop(first).await);
+        assert_eq!(*log.lock().unwrap(), ["a", "b"]);
+        assert!(groups.stop(first).await, "it has stopped");
+        assert!(groups.stop(second).await);
+        assert_eq!(*log.lock().unwrap(), ["a", "b", "c", "d"]);
+    })
+    .await;
+    assert_eq!(ended, Ended::Clean);
+    assert_eq!(log.lock().unwrap().last(), Some(&"check"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_runs_stops_with_the_daemon_in_its_stages() {
+    let log = Log::default();
+    let mut supervisor = Supervisor::new();
+    start(&mut supervisor, Stage::Registry, "node", Duration::ZERO, &log);
+    supervisor.start_group(group(["a", "b"], &log));
+    assert_eq!(run(supervisor, &[Signal::Stop]).await, Ended::Clean);
+    assert_eq!(*log.lock().unwrap(), ["a", "node", "b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_shutdown_ends_the_wait_for_a_group_and_starts_no_other() {
+    let log = Log::default();
+    let mut supervisor = Supervisor::new();
+    let slow = supervisor.start_group(group(["a", "b"], &log));
+    let groups = supervisor.groups();
+    let (sender, receiver) = mpsc::channel(1);
+    let mut signals = Signals::fed_by(receiver);
+    let ended = supervisor.run(&mut signals, || GRACE, || {}, || {});
+    let stop = async {
+        sleep(Duration::from_millis(500)).await;
+        sender.send(Signal::Stop).await.unwrap();
+    };
+    let (ended, stopped, ()) = tokio::join!(ended, groups.stop(slow), stop);
+    assert_eq!((ended, stopped), (Ended::Clean, false));
+    assert_eq!(*log.lock().unwrap(), ["a", "b"], "its stages were kept");
+    assert!(groups.start(group(["c", "d"], &log)).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_of_a_group_that_ends_on_its_own_stops_the_daemon() {
+    let log = Log::default();
+    let mut supervisor = Supervisor::new();
+    let mut broken = group(["a", "b"], &log);
+    broken.add(Stage::Api, "c", |_| async {});
+    supervisor.start_group(broken);
+    let ended = run(supervisor, &[]).await;
+    assert!(matches!(ended, Ended::TaskFailed { task, .. } if task == "c"));
+    assert_eq!(*log.lock().unwrap(), ["a", "b"]);
 }

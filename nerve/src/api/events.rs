@@ -14,7 +14,8 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::time::timeout;
 
 use crate::lifecycle::machine::Stand;
-use crate::service::{Change, ServiceHandle};
+use crate::roster::Roster;
+use crate::service::Change;
 
 /// How many listeners there may be: a part of the connections that the server takes.
 pub(super) const MOST_LISTENERS: usize = 16;
@@ -36,18 +37,14 @@ struct EventView<'a> {
 }
 
 /// The stream for one more listener.
-pub(super) fn listen(
-    services: Arc<[ServiceHandle]>,
-    changes: &broadcast::Sender<Arc<Change>>,
-    places: &Arc<Semaphore>,
-) -> Reply {
+pub(super) fn listen(roster: Roster, changes: &broadcast::Sender<Arc<Change>>, places: &Arc<Semaphore>) -> Reply {
     let Ok(place) = Arc::clone(places).try_acquire_owned() else {
         let detail = format!("There are {MOST_LISTENERS} listeners already; each needs a connection of its own.");
         return Reply::problem(503, "Too many listeners", detail);
     };
     let changes = changes.subscribe();
     let feed = async move |listener| {
-        feed(&services, changes, &listener).await;
+        feed(&roster, changes, &listener).await;
         drop(place);
     };
     Reply::stream("text/event-stream", Stream::new(feed))
@@ -55,14 +52,14 @@ pub(super) fn listen(
 
 /// Feeds a listener until it leaves.
 async fn feed(
-    services: &[ServiceHandle],
+    roster: &Roster,
     mut changes: broadcast::Receiver<Arc<Change>>,
     listener: &mpsc::Sender<Bytes>,
 ) -> Option<()> {
     let mut all = true;
     loop {
         if std::mem::take(&mut all) {
-            for service in services {
+            for service in &roster.now().services {
                 let state = service.state();
                 let event = event(&service.config.name, &state.stand, state.since);
                 listener.send(event).await.ok()?;

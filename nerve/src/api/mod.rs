@@ -5,16 +5,18 @@
 
 mod events;
 mod orders;
+mod reload;
 mod v1;
 pub mod view;
 
 use std::sync::Arc;
 
 use common::http::{CommonRoutes, Handler, Method, Reply, Request, common_routes};
-use serde_json::Value;
 use tokio::sync::{Semaphore, broadcast};
 
 use crate::memory::Memory;
+use crate::reload::Reloads;
+use crate::roster::Roster;
 use crate::service::{Change, ServiceHandle};
 use orders::{Body, Told};
 use view::{ServiceView, service_view};
@@ -33,6 +35,7 @@ GET  /v1/services/NAME/checks       its checks with their last results
 PUT  /v1/services/NAME/disable      {\"reason\", \"author\", \"expires\", \"shutdown\"}
 PUT  /v1/services/NAME/enable       {\"reason\", \"author\", \"expires\", \"force\"}
 PUT  /v1/services/NAME/weight       {\"reason\", \"author\", \"expires\", \"weight\"}; DELETE: the configured one again
+POST /v1/reload                     reads the configuration again; GET shows what became of the last time
 GET  /v1/events                     every change as a server-sent event
 GET  /v1/config                     the configuration in effect, without secrets
 GET  /live /ready /metrics /version /log-level
@@ -41,8 +44,10 @@ GET  /live /ready /metrics /version /log-level
 /// What the API reads and steers.
 #[derive(Debug)]
 pub struct App {
-    /// The services, in the file's order.
-    pub services: Arc<[ServiceHandle]>,
+    /// The services and the configuration in effect.
+    pub roster: Roster,
+    /// How the configuration is read again.
+    pub reloads: Reloads,
     /// What the common routes read.
     pub common: CommonRoutes,
     /// Whether GET may change things on the routes where it may in Go-Nerve.
@@ -53,8 +58,6 @@ pub struct App {
     pub changes: broadcast::Sender<Arc<Change>>,
     /// The places for listeners to them.
     pub listeners: Arc<Semaphore>,
-    /// The configuration in effect, without secrets.
-    pub effective: Arc<Value>,
 }
 
 /// The places for listeners to events.
@@ -82,7 +85,7 @@ impl App {
             ["status"] => read_only(&request, || self.statuses()),
             ["services", name, "status"] => read_only(&request, || match self.service(name) {
                 Some(service) => {
-                    let view = service_view(service);
+                    let view = service_view(&service);
                     Reply::json(if view.available { 200 } else { 503 }, &view)
                 }
                 None => unknown(name),
@@ -92,7 +95,7 @@ impl App {
                 _ if !changes(request.method) => Reply::method_not_allowed("PUT, POST"),
                 (_, None) => unknown(name),
                 (Err(reply), _) => reply,
-                (Ok(Some(told)), Some(service)) => self.carry_out(told, &[service]).await,
+                (Ok(Some(told)), Some(service)) => self.carry_out(told, &[&service]).await,
             },
             act => match told(act, &request) {
                 Ok(None) => no_route(&request),
@@ -104,19 +107,22 @@ impl App {
                         return refusal;
                     }
                     let included = |service: &&ServiceHandle| !service.config.exclude_from_global;
-                    let services: Vec<_> = self.services.iter().filter(included).collect();
+                    let running = self.roster.now();
+                    let services: Vec<_> = running.services.iter().filter(included).collect();
                     self.carry_out(told, &services).await
                 }
             },
         }
     }
 
-    fn service(&self, name: &str) -> Option<&ServiceHandle> {
-        self.services.iter().find(|service| service.config.name == name)
+    fn service(&self, name: &str) -> Option<ServiceHandle> {
+        let running = self.roster.now();
+        let named = |service: &&ServiceHandle| service.config.name == name;
+        running.services.iter().find(named).cloned()
     }
 
     fn statuses(&self) -> Reply {
-        let views: Vec<ServiceView> = self.services.iter().map(service_view).collect();
+        let views: Vec<ServiceView> = self.roster.now().services.iter().map(service_view).collect();
         let all = views.iter().all(|view| view.available);
         Reply::json(if all { 200 } else { 503 }, &views)
     }

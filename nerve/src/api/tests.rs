@@ -5,6 +5,7 @@ use common::ready::Readiness;
 use common::telemetry::log::{self, Format};
 use common::telemetry::metrics::Build;
 use prometheus_client::registry::Registry;
+use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,9 @@ use super::*;
 use crate::config::testing;
 use crate::health::verdict::Verdict;
 use crate::metrics::Metrics;
+use crate::reload::{Reload, Requests, reloads};
 use crate::reporter::{ReporterHandle, ReporterState};
+use crate::roster::Running;
 use crate::service::{Context, service};
 
 /// An API before services whose checks are this test.
@@ -22,6 +25,7 @@ struct Bench {
     verdicts: Vec<mpsc::Sender<(usize, Verdict)>>,
     services: Arc<[ServiceHandle]>,
     listeners: Arc<Semaphore>,
+    requests: Requests,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -43,8 +47,16 @@ impl Bench {
             })
             .into();
         let listeners = listeners();
+        let roster = Roster::default();
+        roster.publish(Running {
+            services: services.to_vec(),
+            ensembles: Vec::new(),
+            effective: Arc::new(serde_json::json!({ "apiPort": 3454 })),
+        });
+        let (reloads, requests) = reloads();
         let handler = handler(App {
-            services: Arc::clone(&services),
+            roster,
+            reloads,
             common: CommonRoutes {
                 build: Build {
                     name: "nerve",
@@ -58,13 +70,13 @@ impl Bench {
             memory: context.memory,
             changes: context.changes,
             listeners: Arc::clone(&listeners),
-            effective: Arc::new(serde_json::json!({ "apiPort": 3454 })),
         });
         Self {
             handler,
             verdicts,
             services,
             listeners,
+            requests,
             stop,
             tasks,
         }
@@ -362,6 +374,29 @@ async fn listeners_are_bounded() {
     assert_eq!(bench.get("/v1/events").await.0, 503);
     drop(taken);
     assert_eq!(bench.get("/v1/events").await.0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_is_asked_for_and_its_refusal_is_422() {
+    let mut bench = Bench::new(false);
+    assert_eq!(bench.get("/v1/reload").await.0, 404, "there was none");
+    assert_eq!(bench.put("/v1/reload").await.0, 405);
+    let mut requests = std::mem::replace(&mut bench.requests, reloads().1);
+    let carry_out = async {
+        let request = requests.requests.recv().await.expect("a request");
+        requests.answer(request, Reload::refused(vec!["nerve.yaml:3:1: no".to_owned()]));
+    };
+    let ((status, body), ()) = tokio::join!(bench.ask(Method::Post, "/v1/reload"), carry_out);
+    assert_eq!(status, 422);
+    assert!(body.contains(r#""problems":["nerve.yaml:3:1: no"]"#), "{body}");
+    let (status, body) = bench.get("/v1/reload").await;
+    assert!(status == 200 && body.contains(r#""result":"refused""#), "{body}");
+    drop(requests);
+    assert_eq!(
+        bench.ask(Method::Post, "/v1/reload").await.0,
+        503,
+        "nobody carries it out"
+    );
 }
 
 #[tokio::test(start_paused = true)]

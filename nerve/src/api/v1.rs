@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::orders::{Body, Outcome, Told};
 use super::view::{probe_view, service_view};
-use super::{App, events, no_route, read_only, unknown};
+use super::{App, events, no_route, read_only, reload, unknown};
 use crate::service::ServiceHandle;
 
 #[derive(Debug, Serialize)]
@@ -22,7 +22,7 @@ impl App {
     pub(super) async fn v1(&self, request: &Request, path: &[&str]) -> Reply {
         match path {
             ["services"] => read_only(request, || {
-                let views: Vec<_> = self.services.iter().map(shown).collect();
+                let views: Vec<_> = self.roster.now().services.iter().map(shown).collect();
                 Reply::json(200, &views)
             }),
             // Arguments of commands may hold what no key tells to be a secret.
@@ -31,15 +31,16 @@ impl App {
                 "Forbidden",
                 "The configuration is shown to programs of this machine only.",
             ),
-            ["config"] => read_only(request, || Reply::json(200, &*self.effective)),
+            ["config"] => read_only(request, || Reply::json(200, &*self.roster.now().effective)),
             ["events"] => read_only(request, || {
-                events::listen(self.services.clone(), &self.changes, &self.listeners)
+                events::listen(self.roster.clone(), &self.changes, &self.listeners)
             }),
+            ["reload"] => reload::answer(request, &self.reloads).await,
             ["services", name, rest @ ..] => match (rest, self.service(name)) {
                 ([] | ["checks" | "disable" | "enable" | "weight"], None) => unknown(name),
-                ([], Some(service)) => read_only(request, || Reply::json(200, &shown(service))),
-                (["checks"], Some(service)) => read_only(request, || Reply::json(200, &checks(service))),
-                ([act @ ("disable" | "enable" | "weight")], Some(service)) => self.order(request, service, act).await,
+                ([], Some(service)) => read_only(request, || Reply::json(200, &shown(&service))),
+                (["checks"], Some(service)) => read_only(request, || Reply::json(200, &checks(&service))),
+                ([act @ ("disable" | "enable" | "weight")], Some(service)) => self.order(request, &service, act).await,
                 _ => no_route(request),
             },
             _ => no_route(request),

@@ -36,12 +36,16 @@ impl Runner {
 
     async fn probe_for_ever(self) {
         let mut next = Instant::now() + self.delay;
+        let mut free = next;
         loop {
             sleep_until(next).await;
             let started = Instant::now();
+            // A probe that outlasts its interval is the service's slowness, not ours.
+            self.metrics.started(started - next.max(free));
             next = started + jittered(self.check.config.interval, fastrand::f64());
             let outcome = self.check.probe().await;
-            let latency = started.elapsed();
+            free = Instant::now();
+            let latency = free - started;
             self.metrics.observe(latency, outcome.is_ok());
             let verdict = Verdict {
                 at: common::clock::unix_millis(),

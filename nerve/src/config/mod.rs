@@ -1,17 +1,17 @@
 //! The configuration as the daemon uses it: no `Option` that means "default", every range already checked.
 //!
-//! [`load`] reads a file: environment templates first, then `resolve` asks for each key where it is used.
+//! [`Source::load`] reads a file: environment templates first, then `resolve` asks for each key where it is used.
 
 mod expand;
 mod resolve;
+mod source;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::config::{Problems, Understood, UnknownKeys};
 use common::process::Program;
 use common::telemetry::log::Format;
 use common::tls::TlsOptions;
@@ -27,6 +27,7 @@ pub use resolve::check::proxyhttp::ProxyHttpConfig;
 pub use resolve::check::status::StatusSet;
 pub use resolve::check::tcp::{TcpConfig, TcpMode};
 pub use resolve::resolve;
+pub use source::Source;
 
 /// The whole daemon.
 #[derive(Debug, Clone)]
@@ -66,7 +67,7 @@ pub enum ApiAddress {
 }
 
 /// One service instance.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceConfig {
     /// Its name: unique, without `/` and control characters.
     pub name: String,
@@ -173,7 +174,7 @@ pub struct Repeated {
 }
 
 /// One check of a service.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckConfig {
     /// What is asked.
     pub kind: CheckKind,
@@ -196,7 +197,7 @@ pub struct CheckConfig {
 }
 
 /// What a check asks.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckKind {
     /// The exit code of a program.
     Exec(ExecConfig),
@@ -308,24 +309,13 @@ impl ReporterConfig {
     }
 }
 
-/// Reads, expands and resolves a file. Templates see `environment`.
-pub fn load(
-    path: &Path,
-    environment: &BTreeMap<String, String>,
-    unknown: UnknownKeys,
-) -> Result<Understood<Config>, Problems> {
-    let file = path.display().to_string();
-    let document = common::config::load(path, |text| expand::expand(&file, text, environment))?;
-    let mut understood = document.understand(unknown, resolve)?;
-    understood.value.effective = Arc::new(std::mem::take(&mut understood.effective));
-    Ok(understood)
-}
-
 /// The host of a service, a check or the API that names none.
 pub(crate) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 #[cfg(test)]
 pub(crate) mod testing {
+    use common::config::{Understood, UnknownKeys};
+
     use super::*;
 
     /// What a document means; its problems as text.

@@ -4,8 +4,13 @@
 //! closed, the API goes last, so that it can be asked how far things are. A task that breaks is different: nerve leaves
 //! at once **without** withdrawing anything, for the services are healthy; the next nerve takes their nodes over
 //! within the session timeout.
+//!
+//! All that belongs to a service is a group of tasks, and so is each session: a reload starts and stops them ([`crew`]).
 
+mod bond;
+mod crew;
 mod parts;
+mod plan;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -18,13 +23,18 @@ use common::signal::{Signal, Signals};
 use common::supervise::{Ended, Supervisor};
 use common::telemetry::log::LevelHandle;
 use common::telemetry::metrics::{self, Build};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, App};
-use crate::config::{ApiAddress, Config};
+use crate::config::{ApiAddress, Config, Source};
+use crate::memory;
 use crate::metrics::{Gauges, Metrics};
+use crate::reload::{Reloads, reloads};
+use crate::roster::Roster;
 use crate::service::Context;
+use crate::word::spool;
+use crew::Crew;
 use parts::Parts;
 
 /// How long API requests in flight get at the end.
@@ -40,12 +50,11 @@ enum Stage {
     Api,
 }
 
-/// Runs the daemon until a signal stops it.
-pub async fn run(config: Config, level: LevelHandle) -> Result<(), Fatal> {
+/// Runs the daemon until a signal stops it. `source` is where `config` came from, for when it is to be read again.
+pub async fn run(source: Source, config: Config, level: LevelHandle) -> Result<(), Fatal> {
     let signals =
         Signals::of_process().map_err(|error| Fatal::runtime(format!("cannot listen to signals: {error}")))?;
-    let daemon = Daemon::build(&config, level).await?;
-    daemon.run(config.shutdown_timeout, signals).await
+    Daemon::build(source, config, level).await?.run(signals).await
 }
 
 #[derive(Debug)]
@@ -53,77 +62,72 @@ struct Daemon {
     supervisor: Supervisor<Stage>,
     asked: CancellationToken,
     readiness: Readiness,
+    reloads: Reloads,
+    /// The deadline of the stop.
+    grace: watch::Receiver<Duration>,
 }
 
 impl Daemon {
-    async fn build(config: &Config, level: LevelHandle) -> Result<Self, Fatal> {
+    async fn build(source: Source, config: Config, level: LevelHandle) -> Result<Self, Fatal> {
         let bound = bind(&config.api).await?;
         let build = Build {
             name: "nerve",
             version: env!("CARGO_PKG_VERSION"),
         };
         let mut registry = metrics::registry(build);
-        let mut parts = Parts {
-            supervisor: Supervisor::new(),
-            asked: CancellationToken::new(),
-            readiness: Readiness::default(),
-            context: Context::new(Metrics::register(&mut registry)),
-            ensembles: Vec::new(),
-            checks: config.services.iter().map(|service| service.checks.len()).sum(),
-            started: 0,
-        };
-        parts.remember(config)?;
-        parts.watch_spool(config);
-        let services = config
-            .services
-            .iter()
-            .map(|service| parts.start_service(service))
-            .collect::<Result<Arc<[_]>, Fatal>>()?;
-        let Parts {
-            mut supervisor,
-            asked,
-            readiness,
-            ensembles,
-            context,
-            ..
-        } = parts;
-        registry.register_collector(Box::new(Gauges {
-            services: Arc::clone(&services),
-            ensembles: ensembles.into_iter().map(|(_, ensemble)| ensemble).collect(),
-        }));
+        let mut context = Context::new(Metrics::register(&mut registry));
+        let roster = Roster::default();
+        registry.register_collector(Box::new(Gauges { roster: roster.clone() }));
+        let mut supervisor = Supervisor::new();
+        let (asked, readiness) = (CancellationToken::new(), Readiness::default());
+        let legacy_get_mutations = config.legacy_get_mutations;
+        remember(&config, &mut supervisor, &mut context)?;
+        watch_spool(&config, &mut supervisor, &mut context);
+        let (memory, changes) = (context.memory.clone(), context.changes.clone());
+        let parts = Parts::new(asked.clone(), context);
+        let groups = supervisor.groups();
+        let mut crew = Crew::new((source, config), level.clone(), parts, groups, roster.clone());
+        crew.start(&mut supervisor, &readiness).await.map_err(Fatal::config)?;
+        let grace = crew.grace();
+        let (reloads, requests) = reloads();
+        supervisor.start(Stage::Services, "reload", |stop| crew.run(requests, stop));
         tracing::info!(
             address = bound.address(),
-            services = services.len(),
+            services = roster.now().services.len(),
             version = build.version,
             "nerve is up."
         );
         let handler = api::handler(App {
-            services,
+            roster,
+            reloads: reloads.clone(),
             common: CommonRoutes {
                 build,
                 readiness: readiness.clone(),
                 registry: Arc::new(registry),
                 level,
             },
-            legacy_get_mutations: config.legacy_get_mutations,
-            memory: context.memory,
-            changes: context.changes,
+            legacy_get_mutations,
+            memory,
+            changes,
             listeners: api::listeners(),
-            effective: Arc::clone(&config.effective),
         });
         supervisor.start(Stage::Api, "api", |stop| bound.serve(handler, API_DRAIN, stop));
         Ok(Self {
             supervisor,
             asked,
             readiness,
+            reloads,
+            grace,
         })
     }
 
-    async fn run(self, grace: Duration, mut signals: Signals) -> Result<(), Fatal> {
+    async fn run(self, mut signals: Signals) -> Result<(), Fatal> {
         let Self {
             supervisor,
             asked,
             readiness,
+            reloads,
+            grace,
         } = self;
         let (sender, receiver) = mpsc::channel(4);
         let mut heard = Signals::fed_by(receiver);
@@ -135,9 +139,6 @@ impl Daemon {
             } else {
                 broken.cancel();
             }
-        };
-        let on_reload = || {
-            tracing::error!("This nerve does not read its configuration again on SIGHUP: restart it.");
         };
         let forward = async {
             loop {
@@ -155,7 +156,7 @@ impl Daemon {
             () = broken.cancelled() => return Err(Fatal::runtime(
                 "a task broke (see the log); leaving without withdrawing any node, so that a restart takes them over",
             )),
-            ended = supervisor.run(&mut heard, grace, on_stop, on_reload) => ended,
+            ended = supervisor.run(&mut heard, || *grace.borrow(), on_stop, || reloads.signal()) => ended,
             () = forward => return Ok(()),
         };
         match ended {
@@ -168,6 +169,33 @@ impl Daemon {
                 Err(Fatal::runtime(format!("task `{task}` failed while stopping: {why}")))
             }
         }
+    }
+}
+
+/// Opens the memory, where there is a directory for it.
+fn remember(config: &Config, supervisor: &mut Supervisor<Stage>, context: &mut Context) -> Result<(), Fatal> {
+    let Some(directory) = &config.state_dir else {
+        tracing::info!("Without a `stateDir` operators' words and warm-ups end with this process.");
+        return Ok(());
+    };
+    let names = config.services.iter().map(|service| service.name.as_str());
+    let (memory, task) = memory::open(directory, names).map_err(|error| {
+        Fatal::config(format!(
+            "stateDir: {error}; choose a directory of this nerve's own that it may write"
+        ))
+    })?;
+    context.memory = memory;
+    // After the services, which have something to say to their end.
+    supervisor.start(Stage::Sessions, "memory", |stop| task.run(stop));
+    Ok(())
+}
+
+/// Watches hacheck's spool, where there is one.
+fn watch_spool(config: &Config, supervisor: &mut Supervisor<Stage>, context: &mut Context) {
+    if let Some(directory) = &config.hacheck_spool {
+        let (spools, task) = spool::spool(directory.clone());
+        context.spool = spools;
+        supervisor.start(Stage::Sessions, "hacheck's spool", |stop| task.run(stop));
     }
 }
 

@@ -1,24 +1,21 @@
-//! From configuration to running tasks: one service with its checks, reporters and sessions at a time.
+//! From configuration to tasks that are ready to start: one service with its checks, reporters and sessions at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::exit::Fatal;
-use common::ready::Readiness;
-use common::supervise::Supervisor;
+use common::ready::Latch;
+use common::supervise::{Group, GroupId};
 use common::zk::registration::registration;
 use common::zk::session::{Ensemble, EnsembleConfig, EnsembleTask, ensemble};
-
 use tokio_util::sync::CancellationToken;
 
 use super::Stage;
+use super::bond::Bond;
 use crate::check::Check;
 use crate::check::runner::Runner;
-use crate::config::{CheckConfig, CheckKind, Config, ReporterConfig, ServiceConfig};
-use crate::memory;
+use crate::config::{CheckConfig, CheckKind, ReporterConfig, ServiceConfig};
 use crate::reporter::{self, Reporter, ReporterHandle};
 use crate::service::{Context, ServiceHandle, service};
-use crate::word::spool;
 
 /// Checks start no further apart: a service waits for the first word of each.
 const SPACING: Duration = Duration::from_millis(10);
@@ -26,46 +23,78 @@ const SPACING: Duration = Duration::from_millis(10);
 /// What services are built from.
 #[derive(Debug)]
 pub(super) struct Parts {
-    pub(super) supervisor: Supervisor<Stage>,
     /// A signal asked for the stop.
     pub(super) asked: CancellationToken,
-    pub(super) readiness: Readiness,
     pub(super) context: Context,
-    pub(super) ensembles: Vec<(EnsembleConfig, Ensemble)>,
-    pub(super) checks: usize,
-    pub(super) started: u32,
+    pub(super) sessions: Vec<Session>,
+    /// How many checks start together, and how many of them were built.
+    checks: usize,
+    built: u32,
+}
+
+/// One session per ensemble, shared by all services that report there.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) config: EnsembleConfig,
+    pub(super) ensemble: Ensemble,
+    pub(super) bond: Bond,
+    pub(super) stand: SessionStand,
+}
+
+#[derive(Debug)]
+pub(super) enum SessionStand {
+    /// Its task is not started yet.
+    Built(EnsembleTask),
+    Running(GroupId),
+}
+
+/// A service's ties: of its own task, and of each reporter's in the order of its configuration.
+#[derive(Debug)]
+pub(super) struct Bonds {
+    pub(super) service: Bond,
+    pub(super) reporters: Vec<Bond>,
+}
+
+/// A service that is built and not started.
+#[derive(Debug)]
+pub(super) struct Built {
+    pub(super) handle: ServiceHandle,
+    pub(super) bonds: Bonds,
+    pub(super) group: Group<Stage>,
 }
 
 impl Parts {
-    /// Opens the memory, where there is a directory for it.
-    pub(super) fn remember(&mut self, config: &Config) -> Result<(), Fatal> {
-        let Some(directory) = &config.state_dir else {
-            tracing::info!("Without a `stateDir` operators' words and warm-ups end with this process.");
-            return Ok(());
-        };
-        let names = config.services.iter().map(|service| service.name.as_str());
-        let (memory, task) = memory::open(directory, names).map_err(|error| {
-            Fatal::config(format!(
-                "stateDir: {error}; choose a directory of this nerve's own that it may write"
-            ))
-        })?;
-        self.context.memory = memory;
-        // After the services, which have something to say to their end.
-        self.supervisor.start(Stage::Sessions, "memory", |stop| task.run(stop));
-        Ok(())
-    }
-
-    /// Watches hacheck's spool, where there is one.
-    pub(super) fn watch_spool(&mut self, config: &Config) {
-        if let Some(directory) = &config.hacheck_spool {
-            let (spools, task) = spool::spool(directory.clone());
-            self.context.spool = spools;
-            self.supervisor
-                .start(Stage::Sessions, "hacheck's spool", |stop| task.run(stop));
+    pub(super) fn new(asked: CancellationToken, context: Context) -> Self {
+        Self {
+            asked,
+            context,
+            sessions: Vec::new(),
+            checks: 0,
+            built: 0,
         }
     }
 
-    pub(super) fn start_service(&mut self, config: &Arc<ServiceConfig>) -> Result<ServiceHandle, Fatal> {
+    /// Builds services that start together, each with the latch of its first word. The first that can't be built is the
+    /// reason why none is.
+    pub(super) fn services(
+        &mut self,
+        configs: &[Arc<ServiceConfig>],
+        latch: impl Fn(&ServiceConfig) -> Latch,
+    ) -> Result<Vec<Built>, String> {
+        self.checks = configs.iter().map(|service| service.checks.len()).sum();
+        self.built = 0;
+        let built: Result<Vec<_>, _> = configs
+            .iter()
+            .map(|config| self.service(config, latch(config)))
+            .collect();
+        if built.is_err() {
+            self.sessions
+                .retain(|session| matches!(session.stand, SessionStand::Running(_)));
+        }
+        built
+    }
+
+    fn service(&mut self, config: &Arc<ServiceConfig>, ready: Latch) -> Result<Built, String> {
         let name = &config.name;
         warn_about(config);
         let (handles, reporters): (Vec<ReporterHandle>, Vec<Reporter>) = config
@@ -75,59 +104,42 @@ impl Parts {
             .collect::<Result<Vec<_>, _>>()?
             .into_iter()
             .unzip();
-        let ready = self.readiness.latch(format!("the first word of service {name}"));
         let (handle, reports, verdicts, task) = service(Arc::clone(config), handles, &self.context, ready);
+        let mut group = Group::default();
         for (index, check) in config.checks.iter().enumerate() {
             let runner = Runner {
                 check: Check::new(Arc::clone(check))
-                    .map_err(|error| Fatal::config(format!("service `{name}`: cannot build check {index}: {error}")))?,
+                    .map_err(|error| format!("service `{name}`: cannot build check {index}: {error}"))?,
                 index,
                 delay: self.next_delay(check.interval),
                 verdicts: verdicts.clone(),
                 metrics: self.context.metrics.check(config, check.kind.word()),
             };
-            let label = format!("check {index} of {name}");
-            self.supervisor.start(Stage::Checks, label, |stop| runner.run(stop));
+            group.add(Stage::Checks, format!("check {index} of {name}"), |stop| {
+                runner.run(stop)
+            });
         }
+        let mut bonds = Bonds {
+            service: Bond::under(&self.asked),
+            reporters: Vec::new(),
+        };
         for (index, reporter) in reporters.into_iter().enumerate() {
             let reports = reports.clone();
-            let label = format!("reporter {index} of {name}");
-            self.start(Stage::Reporters, label, |stop| reporter.run(reports, stop));
+            let bond = Bond::under(&self.asked);
+            let task = bond.hold(|stop| reporter.run(reports, stop));
+            group.add(Stage::Reporters, format!("reporter {index} of {name}"), task);
+            bonds.reporters.push(bond);
         }
-        self.start(Stage::Services, format!("service {name}"), |stop| task.run(stop));
-        Ok(handle)
-    }
-
-    /// Starts a task that would take nodes away when it stops: it hears of the stop only when a signal asked for it.
-    pub(super) fn start<F, Fut>(&mut self, stage: Stage, name: String, task: F)
-    where
-        F: FnOnce(CancellationToken) -> Fut,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        let asked = self.asked.clone();
-        self.supervisor.start(stage, name, |stop| {
-            let told = CancellationToken::new();
-            let running = task(told.clone());
-            async move {
-                let tell = async {
-                    stop.cancelled().await;
-                    asked.cancelled().await;
-                    told.cancel();
-                    std::future::pending::<()>().await;
-                };
-                tokio::select! {
-                    () = running => {}
-                    () = tell => {}
-                }
-            }
-        });
+        let task = bonds.service.hold(|stop| task.run(stop));
+        group.add(Stage::Services, format!("service {name}"), task);
+        Ok(Built { handle, bonds, group })
     }
 
     /// Checks start one after the other, spread over their interval when there are many; the first starts at once.
     fn next_delay(&mut self, interval: Duration) -> Duration {
         let places = u32::try_from(self.checks).unwrap_or(u32::MAX).max(1);
-        let place = self.started;
-        self.started += 1;
+        let place = self.built;
+        self.built += 1;
         (interval / places).min(SPACING) * place
     }
 
@@ -135,7 +147,7 @@ impl Parts {
         &mut self,
         service: &ServiceConfig,
         config: &ReporterConfig,
-    ) -> Result<(ReporterHandle, Reporter), Fatal> {
+    ) -> Result<(ReporterHandle, Reporter), String> {
         let failures = self.context.metrics.reporter(service, config.word());
         Ok(match config {
             ReporterConfig::Zookeeper {
@@ -148,11 +160,11 @@ impl Parts {
             }
             ReporterConfig::File { path, append } => {
                 reporter::prepare_file(path).map_err(|error| {
-                    Fatal::config(format!(
+                    format!(
                         "service `{}`: cannot write the report file {}: {error}; choose another `path` or mend its rights",
                         service.name,
                         path.display()
-                    ))
+                    )
                 })?;
                 Reporter::file(path, *append, service.report_replay, failures)
             }
@@ -160,17 +172,18 @@ impl Parts {
         })
     }
 
-    /// One session per ensemble.
     fn ensemble(&mut self, config: &EnsembleConfig) -> Ensemble {
-        if let Some((_, known)) = self.ensembles.iter().find(|(known, _)| known == config) {
-            return known.clone();
+        if let Some(known) = self.sessions.iter().find(|session| session.config == *config) {
+            return known.ensemble.clone();
         }
-        let (handle, task): (Ensemble, EnsembleTask) = ensemble(config.clone());
-        self.start(Stage::Sessions, format!("session {}", handle.name()), |stop| {
-            task.run(stop)
+        let (ensemble, task) = ensemble(config.clone());
+        self.sessions.push(Session {
+            config: config.clone(),
+            ensemble: ensemble.clone(),
+            bond: Bond::under(&self.asked),
+            stand: SessionStand::Built(task),
         });
-        self.ensembles.push((config.clone(), handle.clone()));
-        handle
+        ensemble
     }
 }
 

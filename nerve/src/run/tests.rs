@@ -1,45 +1,35 @@
 use std::sync::Mutex;
 
 use common::exit::ExitCode;
-use prometheus_client::registry::Registry;
 use tokio::time::timeout;
 
+use super::bond::Bond;
 use super::*;
 
 type Said = Arc<Mutex<Vec<&'static str>>>;
 
 /// A daemon with one task that would withdraw nodes, and one that ends when `breaks` says so.
 fn daemon(said: &Said, breaks: CancellationToken) -> Daemon {
-    let mut parts = Parts {
-        supervisor: Supervisor::new(),
-        asked: CancellationToken::new(),
-        readiness: Readiness::default(),
-        context: Context::new(Metrics::register(&mut Registry::default())),
-        ensembles: Vec::new(),
-        checks: 0,
-        started: 0,
-    };
+    let mut supervisor = Supervisor::new();
+    let asked = CancellationToken::new();
     let log = Arc::clone(said);
-    parts.start(Stage::Reporters, "node".to_owned(), |stop| async move {
+    let node = Bond::under(&asked).hold(|stop: CancellationToken| async move {
         stop.cancelled().await;
         log.lock().expect("not poisoned").push("withdrawn");
     });
-    parts.supervisor.start(Stage::Api, "api", |stop| async move {
+    supervisor.start(Stage::Reporters, "node", node);
+    supervisor.start(Stage::Api, "api", |stop| async move {
         tokio::select! {
             () = stop.cancelled() => {}
             () = breaks.cancelled() => {}
         }
     });
-    let Parts {
-        supervisor,
-        asked,
-        readiness,
-        ..
-    } = parts;
     Daemon {
         supervisor,
         asked,
-        readiness,
+        readiness: Readiness::default(),
+        reloads: reloads().0,
+        grace: watch::Sender::new(PATIENCE).subscribe(),
     }
 }
 
@@ -51,7 +41,7 @@ async fn a_signal_withdraws() {
     let daemon = daemon(&said, CancellationToken::new());
     let (sender, receiver) = mpsc::channel(1);
     sender.send(Signal::Stop).await.expect("there is room");
-    let ended = timeout(PATIENCE, daemon.run(PATIENCE, Signals::fed_by(receiver))).await;
+    let ended = timeout(PATIENCE, daemon.run(Signals::fed_by(receiver))).await;
     ended.expect("in time").expect("a clean end");
     assert_eq!(*said.lock().expect("not poisoned"), ["withdrawn"]);
 }
@@ -63,7 +53,7 @@ async fn a_task_that_breaks_withdraws_nothing() {
     let daemon = daemon(&said, breaks.clone());
     let (_sender, receiver) = mpsc::channel(1);
     breaks.cancel();
-    let ended = timeout(PATIENCE, daemon.run(PATIENCE, Signals::fed_by(receiver))).await;
+    let ended = timeout(PATIENCE, daemon.run(Signals::fed_by(receiver))).await;
     let fatal = ended.expect("in time").expect_err("it broke");
     assert_eq!(fatal.code, ExitCode::Runtime);
     assert!(said.lock().expect("not poisoned").is_empty());

@@ -1,0 +1,56 @@
+//! Where the configuration comes from, at the start and whenever it is read again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use common::config::{Problem, Problems, Understood, UnknownKeys};
+
+use super::expand::{Expanded, expand};
+use super::{Config, resolve};
+
+/// A file and how it is to be read.
+#[derive(Clone)]
+pub struct Source {
+    /// The file.
+    pub path: PathBuf,
+    /// What its templates see.
+    pub environment: BTreeMap<String, String>,
+    /// Whether a template that names an absent variable is a problem, not `<no value>`.
+    pub strict_template: bool,
+    /// What an unknown key is.
+    pub unknown: UnknownKeys,
+    /// Whether the log level comes from the command line, so that the file has no say.
+    pub level_is_fixed: bool,
+}
+
+/// The environment may hold secrets.
+impl fmt::Debug for Source {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_tuple("Source").field(&self.path).finish()
+    }
+}
+
+impl Source {
+    /// Reads, expands and resolves the file. Values of the environment are in no problem and no warning.
+    pub fn load(&self) -> Result<Understood<Config>, Problems> {
+        let file = self.path.display().to_string();
+        let mut expanded = Expanded::default();
+        let document = common::config::load(&self.path, |text| {
+            expanded = expand(&file, text, &self.environment, self.strict_template)?;
+            Ok(std::mem::take(&mut expanded.text))
+        });
+        let hide = |problems: Vec<Problem>| -> Vec<Problem> {
+            problems.into_iter().map(|problem| expanded.hide(problem)).collect()
+        };
+        match document.and_then(|document| document.understand(self.unknown, resolve)) {
+            Ok(mut understood) => {
+                understood.value.effective = Arc::new(std::mem::take(&mut understood.effective));
+                understood.warnings = hide(understood.warnings);
+                Ok(understood)
+            }
+            Err(Problems(problems)) => Err(Problems(hide(problems))),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What another configuration means for what runs. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::{Config, ReporterConfig, ServiceConfig};
+
+/// The services of both configurations, by name; each is in exactly one list.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// In both, equal.
+    pub(super) kept: Vec<String>,
+    /// In both, different.
+    pub(super) changed: Vec<String>,
+    /// New.
+    pub(super) added: Vec<String>,
+    /// Not there any more.
+    pub(super) removed: Vec<String>,
+}
+
+/// Compares; names are unique on either side.
+pub(super) fn plan<'a>(running: impl Iterator<Item = &'a ServiceConfig>, wanted: &[Arc<ServiceConfig>]) -> Plan {
+    let mut running: BTreeMap<&str, &ServiceConfig> = running.map(|service| (service.name.as_str(), service)).collect();
+    let mut plan = Plan::default();
+    for service in wanted {
+        let list = match running.remove(service.name.as_str()) {
+            Some(same) if *same == **service => &mut plan.kept,
+            Some(_) => &mut plan.changed,
+            None => &mut plan.added,
+        };
+        list.push(service.name.clone());
+    }
+    plan.removed = running.into_keys().map(str::to_owned).collect();
+    plan
+}
+
+/// The keys of the root that differ and can't change while nerve runs.
+pub(super) fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static str> {
+    // Whoever adds a key to the root decides here.
+    let Config {
+        log_level: _,
+        log_format,
+        api,
+        shutdown_timeout: _,
+        state_dir,
+        hacheck_spool,
+        effective: _,
+        legacy_get_mutations,
+        services: _,
+    } = wanted;
+    [
+        ("logFormat", *log_format != running.log_format),
+        ("apiHost, apiPort or apiSocket", *api != running.api),
+        (
+            "legacyGetMutations",
+            *legacy_get_mutations != running.legacy_get_mutations,
+        ),
+        ("stateDir", *state_dir != running.state_dir),
+        ("hacheckSpool", *hacheck_spool != running.hacheck_spool),
+    ]
+    .into_iter()
+    .filter_map(|(key, differs)| differs.then_some(key))
+    .collect()
+}
+
+/// Whether two reporters keep the same node or file: one of them may, at a time.
+pub(super) fn same_place(one: &ReporterConfig, other: &ReporterConfig) -> bool {
+    match (one, other) {
+        (
+            ReporterConfig::Zookeeper { ensemble, node, .. },
+            ReporterConfig::Zookeeper {
+                ensemble: other_ensemble,
+                node: other_node,
+                ..
+            },
+        ) => ensemble == other_ensemble && node == other_node,
+        (ReporterConfig::File { path, .. }, ReporterConfig::File { path: other, .. }) => path == other,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::testing;
+
+    fn services(weights: &BTreeMap<u8, u8>) -> Vec<Arc<ServiceConfig>> {
+        weights
+            .iter()
+            .map(|(name, weight)| testing::service(&format!("{{ name: s{name}, port: 80, weight: {weight} }}")))
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn every_service_is_in_one_list(
+            before in prop::collection::btree_map(0_u8..6, 1_u8..3, 0..6),
+            after in prop::collection::btree_map(0_u8..6, 1_u8..3, 0..6),
+        ) {
+            let (running, wanted) = (services(&before), services(&after));
+            let plan = plan(running.iter().map(AsRef::as_ref), &wanted);
+            let names = |test: &dyn Fn(Option<&u8>, Option<&u8>) -> bool| -> Vec<String> {
+                (0..6).filter(|name| test(before.get(name), after.get(name))).map(|name| format!("s{name}")).collect()
+            };
+            let expected = Plan {
+                kept: names(&|before, after| before.is_some() && before == after),
+                changed: names(&|before, after| before.is_some() && after.is_some() && before != after),
+                added: names(&|before, after| before.is_none() && after.is_some()),
+                removed: names(&|before, after| before.is_some() && after.is_none()),
+            };
+            prop_assert_eq!(plan, expected);
+        }
+    }
+
+    #[test]
+    fn keys_that_need_a_restart_are_named() {
+        let read = |text: &str| testing::read(text).expect("good").value;
+        let running = read("services: []");
+        assert!(needs_restart(&running, &read("logLevel: debug\nshutdownTimeout: 5m\nservices: []")).is_empty());
+        let wanted =
+            read("logFormat: json\napiPort: 1\nlegacyGetMutations: true\nstateDir: /x\nhacheckSpool: /y\nservices: []");
+        assert_eq!(
+            needs_restart(&running, &wanted),
+            [
+                "logFormat",
+                "apiHost, apiPort or apiSocket",
+                "legacyGetMutations",
+                "stateDir",
+                "hacheckSpool"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_place_is_a_node_of_an_ensemble_or_a_file() {
+        let reporter = |text: &str| {
+            let service = testing::service(&format!("{{ port: 80, reporters: [{text}] }}"));
+            service.reporters.first().cloned().expect("one")
+        };
+        let node = reporter("{ type: zookeeper, hosts: [a], path: /x }");
+        let same = reporter("{ type: zookeeper, hosts: [a], path: /x, exposeOnUnavailable: true }");
+        assert!(same_place(&node, &same));
+        for other in [
+            "{ type: zookeeper, hosts: [b], path: /x }",
+            "{ type: zookeeper, hosts: [a], path: /y }",
+            "{ type: file, path: /x }",
+        ] {
+            assert!(!same_place(&node, &reporter(other)), "{other}");
+        }
+        let console = reporter("{ type: console }");
+        assert!(!same_place(&console, &console));
+        let file = reporter("{ type: file, path: /x }");
+        assert!(same_place(&file, &reporter("{ type: file, path: /x, append: true }")));
+    }
+}

@@ -1,0 +1,14 @@
+//! Any text as nerve's configuration: it is understood, or its problems are told.
+#![no_main]
+
+use common::config::{Document, UnknownKeys};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let Ok(document) = Document::parse("nerve.yaml", text.to_owned()) else {
+        return;
+    };
+    if let Err(problems) = document.understand(UnknownKeys::Refuse, nerve::config::resolve) {
+        assert!(!problems.0.is_empty() && !problems.to_string().is_empty());
+    }
+});

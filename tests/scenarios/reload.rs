@@ -1,0 +1,234 @@
+//! nerve reads its configuration again: what is as it was is not touched, what changed is replaced without a gap.
+
+use std::time::Duration;
+
+use e2e::daemon::Daemon;
+use e2e::eventually::{ensure, eventually, throughout};
+use e2e::instance::Instance;
+use e2e::ports::free_port;
+use e2e::site::{PATH, PATIENCE};
+use e2e::zookeeper::{Client, Node, ZooKeeper};
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A nerve with services that all look at the same instance.
+struct Scene {
+    nerve: Daemon,
+    client: Client,
+    zookeeper: ZooKeeper,
+    instance: Instance,
+    directory: TempDir,
+}
+
+impl Scene {
+    async fn start(services: &[(&str, &str)]) -> Self {
+        let zookeeper = ZooKeeper::start().await;
+        let client = zookeeper.client().await;
+        let directory = tempfile::tempdir().unwrap();
+        let instance = Instance::start("one", directory.path()).await;
+        let port = free_port();
+        let nerve = Daemon::new("nerve", "nerve", directory.path(), port, "");
+        let mut scene = Self {
+            nerve,
+            client,
+            zookeeper,
+            instance,
+            directory,
+        };
+        scene.write(services);
+        scene.nerve.start_and_wait().await.unwrap();
+        scene
+    }
+
+    /// Writes the configuration: services by name, each with keys of its own.
+    fn write(&self, services: &[(&str, &str)]) {
+        let (api, port, zookeeper) = (self.nerve.api_port(), self.instance.port(), self.zookeeper.address());
+        let service = |(name, keys): &(&str, &str)| {
+            format!(
+                "
+  - name: {name}
+    host: 127.0.0.1
+    port: {port}
+    enableWarmup: false
+    disableMinDurationInMilli: 100
+    checks: [{{ type: http, path: /health, checkIntervalInMilli: 100, rise: 1 }}]
+    reporters: [{{ type: zookeeper, hosts: ['{zookeeper}'], path: {PATH} }}]
+    {keys}"
+            )
+        };
+        let services: String = services.iter().map(service).collect();
+        self.write_text(&format!("apiPort: {api}\nservices: {services}\n"));
+    }
+
+    fn write_text(&self, text: &str) {
+        std::fs::write(self.directory.path().join("nerve.yaml"), text).unwrap();
+    }
+
+    async fn reload(&self) -> (u16, Value) {
+        let reply = self.nerve.send("POST", "/v1/reload").await.unwrap();
+        (reply.status, serde_json::from_str(&reply.body).unwrap())
+    }
+
+    fn node_name(&self, name: &str) -> String {
+        format!("{name}_127.0.0.1:{}", self.instance.port())
+    }
+
+    /// The nodes, once they are these services'.
+    async fn nodes(&self, names: &[&str]) -> Vec<Node> {
+        let wanted: Vec<_> = names.iter().map(|name| self.node_name(name)).collect();
+        eventually(&format!("the nodes are {names:?}"), PATIENCE, async || {
+            let mut nodes = self.client.nodes(PATH).await;
+            nodes.sort_by(|a, b| a.name.cmp(&b.name));
+            ensure(nodes.iter().map(|node| &node.name).eq(&wanted), || format!("{nodes:?}"))?;
+            Ok(nodes)
+        })
+        .await
+    }
+}
+
+fn names(value: &Value, key: &str) -> Vec<String> {
+    serde_json::from_value(value[key].clone()).unwrap()
+}
+
+#[tokio::test]
+async fn services_come_and_go_and_the_rest_keeps_its_node() {
+    let scene = Scene::start(&[("a", ""), ("b", "")]).await;
+    let before = scene.nodes(&["a", "b"]).await;
+    scene.write(&[("a", ""), ("c", "")]);
+    let (status, told) = scene.reload().await;
+    assert_eq!(status, 200, "{told}");
+    assert_eq!(
+        (names(&told, "added"), names(&told, "removed"), names(&told, "changed")),
+        (vec!["c".to_owned()], vec!["b".to_owned()], vec![])
+    );
+    let after = scene.nodes(&["a", "c"]).await;
+    assert_eq!(after[0], before[0], "its node was not touched");
+    let status = scene.nerve.status().await.unwrap();
+    let shown: Vec<_> = status.as_array().unwrap().iter().map(|s| s["Name"].clone()).collect();
+    assert_eq!(shown, ["a", "c"]);
+    // The same file again, by signal.
+    scene.nerve.signal(Signal::HUP);
+    eventually("the signal was heard", PATIENCE, async || {
+        let last = scene.nerve.get("/v1/reload").await.map_err(|error| error.to_string())?;
+        ensure(last.body.contains(r#""result":"unchanged""#), || last.body)
+    })
+    .await;
+    assert_eq!(scene.nodes(&["a", "c"]).await, after);
+    let metrics = scene.nerve.get("/metrics").await.unwrap().body;
+    for series in [
+        r#"nerve_config_reloads_total{result="applied"} 1"#,
+        r#"nerve_config_reloads_total{result="unchanged"} 1"#,
+    ] {
+        assert!(metrics.contains(series), "{metrics}");
+    }
+    eventually("b's series are gone", PATIENCE, async || {
+        let metrics = scene.nerve.get("/metrics").await.map_err(|error| error.to_string())?;
+        ensure(!metrics.body.contains(r#"name="b""#), || metrics.body)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_changed_service_takes_its_node_over_with_the_operators_word() {
+    let scene = Scene::start(&[("a", ""), ("b", "")]).await;
+    let before = scene.nodes(&["a", "b"]).await;
+    assert_eq!(
+        scene.nerve.send("PUT", "/services/b/disable").await.unwrap().status,
+        200
+    );
+    scene.nodes(&["a"]).await;
+    scene.write(&[("a", "labels: { zone: x }"), ("b", "labels: { zone: x }")]);
+    let (status, told) = scene.reload().await;
+    assert_eq!((status, names(&told, "changed").len()), (200, 2), "{told}");
+    let changed = eventually("the node has the label", PATIENCE, async || {
+        let nodes = scene.client.nodes(PATH).await;
+        let [node] = nodes.as_slice() else {
+            return Err(format!("{nodes:?}"));
+        };
+        ensure(node.data.contains(r#""labels":{"zone":"x"}"#), || node.data.clone())?;
+        Ok(node.clone())
+    })
+    .await;
+    assert_eq!(changed.created_by, before[0].created_by, "it is the same node");
+    throughout("b stays disabled", Duration::from_secs(1), async || {
+        let nodes = scene.client.nodes(PATH).await;
+        ensure(nodes.len() == 1, || format!("{nodes:?}"))
+    })
+    .await;
+    let status = scene.nerve.status().await.unwrap();
+    assert_eq!(status[1]["Status"], "disabled");
+}
+
+#[tokio::test]
+async fn when_the_path_changes_the_new_node_is_there_before_the_old_one_goes() {
+    let scene = Scene::start(&[("a", "")]).await;
+    let [before] = scene.nodes(&["a"]).await.try_into().unwrap();
+    let elsewhere = format!("/elsewhere/{}", before.name);
+    let file = std::fs::read_to_string(scene.directory.path().join("nerve.yaml")).unwrap();
+    scene.write_text(&file.replace(PATH, "/elsewhere"));
+    let old = format!("{PATH}/{}", before.name);
+    let watch = throughout("one of both is there", Duration::from_secs(2), async || {
+        // The new one first: it may come between the two questions, and never goes.
+        let new = scene.client.node(&elsewhere).await;
+        ensure(new.is_some() || scene.client.node(&old).await.is_some(), || {
+            "none is there".to_owned()
+        })
+    });
+    let ((status, told), ()) = tokio::join!(scene.reload(), watch);
+    assert_eq!((status, names(&told, "changed")), (200, vec!["a".to_owned()]));
+    eventually("the old node goes", PATIENCE, async || {
+        ensure(scene.client.node(&old).await.is_none(), || "it is there".to_owned())
+    })
+    .await;
+    assert!(scene.client.node(&elsewhere).await.is_some());
+}
+
+#[tokio::test]
+async fn a_bad_file_changes_nothing_and_says_why() {
+    let scene = Scene::start(&[("a", "")]).await;
+    let before = scene.nodes(&["a"]).await;
+    for (bad, why) in [
+        ("services: [{ port: x }]", "port"),
+        ("services: [{ port: 80", "nerve.yaml"),
+        ("services: [{ port: 80, checks: [{ type: nonsense }] }]", "nonsense"),
+        (
+            "services: [{ port: 80, reporters: [{ type: file, path: /dev/null/x }] }]",
+            "/dev/null/x",
+        ),
+        ("logLevel: shout\nservices: []", "logLevel"),
+    ] {
+        scene.write_text(bad);
+        let (status, told) = scene.reload().await;
+        assert_eq!(status, 422, "{told}");
+        assert!(told["problems"].to_string().contains(why), "{bad}: {told}");
+    }
+    assert_eq!(scene.nodes(&["a"]).await, before);
+    assert!(scene.nerve.log().contains("The configuration is refused"));
+    let metrics = scene.nerve.get("/metrics").await.unwrap().body;
+    assert!(
+        metrics.contains(r#"nerve_config_reloads_total{result="refused"} 5"#),
+        "{metrics}"
+    );
+}
+
+#[tokio::test]
+async fn a_removed_service_that_comes_back_while_it_leaves_has_its_node() {
+    let slow = "disableGracefullyDoneCommand: [sleep, '20']\n    disableGracefullyDoneIntervalInMilli: 30000";
+    let mut scene = Scene::start(&[("a", slow), ("b", "")]).await;
+    scene.nodes(&["a", "b"]).await;
+    scene.write(&[("b", "")]);
+    assert_eq!(scene.reload().await.0, 200);
+    scene.nodes(&["b"]).await;
+    scene.write(&[("a", ""), ("b", "")]);
+    assert_eq!(scene.reload().await.0, 200);
+    let nodes = scene.nodes(&["a", "b"]).await;
+    throughout("both nodes stay", Duration::from_secs(2), async || {
+        let mut now = scene.client.nodes(PATH).await;
+        now.sort_by(|a, b| a.name.cmp(&b.name));
+        ensure(now == nodes, || format!("{now:?}"))
+    })
+    .await;
+    assert!(scene.nerve.terminate().await.success());
+    scene.nodes(&[]).await;
+}
