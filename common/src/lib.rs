@@ -6,6 +6,7 @@
 //!  zk       one session per ensemble; one owned registration; a path's children as whole snapshots
 //!  http     the admin API's server and the routes both daemons have
 //!  telemetry  logs and metrics
+//!  tls      what the operator says of it, and client connections made that way
 //!  supervise  every task has an owner, a stage of the shutdown and a name
 //!  process, file, signal, clock, template, backoff, ready   one effect or one rule each
 //! ```
@@ -23,4 +24,5 @@ pub mod signal;
 pub mod supervise;
 pub mod telemetry;
 pub mod template;
+pub mod tls;
 pub mod zk;

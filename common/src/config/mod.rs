@@ -9,6 +9,7 @@ mod excerpt;
 mod findings;
 mod nearest;
 mod problem;
+mod secret;
 mod section;
 mod time;
 mod value;
@@ -19,6 +20,7 @@ use std::path::Path;
 
 use findings::Findings;
 pub use problem::{Problem, Problems, Spot};
+pub use secret::{Secret, SecretError};
 pub use section::{KnownKeys, Section};
 
 /// What an unknown key is.

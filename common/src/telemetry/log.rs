@@ -35,7 +35,7 @@ pub struct LevelHandle {
 pub struct LevelError(pub String);
 
 /// Libraries that tell at `info` and below what our own lines tell better; quiet unless the level names them.
-const NOISY: [&str; 3] = ["zookeeper_client", "hyper", "reqwest"];
+const NOISY: [&str; 3] = ["zookeeper_client", "hyper", "h2"];
 
 /// Starts logging to standard error. `level` also takes the originals' names (`fatal`, `panic` read as `error`,
 /// `warning` as `warn`). Modules that it leaves open log at `info`.

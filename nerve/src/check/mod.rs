@@ -6,6 +6,7 @@ pub mod runner;
 mod tcp;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::time::timeout;
 
@@ -15,42 +16,50 @@ use crate::health::verdict::{Failure, FailureKind};
 /// A check, ready to probe.
 #[derive(Debug)]
 pub struct Check {
-    config: std::sync::Arc<CheckConfig>,
+    config: Arc<CheckConfig>,
     probe: Probe,
 }
 
 #[derive(Debug)]
 enum Probe {
-    Tcp,
-    Http(http::HttpProbe),
     Exec(common::process::Program),
+    Http(http::HttpProbe),
+    Tcp,
 }
 
+/// Why a check can't be built.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unbuildable(String);
+
 impl Check {
-    /// Prepares a check. Fails only when the HTTP client can't be built.
-    pub fn new(config: std::sync::Arc<CheckConfig>) -> Result<Self, reqwest::Error> {
+    /// Prepares a check.
+    pub fn new(config: Arc<CheckConfig>) -> Result<Self, Unbuildable> {
         let probe = match &config.kind {
-            CheckKind::Tcp => Probe::Tcp,
-            CheckKind::Http { url, expected } => {
-                Probe::Http(http::HttpProbe::new(url.clone(), expected.clone(), config.prefer_ipv4)?)
-            }
-            CheckKind::Exec(argv) => Probe::Exec(exec::program(argv, config.timeout)),
+            CheckKind::Exec(exec) => Probe::Exec(exec::program(&exec.argv, config.timeout)),
+            CheckKind::Http(http) => Probe::Http(
+                http::HttpProbe::new(http.url.clone(), http.expected.clone(), config.prefer_ipv4)
+                    .map_err(|error| Unbuildable(error.to_string()))?,
+            ),
+            CheckKind::Tcp(_) => Probe::Tcp,
         };
         Ok(Self { config, probe })
     }
 
     /// Probes once: what was seen, or why it failed.
     pub async fn probe(&self) -> Result<String, Failure> {
-        let deadline = self.config.timeout;
-        let late = || Failure::new(FailureKind::Timeout, format!("no answer within {deadline:?}"));
         match &self.probe {
-            Probe::Tcp => timeout(deadline, tcp::probe(&self.config))
-                .await
-                .unwrap_or_else(|_| Err(late())),
-            Probe::Http(http) => timeout(deadline, http.probe()).await.unwrap_or_else(|_| Err(late())),
             // The program's own deadline, so that its group is killed and its output kept.
             Probe::Exec(program) => exec::probe(program).await,
+            Probe::Http(http) => self.in_time(http.probe()).await,
+            Probe::Tcp => self.in_time(tcp::probe(&self.config)).await,
         }
+    }
+
+    async fn in_time(&self, probe: impl Future<Output = Result<String, Failure>>) -> Result<String, Failure> {
+        let deadline = self.config.timeout;
+        let late = || Failure::new(FailureKind::Timeout, format!("no answer within {deadline:?}"));
+        timeout(deadline, probe).await.unwrap_or_else(|_| Err(late()))
     }
 }
 

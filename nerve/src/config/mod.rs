@@ -16,6 +16,9 @@ use common::process::Program;
 use common::telemetry::log::Format;
 use common::zk::session::EnsembleConfig;
 
+pub use resolve::check::exec::ExecConfig;
+pub use resolve::check::http::{HttpConfig, StatusSet};
+pub use resolve::check::tcp::TcpConfig;
 pub use resolve::resolve;
 
 /// The whole daemon.
@@ -157,26 +160,21 @@ pub struct CheckConfig {
 /// What a check asks.
 #[derive(Debug, Clone)]
 pub enum CheckKind {
-    /// A connection.
-    Tcp,
-    /// The status of a `GET`.
-    Http {
-        /// What is fetched.
-        url: reqwest::Url,
-        /// The status codes of a healthy answer.
-        expected: StatusSet,
-    },
     /// The exit code of a program.
-    Exec(Vec<String>),
+    Exec(ExecConfig),
+    /// The status of a `GET`.
+    Http(HttpConfig),
+    /// A connection.
+    Tcp(TcpConfig),
 }
 
 impl CheckKind {
     /// The `type` in the configuration, `/status` and the metrics.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Tcp => "tcp",
-            Self::Http { .. } => "http",
             Self::Exec(_) => "exec",
+            Self::Http(_) => "http",
+            Self::Tcp(_) => "tcp",
         }
     }
 }
@@ -185,36 +183,22 @@ impl CheckConfig {
     /// What is probed, for people.
     pub fn target(&self) -> String {
         match &self.kind {
-            CheckKind::Tcp if self.host.contains(':') => format!("[{}]:{}", self.host, self.port),
-            CheckKind::Tcp => format!("{}:{}", self.host, self.port),
-            CheckKind::Http { url, .. } => url.to_string(),
-            CheckKind::Exec(argv) => argv.first().cloned().unwrap_or_default(),
+            CheckKind::Exec(exec) => exec.argv.first().cloned().unwrap_or_default(),
+            CheckKind::Http(http) => http.url.to_string(),
+            CheckKind::Tcp(_) => self.authority(),
         }
+    }
+
+    /// `host:port`, an IPv6 address in brackets.
+    pub fn authority(&self) -> String {
+        authority(&self.host, self.port)
     }
 }
 
-/// A set of HTTP status codes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StatusSet(Vec<(u16, u16)>);
-
-impl StatusSet {
-    /// Reads `200-399` or `200, 204, 301-302`: codes and ranges within 100 to 599.
-    pub fn parse(text: &str) -> Option<Self> {
-        text.split(',')
-            .map(|part| {
-                let (low, high) = part.split_once('-').unwrap_or((part, part));
-                let low: u16 = low.trim().parse().ok()?;
-                let high: u16 = high.trim().parse().ok()?;
-                (100 <= low && low <= high && high <= 599).then_some((low, high))
-            })
-            .collect::<Option<Vec<_>>>()
-            .map(Self)
-    }
-
-    /// Whether `code` is in it.
-    pub fn contains(&self, code: u16) -> bool {
-        self.0.iter().any(|&(low, high)| low <= code && code <= high)
-    }
+/// `host:port`, an IPv6 address in brackets.
+pub(crate) fn authority(host: &str, port: u16) -> String {
+    let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+    format!("{open}{host}{close}:{port}")
 }
 
 /// Where a service is reported.

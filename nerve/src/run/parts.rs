@@ -51,7 +51,7 @@ impl Parts {
         for (index, check) in config.checks.iter().enumerate() {
             let runner = Runner {
                 check: Check::new(Arc::clone(check))
-                    .map_err(|error| Fatal::runtime(format!("service `{name}`: cannot build its check: {error}")))?,
+                    .map_err(|error| Fatal::config(format!("service `{name}`: cannot build check {index}: {error}")))?,
                 index,
                 delay: self.next_delay(check.interval),
                 verdicts: verdicts.clone(),
@@ -171,8 +171,8 @@ fn warn_about(config: &ServiceConfig) {
     ];
     let commands = programs.into_iter().flatten().map(|program| &program.argv);
     let checks = config.checks.iter().filter_map(|check| match &check.kind {
-        CheckKind::Exec(argv) => Some(argv),
-        CheckKind::Tcp | CheckKind::Http { .. } => None,
+        CheckKind::Exec(exec) => Some(&exec.argv),
+        CheckKind::Http(_) | CheckKind::Tcp(_) => None,
     });
     for program in commands.chain(checks).filter_map(|argv| argv.first()) {
         if common::process::find(program).is_none() {

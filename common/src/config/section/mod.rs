@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::findings::{Finding, Findings, Place};
 use super::nearest::nearest;
+use super::secret::Secret;
 use super::time;
 use super::value::Mismatch;
 use super::yaml::{End, Node};
@@ -73,6 +74,18 @@ impl<'a> Section<'a> {
         let text = text.filter(|text| !text.is_empty());
         self.cut_short |= text.is_none();
         text
+    }
+
+    /// A secret; absent and empty give `None`.
+    pub fn secret(&mut self, key: &'static str) -> Option<Secret> {
+        let text = self.text(key).filter(|text| !text.is_empty())?;
+        Some(Secret::parse(&text))
+    }
+
+    /// A map of text to secret; absent is empty. Its keys keep their case.
+    pub fn secret_map(&mut self, key: &'static str) -> BTreeMap<String, Secret> {
+        let secret = |(name, text): (String, String)| (name, Secret::parse(&text));
+        self.text_map(key).into_iter().map(secret).collect()
     }
 
     /// A whole number (`80.0` counts) within `range`; absent and `0` give `None` unless `range` starts at 0.

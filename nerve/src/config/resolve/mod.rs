@@ -3,7 +3,7 @@
 //! Each key is read in one place, here or in `resolve/`; the reference in the README is compared with what is read.
 //! A reader goes on after a problem, so that one run names them all.
 
-mod check;
+pub(super) mod check;
 mod reporter;
 
 use std::collections::BTreeSet;

@@ -78,7 +78,7 @@ fn a_service_has_its_defaults() {
     let [check] = service.checks.as_slice() else {
         panic!("one check")
     };
-    assert!(matches!(check.kind, CheckKind::Tcp));
+    assert!(matches!(check.kind, CheckKind::Tcp(_)));
     assert_eq!(
         (check.host.as_str(), check.port, check.rise, check.fall),
         ("127.0.0.1", 80, 3, 2)
@@ -167,10 +167,10 @@ fn checks_inherit_their_target_and_take_every_key() {
         (first.interval, first.timeout),
         (Duration::from_millis(6), Duration::from_millis(7))
     );
-    let CheckKind::Http { expected, .. } = &first.kind else {
+    let CheckKind::Http(http) = &first.kind else {
         panic!("http")
     };
-    assert!(expected.contains(204) && !expected.contains(200));
+    assert!(http.expected.contains(204) && !http.expected.contains(200));
 }
 
 #[test]

@@ -1,0 +1,98 @@
+//! TLS of clients: what the operator says of it ([`TlsOptions`]), and connections made that way ([`TlsClient`]).
+//!
+//! One provider of cryptography, aws-lc, for everything in the process. Servers are verified unless the operator says
+//! otherwise. Nothing is read from disk, not even the machine's roots, before a client is built.
+
+mod client;
+mod verify;
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::ServerName;
+
+use crate::config::Section;
+
+pub use client::{TlsClient, TlsError, TlsStream};
+
+/// The `tls` section.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsOptions {
+    /// Whom to trust, PEM; the machine's roots when absent.
+    pub ca: Option<PathBuf>,
+    /// Who we are, when the server asks.
+    pub identity: Option<Identity>,
+    /// The name the server's certificate must have and that we ask for; the host we connect to when absent.
+    pub server_name: Option<String>,
+    /// Whether any certificate will do.
+    pub insecure_skip_verify: bool,
+}
+
+/// A client certificate, PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate, followed by its intermediates.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+impl TlsOptions {
+    /// Reads the section `key` of `parent`, known in the reference as `tls`; `None` when it is absent or wrong.
+    pub fn of(parent: &mut Section<'_>, key: &'static str) -> Option<Self> {
+        let mut section = parent.section(key, "tls")?;
+        let path = |text: Option<String>| text.filter(|path| !path.is_empty()).map(PathBuf::from);
+        let ca = path(section.text("ca"));
+        let cert = path(section.text("cert"));
+        let key = path(section.text("key"));
+        let server_name = section.text("serverName").filter(|name| !name.is_empty());
+        let insecure_skip_verify = section.flag_or("insecureSkipVerify", false);
+        if let Some(name) = &server_name
+            && ServerName::try_from(name.as_str()).is_err()
+        {
+            let what = format!("`{}` is no host name", name.escape_debug());
+            section.problem("serverName", what, "a DNS name or an address, without a port");
+        }
+        if insecure_skip_verify && ca.is_some() {
+            section.warning(
+                "ca",
+                "is not used: `insecureSkipVerify` trusts everybody",
+                "remove one of the two",
+            );
+        }
+        let identity = match (cert, key) {
+            (Some(cert), Some(key)) => Some(Identity { cert, key }),
+            (None, None) => None,
+            (cert, _) => {
+                let missing = if cert.is_some() { "key" } else { "cert" };
+                section.problem(
+                    missing,
+                    "is missing",
+                    "`cert` and `key` are two PEM files that belong together",
+                );
+                None
+            }
+        };
+        Some(Self {
+            ca,
+            identity,
+            server_name,
+            insecure_skip_verify,
+        })
+    }
+}
+
+/// The one provider, made the process's default at its first use.
+pub fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    let provider = PROVIDER.get_or_init(|| {
+        // Fails when it is there already, which is as good.
+        aws_lc_rs::default_provider().install_default().ok();
+        Arc::new(aws_lc_rs::default_provider())
+    });
+    Arc::clone(provider)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+//! `checks[]`: the keys that all have here, those of each type in its own file.
+
+pub(in crate::config) mod exec;
+pub(in crate::config) mod http;
+pub(in crate::config) mod tcp;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::config::Section;
+
+use super::{host_of, millis_or};
+use crate::config::{CheckConfig, CheckKind, TcpConfig};
+
+const RISE: u32 = 3;
+const FALL: u32 = 2;
+const MILLIS: u64 = 1000;
+
+/// The checks of a service at `target`; a plain `tcp` when it names none, as in Go-Nerve.
+pub(super) fn checks(
+    service: &mut Section<'_>,
+    target: Option<&(String, u16)>,
+    prefer_ipv4: bool,
+) -> Option<Vec<Arc<CheckConfig>>> {
+    let mut sections = service.sections("checks", "check");
+    let no_target = (super::LOOPBACK.to_string(), 0);
+    let (host, port) = target.unwrap_or(&no_target);
+    let checks: Vec<_> = sections
+        .iter_mut()
+        .map(|section| check(section, host, *port, prefer_ipv4).map(Arc::new))
+        .collect();
+    if !checks.is_empty() {
+        return checks.into_iter().collect();
+    }
+    target.map(|(host, port)| {
+        vec![Arc::new(CheckConfig {
+            kind: CheckKind::Tcp(TcpConfig),
+            host: host.clone(),
+            port: *port,
+            prefer_ipv4,
+            timeout: Duration::from_millis(MILLIS),
+            interval: Duration::from_millis(MILLIS),
+            rise: RISE,
+            fall: FALL,
+        })]
+    })
+}
+
+/// Reads the keys of one type, given the check's host and port.
+type Read = fn(&mut Section<'_>, Option<&str>, u16) -> Option<CheckKind>;
+
+/// Each `type`, what the reference calls its section, and its reader.
+const TYPES: [(&str, (&str, Read)); 3] = [
+    ("exec", ("check exec", exec::read)),
+    ("http", ("check http", http::read)),
+    ("tcp", ("check tcp", tcp::read)),
+];
+
+fn check(section: &mut Section<'_>, host: &str, port: u16, prefer_ipv4: bool) -> Option<CheckConfig> {
+    let (name, read) = section.choice_or("type", "", &TYPES)?;
+    section.is_a(name);
+    let host = host_of(section, host);
+    let port = section
+        .integer("port", 1..=65535)
+        .and_then(|port| u16::try_from(port).ok())
+        .unwrap_or(port);
+    let timeout = millis_or(section, "timeoutInMilli", MILLIS);
+    let interval = millis_or(section, "checkIntervalInMilli", MILLIS);
+    let rise = count_or(section, "rise", RISE);
+    let fall = count_or(section, "fall", FALL);
+    let kind = read(section, host.as_deref(), port);
+    Some(CheckConfig {
+        kind: kind?,
+        host: host?,
+        port,
+        prefer_ipv4,
+        timeout,
+        interval,
+        rise,
+        fall,
+    })
+}
+
+fn count_or(section: &mut Section<'_>, key: &'static str, default: u32) -> u32 {
+    u32::try_from(section.integer_or(key, default.into(), 1..=1_000_000)).unwrap_or(default)
+}
