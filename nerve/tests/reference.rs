@@ -11,7 +11,7 @@ const EVERYTHING: &str = "
 services:
   - port: 80
     checks: [{ type: tcp }, { type: http }, { type: exec, command: [true] }]
-    reporters: [{ type: zookeeper, path: /x, hosts: [zk] }, { type: file }, { type: console }]
+    reporters: [{ type: zookeeper, path: /x, hosts: [zk], auth: { user: a, password: b }, tls: { ca: c }, writeBudget: {} }, { type: file }, { type: console }]
 ";
 
 /// The keys the code asks for.

@@ -12,6 +12,7 @@ use common::zk::session::{Ensemble, EnsembleConfig, EnsembleTask, ensemble};
 use tokio_util::sync::CancellationToken;
 
 use super::Stage;
+use crate::announce::Wording;
 use crate::check::Check;
 use crate::check::runner::Runner;
 use crate::config::{CheckKind, ReporterConfig, ServiceConfig};
@@ -109,13 +110,10 @@ impl Parts {
     ) -> Result<(ReporterHandle, Reporter), Fatal> {
         let failures = self.metrics.reporter(service, config.word());
         Ok(match config {
-            ReporterConfig::Zookeeper {
-                ensemble,
-                node,
-                expose_on_unavailable,
-            } => {
-                let ensemble = self.ensemble(ensemble);
-                Reporter::zookeeper(registration(&ensemble, node.clone()), *expose_on_unavailable, failures)
+            ReporterConfig::Zookeeper(config) => {
+                let ensemble = self.ensemble(&config.ensemble);
+                let wording = Wording::new(config.payload.clone(), config.expose_on_unavailable);
+                Reporter::zookeeper(registration(&ensemble, config.node.clone()), wording, failures)
             }
             ReporterConfig::File { path, append } => {
                 reporter::prepare_file(path).map_err(|error| {
@@ -147,16 +145,6 @@ impl Parts {
 
 /// What starts and probably disappoints.
 fn warn_about(config: &ServiceConfig) {
-    let registered = config
-        .reporters
-        .iter()
-        .any(|reporter| matches!(reporter, ReporterConfig::Zookeeper { .. }));
-    if registered && config.announces_loopback() {
-        tracing::warn!(
-            service = %config.name, host = %config.host,
-            "The service is announced at a loopback address: only this machine can reach it. Set its `host`.",
-        );
-    }
     let lifecycle = &config.lifecycle;
     let stable = lifecycle.warm_up.as_ref().and_then(|warm_up| warm_up.stable.as_ref());
     let programs = [
