@@ -9,4 +9,5 @@ mod faults;
 mod hostile;
 mod readme;
 mod registration;
+mod reporters;
 mod routing;

@@ -172,3 +172,6 @@ impl Status {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

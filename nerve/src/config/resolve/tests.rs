@@ -296,6 +296,7 @@ fn what_go_nerve_takes_and_does_not_use_is_a_warning() {
 templatedConfigPath: /tmp/x
 services:
   - port: 80
+    host: 10.0.0.1
     rise: 1
     fall: 1
     checkIntervalInMilli: 1
