@@ -10,7 +10,14 @@ use common::config::{Document, KnownKeys, UnknownKeys};
 const EVERYTHING: &str = "
 services:
   - port: 80
-    checks: [{ type: tcp }, { type: http }, { type: exec, command: [true] }]
+    checks:
+      - { type: exec, command: [true] }
+      - { type: grpc, tls: {} }
+      - { type: http }
+      - { type: https }
+      - { type: kubernetes, podName: shop-0 }
+      - { type: proxyhttp, urls: [example.org] }
+      - { type: tcp }
     reporters: [{ type: zookeeper, path: /x, hosts: [zk], auth: { user: a, password: b }, tls: { ca: c }, writeBudget: {} }, { type: file }, { type: console }]
 ";
 

@@ -212,6 +212,24 @@ async fn the_last_file_serves_while_a_watcher_has_not_answered() {
 }
 
 #[tokio::test]
+async fn a_service_that_nobody_knows_holds_up_no_other() {
+    let one = Backend::start("one").await;
+    let mut bench = Bench::new(&["web_1", "api_2"]).await;
+    bench.wait_only(Duration::from_millis(200));
+    bench.start().await;
+    bench.want(&[("web_1", vec![server(&one)])]);
+    eventually("the known service is served", async || {
+        bench.get("web_1").await.as_deref() == Some("one")
+    })
+    .await;
+    eventually("synapse is ready", async || bench.latch_is_gone()).await;
+    bench.want(&[("api_2", vec![server(&one)])]);
+    bench.in_sync().await;
+    assert_eq!(bench.get("api_2").await.as_deref(), Some("one"));
+    assert_eq!(bench.reloads(), [("first_start", "ok", 1)]);
+}
+
+#[tokio::test]
 async fn changes_by_hand_are_put_right() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
     let mut bench = Bench::new(&["web_1"]).await;
@@ -352,6 +370,26 @@ async fn a_port_in_use_costs_only_its_service_until_it_is_free() {
 }
 
 #[tokio::test]
+async fn options_of_one_instance_alone_come_with_a_reload() {
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let mut bench = Bench::new(&["web_1"]).await;
+    bench.services[0].server_options = "cookie {{ .Name }}".into();
+    bench.services[0].backend.push("cookie SRV insert".into());
+    bench.start().await;
+    bench.want(&[("web_1", vec![])]);
+    bench.in_sync().await;
+    bench.want(&[("web_1", vec![server(&one), server(&two)])]);
+    bench.in_sync().await;
+    assert_eq!(bench.names("web_1", 4).await, ["one", "two"]);
+    assert!(bench.on_disk().contains("enabled cookie two"));
+    bench.want(&[("web_1", vec![server(&two)])]);
+    bench.in_sync().await;
+    bench.want(&[("web_1", vec![server(&one), server(&two)])]);
+    bench.in_sync().await;
+    assert_eq!(bench.reloads(), [("first_start", "ok", 1), ("option_class", "ok", 1)]);
+}
+
+#[tokio::test]
 async fn a_refused_file_changes_nothing_and_is_told() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
     let mut bench = Bench::new(&["web_1"]).await;
@@ -456,4 +494,44 @@ async fn what_is_missing_is_told_before_anything_starts() {
     bench.set_program("haproxy");
     bench.config.config_path = "/nowhere/haproxy.cfg".into();
     assert!(bench.build().await.unwrap_err().message.contains("/nowhere"));
+}
+
+#[tokio::test]
+async fn a_reload_that_fails_gives_the_old_file_back() {
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let mut bench = Bench::new(&["web_1"]).await;
+    bench.start().await;
+    bench.want(&[("web_1", vec![server(&one)])]);
+    bench.in_sync().await;
+    let (pid, file) = (bench.status().pid, bench.on_disk());
+    bench.stop().await;
+    // `haproxy -c` takes it, and with `interface` it is not ours to try.
+    let port = bench.port("web_1");
+    bench.services[0]
+        .frontend
+        .push(format!("bind 203.0.113.1:{port} interface lo"));
+    bench.start().await;
+    eventually("the reload has failed", async || {
+        bench.reloads() == [("structure", "failed", 1)]
+    })
+    .await;
+    let structure = |text: &str| text.lines().find(|line| line.contains("setenv")).map(str::to_owned);
+    assert_eq!(bench.status().pid, pid);
+    eventually("the old file is back", async || {
+        structure(&bench.on_disk()) == structure(&file)
+    })
+    .await;
+    assert_eq!(bench.get("web_1").await.as_deref(), Some("one"));
+    bench.want(&[("web_1", vec![server(&two)])]);
+    eventually("membership goes on", async || bench.names("web_1", 2).await == ["two"]).await;
+    eventually("the file goes with it", async || {
+        bench.on_disk() == bench.handle().rendered()
+    })
+    .await;
+    assert!(!bench.on_disk().contains(&format!(" {} ", one.address)));
+    bench.kill_haproxy().await;
+    eventually("HAProxy serves again", async || {
+        bench.names("web_1", 2).await == ["two"]
+    })
+    .await;
 }

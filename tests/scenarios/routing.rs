@@ -119,6 +119,28 @@ async fn synapse_started_before_zookeeper_serves_when_it_comes() {
     .await;
 }
 
+/// It once spun on a start that was due and could not be done yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_synapse_that_waits_for_its_first_snapshot_does_not_spin() {
+    let mut zookeeper = ZooKeeper::start().await;
+    zookeeper.kill();
+    let mut site = Site::new(zookeeper);
+    site.synapse.start_and_wait().await.unwrap();
+    let (ticks, since) = (site.synapse.processor_ticks(), tokio::time::Instant::now());
+    eventually("several attempts have failed", PATIENCE, async || {
+        let status = site.synapse.status().await?;
+        let failures = status
+            .pointer("/ensembles/0/failures")
+            .and_then(serde_json::Value::as_u64);
+        ensure(failures >= Some(5), || format!("{failures:?} attempts"))
+    })
+    .await;
+    let taken = site.synapse.processor_ticks() - ticks;
+    // A tick is a hundredth of a second: a loop that spins takes most of them, the attempts and questions a few.
+    let passed = since.elapsed().as_millis() / 10;
+    assert!(u128::from(taken) * 4 < passed, "{taken} of {passed} ticks");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_without_instances_answers_503_rather_than_refusing() {
     let mut site = Site::new(ZooKeeper::start().await);

@@ -127,6 +127,18 @@ impl Daemon {
         line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
+    /// The processor time it has taken since it was started, in clock ticks.
+    pub fn processor_ticks(&self) -> u64 {
+        let id = self.running.as_ref().expect("the daemon is running").id();
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+        // The program's name, in brackets, may hold spaces; user and system time are the 12th and 13th after it.
+        let after_name = stat.rsplit(')').next().expect("the name is in brackets");
+        let times = after_name.split_whitespace().skip(11).take(2);
+        times
+            .map(|ticks| ticks.parse::<u64>().expect("ticks are a number"))
+            .sum()
+    }
+
     /// All it has logged, over all its starts.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

@@ -1,72 +1,79 @@
-//! The status of a `GET`.
-//!
-//! Each probe is a connection of its own (a kept one would hide a listener that is gone). No proxy from the
-//! environment, no redirects followed, and the body is never read.
+//! The answer to a request: its status, and its body when the operator wants a text in it.
 
-use std::error::Error;
+use common::config::Secret;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Client, Url, redirect};
-
-use crate::config::StatusSet;
+use super::Unbuildable;
+use super::connect::{Dial, HTTP1, HTTP2, Tls};
+use super::web::{self, Answer, Ask, BODY_CAP, Form, Version, Want};
+use crate::config::{CheckConfig, HttpConfig};
 use crate::health::verdict::{Failure, FailureKind};
 
 #[derive(Debug)]
 pub(super) struct HttpProbe {
-    client: Client,
-    url: Url,
-    expected: StatusSet,
+    dial: Dial,
+    tls: Option<Tls>,
+    config: HttpConfig,
 }
 
 impl HttpProbe {
-    pub(super) fn new(url: Url, expected: StatusSet, prefer_ipv4: bool) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .pool_max_idle_per_host(0)
-            .dns_resolver(Names { prefer_ipv4 })
-            .user_agent(concat!("nerve/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { client, url, expected })
+    pub(super) fn new(check: &CheckConfig, config: &HttpConfig) -> Result<Self, Unbuildable> {
+        let alpn = if config.http2 { HTTP2 } else { HTTP1 };
+        Ok(Self {
+            dial: Dial::of(check),
+            tls: config.tls.as_ref().map(|tls| Tls::new(tls, alpn)).transpose()?,
+            config: config.clone(),
+        })
     }
 
     pub(super) async fn probe(&self) -> Result<String, Failure> {
-        let response = self
-            .client
-            .get(self.url.clone())
-            .send()
-            .await
-            .map_err(|error| failure(&error))?;
-        let status = response.status();
-        if self.expected.contains(status.as_u16()) {
-            Ok(format!("status {status}"))
+        let config = &self.config;
+        let request = Ask {
+            method: config.method.clone(),
+            uri: config.uri.clone(),
+            headers: headers(&config.headers)?,
+            body: bytes::Bytes::new(),
+        };
+        let version = if config.http2 {
+            Version::Http2
         } else {
-            Err(Failure::new(FailureKind::Answer, format!("status {status}")))
-        }
+            Version::Http1(Form::Origin)
+        };
+        let want = config
+            .expect
+            .as_ref()
+            .map_or(Want::Nothing, |text| Want::Until(text.clone().into_bytes(), BODY_CAP));
+        let stream = self.dial.open(self.tls.as_ref()).await?;
+        judge(config, &web::ask(stream, version, request, want).await?)
     }
 }
 
-/// The innermost cause: the outer ones only repeat the URL.
-fn failure(error: &reqwest::Error) -> Failure {
-    let mut cause: &dyn Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
+fn judge(config: &HttpConfig, answer: &Answer) -> Result<String, Failure> {
+    let status = format!("status {}", answer.status);
+    let missing = config.expect.as_ref().filter(|_| !answer.body.found());
+    if !config.expected.contains(answer.status.as_u16()) {
+        Err(Failure::new(FailureKind::Answer, status))
+    } else if let Some(text) = missing {
+        let what = format!(
+            "{status}, but the first {} bytes of the body lack `{text}`",
+            answer.body.bytes().len()
+        );
+        Err(Failure::new(FailureKind::Answer, what))
+    } else {
+        Ok(status)
     }
-    Failure::new(FailureKind::Connection, cause.to_string())
 }
 
-/// Resolves as the other checks do.
-#[derive(Debug)]
-struct Names {
-    prefer_ipv4: bool,
+/// The headers as they are now: a value may be a secret that was replaced.
+pub(super) fn headers(configured: &[(HeaderName, Secret)]) -> Result<HeaderMap, Failure> {
+    let header = |(name, value): &(HeaderName, Secret)| Ok((name.clone(), sensitive(&value.read()?)?));
+    configured.iter().map(header).collect()
 }
 
-impl Resolve for Names {
-    fn resolve(&self, name: Name) -> Resolving {
-        let prefer_ipv4 = self.prefer_ipv4;
-        Box::pin(async move {
-            let addresses = super::resolve(name.as_str(), 0, prefer_ipv4).await?;
-            Ok(Box::new(addresses.into_iter()) as Addrs)
-        })
-    }
+/// A value that is never shown.
+pub(super) fn sensitive(text: &str) -> Result<HeaderValue, Failure> {
+    let mut value = HeaderValue::from_str(text)
+        .map_err(|_| Failure::new(FailureKind::Secret, "a secret for a header has a line break in it"))?;
+    value.set_sensitive(true);
+    Ok(value)
 }

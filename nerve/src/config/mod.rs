@@ -15,12 +15,17 @@ use common::config::{Problems, Understood, UnknownKeys};
 use common::process::Program;
 use common::report::Dialect;
 use common::telemetry::log::Format;
+use common::tls::TlsOptions;
 use common::zk::node::NodeConfig;
 use common::zk::session::EnsembleConfig;
 
 pub use resolve::check::exec::ExecConfig;
-pub use resolve::check::http::{HttpConfig, StatusSet};
-pub use resolve::check::tcp::TcpConfig;
+pub use resolve::check::grpc::GrpcConfig;
+pub use resolve::check::http::HttpConfig;
+pub use resolve::check::kubernetes::KubernetesConfig;
+pub use resolve::check::proxyhttp::ProxyHttpConfig;
+pub use resolve::check::status::StatusSet;
+pub use resolve::check::tcp::{TcpConfig, TcpMode};
 pub use resolve::resolve;
 
 /// The whole daemon.
@@ -157,8 +162,14 @@ pub struct CheckConfig {
 pub enum CheckKind {
     /// The exit code of a program.
     Exec(ExecConfig),
-    /// The status of a `GET`.
+    /// The standard health protocol of gRPC.
+    Grpc(GrpcConfig),
+    /// The answer to an HTTP request, over TLS or not.
     Http(HttpConfig),
+    /// The readiness of a pod.
+    Kubernetes(KubernetesConfig),
+    /// URLs through an HTTP proxy.
+    ProxyHttp(ProxyHttpConfig),
     /// A connection.
     Tcp(TcpConfig),
 }
@@ -168,8 +179,23 @@ impl CheckKind {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Exec(_) => "exec",
-            Self::Http(_) => "http",
+            Self::Grpc(_) => "grpc",
+            Self::Http(HttpConfig { tls: None, .. }) => "http",
+            Self::Http(_) => "https",
+            Self::Kubernetes(_) => "kubernetes",
+            Self::ProxyHttp(_) => "proxyhttp",
             Self::Tcp(_) => "tcp",
+        }
+    }
+
+    /// How it speaks TLS, if it may.
+    pub fn tls(&self) -> Option<&TlsOptions> {
+        match self {
+            Self::Exec(_) | Self::Tcp(_) => None,
+            Self::Grpc(grpc) => grpc.tls.as_ref(),
+            Self::Http(http) => http.tls.as_ref(),
+            Self::Kubernetes(pod) => Some(&pod.tls),
+            Self::ProxyHttp(proxy) => Some(&proxy.tls),
         }
     }
 }
@@ -179,7 +205,21 @@ impl CheckConfig {
     pub fn target(&self) -> String {
         match &self.kind {
             CheckKind::Exec(exec) => exec.argv.first().cloned().unwrap_or_default(),
-            CheckKind::Http(http) => http.url.to_string(),
+            CheckKind::Grpc(grpc) => format!("{}/{}", self.authority(), grpc.service),
+            CheckKind::Http(http) => {
+                let scheme = http.uri.scheme_str().unwrap_or_default();
+                let path = http.uri.path_and_query().map_or("/", |path| path.as_str());
+                format!("{scheme}://{}{path}", self.authority())
+            }
+            CheckKind::Kubernetes(pod) => {
+                let container = pod
+                    .container
+                    .as_ref()
+                    .map(|name| format!("/{name}"))
+                    .unwrap_or_default();
+                format!("{}/{}{container}", pod.namespace, pod.pod_name)
+            }
+            CheckKind::ProxyHttp(proxy) => authority(&proxy.host, proxy.port),
             CheckKind::Tcp(_) => self.authority(),
         }
     }

@@ -1,6 +1,9 @@
 //! What one probe said, and what all checks together say.
 
+use std::error::Error;
 use std::time::Duration;
+
+use common::config::SecretError;
 
 /// The outcome of one probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub enum FailureKind {
     Answer,
     /// The program can't be run.
     Program,
+    /// A secret that the check needs can't be read.
+    Secret,
 }
 
 impl FailureKind {
@@ -46,6 +51,7 @@ impl FailureKind {
             Self::Connection => "connection",
             Self::Answer => "answer",
             Self::Program => "program",
+            Self::Secret => "secret",
         }
     }
 }
@@ -60,6 +66,13 @@ impl Failure {
             kind,
             detail: cut(detail.as_ref().trim()),
         }
+    }
+}
+
+impl From<SecretError> for Failure {
+    fn from(error: SecretError) -> Self {
+        let cause = error.source().map(|cause| format!(" ({cause})")).unwrap_or_default();
+        Self::new(FailureKind::Secret, format!("{error}{cause}"))
     }
 }
 

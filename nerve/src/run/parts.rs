@@ -15,7 +15,7 @@ use super::Stage;
 use crate::announce::Wording;
 use crate::check::Check;
 use crate::check::runner::Runner;
-use crate::config::{CheckKind, ReporterConfig, ServiceConfig};
+use crate::config::{CheckConfig, CheckKind, ReporterConfig, ServiceConfig};
 use crate::metrics::Metrics;
 use crate::reporter::{self, Reporter, ReporterHandle};
 use crate::service::{ServiceHandle, service};
@@ -158,13 +158,22 @@ fn warn_about(config: &ServiceConfig) {
             .map(|graceful| &graceful.program),
     ];
     let commands = programs.into_iter().flatten().map(|program| &program.argv);
-    let checks = config.checks.iter().filter_map(|check| match &check.kind {
-        CheckKind::Exec(exec) => Some(&exec.argv),
-        CheckKind::Http(_) | CheckKind::Tcp(_) => None,
+    let checks = config.checks.iter().filter_map(|check| {
+        let CheckKind::Exec(exec) = &check.kind else {
+            return None;
+        };
+        Some(&exec.argv)
     });
     for program in commands.chain(checks).filter_map(|argv| argv.first()) {
         if common::process::find(program).is_none() {
             tracing::warn!(service = %config.name, program, "A program of this service can't be found.");
         }
+    }
+    let trusting = |check: &&Arc<CheckConfig>| check.kind.tls().is_some_and(|tls| tls.insecure_skip_verify);
+    for check in config.checks.iter().filter(trusting) {
+        tracing::warn!(
+            service = %config.name, check = check.kind.word(), target = check.target(),
+            "A check takes any certificate: `insecureSkipVerify` is set. Anybody in between can answer for the service.",
+        );
     }
 }

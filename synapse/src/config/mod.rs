@@ -61,6 +61,9 @@ pub struct HaproxyConfig {
     pub stats_socket: PathBuf,
     /// `reloadMinIntervalInMilli`: no two reloads are closer than this.
     pub reload_min_interval: Duration,
+    /// `startWait`: how long the first file waits for services whose watchers have not answered; then they keep what the
+    /// file on disk has for them, or start without servers.
+    pub start_wait: Duration,
     /// `reconcileInterval`: how often the live process is compared with the desired state, whatever happens.
     pub reconcile_interval: Duration,
     /// `global[]`, lines as written.

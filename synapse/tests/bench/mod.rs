@@ -134,6 +134,7 @@ impl Bench {
             },
             stats_socket: at("stats.sock"),
             reload_min_interval: Duration::from_millis(100),
+            start_wait: Duration::from_secs(10),
             reconcile_interval: Duration::from_millis(300),
             global: vec!["maxconn 500".into()],
             defaults: Vec::new(),
@@ -201,6 +202,10 @@ impl Bench {
         if let HaproxyControl::Managed { stop_on_exit, .. } = &mut self.config.control {
             *stop_on_exit = true;
         }
+    }
+
+    pub(crate) fn wait_only(&mut self, start_wait: Duration) {
+        self.config.start_wait = start_wait;
     }
 
     pub(crate) fn is_dead(&self) -> bool {

@@ -30,7 +30,7 @@ pub(super) fn advertised(section: &mut Section<'_>) -> Option<(String, Option<St
             _ => choose(entry, &machine),
         };
         match host {
-            Ok(host) => found.extend(super::host(section, host)),
+            Ok(host) => found.extend(super::host(section, "advertise", host)),
             Err(why) => section.problem(
                 "advertise",
                 format!("`{}`: {why}", entry.escape_debug()),

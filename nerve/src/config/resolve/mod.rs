@@ -115,7 +115,7 @@ fn longest_disable(disable: &DisableConfig) -> Duration {
 
 fn service(section: &mut Section<'_>) -> Option<ServiceConfig> {
     let host = section.text_or("host", &LOOPBACK.to_string());
-    let host = self::host(section, host);
+    let host = self::host(section, "host", host);
     let port = service_port(section);
     let default_name = format!("{}:{}", host.as_deref().unwrap_or_default(), port.unwrap_or_default());
     let name = section
@@ -283,19 +283,19 @@ fn millis_or(section: &mut Section<'_>, key: &'static str, default: u64) -> Dura
 /// The `host` of a section that inherits it.
 fn host_of(section: &mut Section<'_>, inherited: &str) -> Option<String> {
     match section.text("host").filter(|host| !host.is_empty()) {
-        Some(host) => self::host(section, host),
+        Some(host) => self::host(section, "host", host),
         None => Some(inherited.to_owned()),
     }
 }
 
 /// A literal address or a DNS name.
-fn host(section: &mut Section<'_>, host: String) -> Option<String> {
+fn host(section: &mut Section<'_>, key: &str, host: String) -> Option<String> {
     let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     if host.parse::<std::net::IpAddr>().is_ok() || (!host.starts_with(['-', '.']) && host.chars().all(name)) {
         return Some(host);
     }
     section.problem(
-        "host",
+        key,
         format!("`{}` is neither an address nor a host name", host.escape_debug()),
         "an address without brackets and port, or a DNS name",
     );

@@ -6,7 +6,7 @@ use common::telemetry::log::Format;
 use common::zk::node::{NodeConfig, NodeKind, NodeName, WriteBudget};
 
 use crate::config::testing::{read, service};
-use crate::config::{ApiAddress, CheckKind, Config, ReporterConfig, StatusSet, ZookeeperConfig};
+use crate::config::{ApiAddress, CheckKind, Config, ReporterConfig, StatusSet, TcpConfig, TcpMode, ZookeeperConfig};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -168,7 +168,7 @@ fn checks_inherit_their_target_and_take_every_key() {
     let targets: Vec<_> = service.checks.iter().map(|check| check.target()).collect();
     assert_eq!(
         targets,
-        ["http://[::1]/ping", "http://example.org:81/", "a", "[::1]:82"]
+        ["http://[::1]:80/ping", "http://example.org:81/", "a", "[::1]:82"]
     );
     let first = &service.checks[0];
     assert_eq!((first.rise, first.fall), (4, 5));
@@ -180,6 +180,57 @@ fn checks_inherit_their_target_and_take_every_key() {
         panic!("http")
     };
     assert!(http.expected.contains(204) && !http.expected.contains(200));
+}
+
+#[test]
+fn each_type_of_check_is_understood() {
+    let service = service(
+        "{ host: '::1', port: 80, checks: [
+            { type: https, path: /a, http2: true, tls: { serverName: shop } },
+            { type: grpc, service: shop, port: 81 },
+            { type: kubernetes, podName: shop-0, container: shop },
+            { type: proxyhttp, proxyPort: 3128, urls: [example.org, 'https://example.org/a'] },
+            { type: tcp, expect: a } ] }",
+    );
+    let targets: Vec<_> = service
+        .checks
+        .iter()
+        .map(|check| (check.kind.word(), check.target()))
+        .collect();
+    let expected = [
+        ("https", "https://[::1]:80/a"),
+        ("grpc", "[::1]:81/shop"),
+        ("kubernetes", "default/shop-0/shop"),
+        ("proxyhttp", "[::1]:3128"),
+        ("tcp", "[::1]:80"),
+    ];
+    assert_eq!(targets, expected.map(|(word, target)| (word, target.to_owned())));
+    let CheckKind::Kubernetes(pod) = &service.checks[2].kind else {
+        panic!("kubernetes")
+    };
+    let ca = PathBuf::from("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt");
+    assert_eq!(pod.tls.ca, Some(ca));
+    let CheckKind::ProxyHttp(proxy) = &service.checks[3].kind else {
+        panic!("proxyhttp")
+    };
+    let urls: Vec<_> = proxy.urls.iter().map(ToString::to_string).collect();
+    assert_eq!(urls, ["http://example.org/", "https://example.org/a"]);
+    let CheckKind::Tcp(TcpConfig { mode }) = &service.checks[4].kind else {
+        panic!("tcp")
+    };
+    let expect = Some("a".to_owned());
+    assert_eq!(*mode, TcpMode::Connect { send: None, expect });
+}
+
+#[test]
+fn passwords_are_not_shown() {
+    let service = service(
+        "{ port: 80, checks: [
+            { type: http, headers: { Authorization: hunter2 } },
+            { type: kubernetes, podName: a, token: hunter2 },
+            { type: proxyhttp, proxyUsername: bob, proxyPassword: hunter2, urls: [a] } ] }",
+    );
+    assert!(!format!("{service:?}").contains("hunter2"));
 }
 
 #[test]
@@ -218,6 +269,91 @@ fn the_zookeeper_reporter_names_one_node_of_one_ensemble() {
     let path = PathBuf::from("/tmp/nerve.report");
     assert_eq!(*file, ReporterConfig::File { path, append: true });
     assert_eq!(*console, ReporterConfig::Console);
+}
+
+#[test]
+fn what_a_check_cannot_be_is_a_problem_at_its_key() {
+    let cases = [
+        (
+            "checks: [{ type: grpc, authority: a/b }]",
+            "services[0].checks[0].authority",
+        ),
+        (
+            "checks: [{ type: http, method: 'A B' }]",
+            "services[0].checks[0].method",
+        ),
+        (
+            "checks: [{ type: http, method: connect }]",
+            "services[0].checks[0].method",
+        ),
+        (
+            "checks: [{ type: http, headers: { 'A B': c } }]",
+            "services[0].checks[0].headers",
+        ),
+        (
+            "checks: [{ type: http, headers: { A: \"b\\nc\" } }]",
+            "services[0].checks[0].headers",
+        ),
+        (
+            "checks: [{ type: http, headers: { Host: 'a b' } }]",
+            "services[0].checks[0].headers",
+        ),
+        (
+            "checks: [{ type: http, headers: { Host: 'env:HOST' } }]",
+            "services[0].checks[0].headers",
+        ),
+        (
+            "checks: [{ type: http, method: HEAD, expect: a }]",
+            "services[0].checks[0].expect",
+        ),
+        ("checks: [{ type: http, tls: {} }]", "services[0].checks[0].tls"),
+        (
+            "checks: [{ type: https, tls: { cert: /a } }]",
+            "services[0].checks[0].tls.key",
+        ),
+        ("checks: [{ type: kubernetes }]", "services[0].checks[0].podName"),
+        (
+            "checks: [{ type: kubernetes, podName: a/b }]",
+            "services[0].checks[0].podName",
+        ),
+        (
+            "checks: [{ type: kubernetes, podName: a, namespace: '?' }]",
+            "services[0].checks[0].namespace",
+        ),
+        (
+            "checks: [{ type: kubernetes, podName: a, apiServer: 10.0.0.1 }]",
+            "services[0].checks[0].apiServer",
+        ),
+        (
+            "checks: [{ type: kubernetes, podName: a, apiServer: 'https://h/p' }]",
+            "services[0].checks[0].apiServer",
+        ),
+        ("checks: [{ type: proxyhttp }]", "services[0].checks[0].urls"),
+        (
+            "checks: [{ type: proxyhttp, urls: ['a b'] }]",
+            "services[0].checks[0].urls",
+        ),
+        (
+            "checks: [{ type: proxyhttp, urls: ['http://a:b@c/'] }]",
+            "services[0].checks[0].urls",
+        ),
+        (
+            "checks: [{ type: proxyhttp, urls: [a], proxyHost: 'a b' }]",
+            "services[0].checks[0].proxyHost",
+        ),
+        (
+            "checks: [{ type: proxyhttp, urls: [a], proxyPassword: b }]",
+            "services[0].checks[0].proxyUsername",
+        ),
+        (
+            "checks: [{ type: tcp, mode: half_open, expect: a }]",
+            "services[0].checks[0].mode",
+        ),
+    ];
+    for (keys, key) in cases {
+        let problems = problems(keys);
+        assert!(problems.contains(key), "{keys}: {problems}");
+    }
 }
 
 #[test]
@@ -330,6 +466,9 @@ fn status_sets_are_codes_and_ranges() {
     let set = StatusSet::parse("200, 301-303").expect("a set");
     assert!([200, 301, 302, 303].iter().all(|code| set.contains(*code)));
     assert!([199, 201, 300, 304].iter().all(|code| !set.contains(*code)));
+    let lenient = StatusSet::parse("not-5xx").expect("a set");
+    assert!([100, 404, 499, 600].iter().all(|code| lenient.contains(*code)));
+    assert!([500, 503, 599].iter().all(|code| !lenient.contains(*code)));
     for bad in ["", "x", "200-", "300-200", "99", "600", "200,,201"] {
         assert_eq!(StatusSet::parse(bad), None, "{bad}");
     }

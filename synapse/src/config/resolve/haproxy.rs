@@ -14,6 +14,7 @@ impl Reader<'_> {
     pub(super) fn haproxy(&mut self, section: &mut Section<'_>, ids: &[String]) -> Option<HaproxyConfig> {
         let config_path = self.config_path(section);
         let reload_min_interval = section.milliseconds_or("reloadMinIntervalInMilli", Duration::from_millis(500));
+        let start_wait = section.duration_or("startWait", Duration::from_secs(10));
         let reconcile_interval = section.duration_or("reconcileInterval", Duration::from_secs(10));
         section.ignored(
             "statePath",
@@ -36,6 +37,7 @@ impl Reader<'_> {
             control,
             stats_socket: stats_socket?,
             reload_min_interval,
+            start_wait,
             reconcile_interval,
             global,
             defaults,

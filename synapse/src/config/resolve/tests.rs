@@ -82,6 +82,7 @@ fn haproxy_without_reload_command_is_managed() {
     assert_eq!(haproxy.config_path, Path::new("/run/h.cfg"));
     assert_eq!(haproxy.stats_socket, Path::new("/run/h.cfg.sock"));
     assert_eq!(haproxy.reload_min_interval, Duration::from_millis(500));
+    assert_eq!(haproxy.start_wait, Duration::from_secs(10));
     assert_eq!(haproxy.reconcile_interval, Duration::from_secs(10));
     assert_eq!(
         haproxy.control,

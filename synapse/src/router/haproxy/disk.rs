@@ -15,10 +15,12 @@ use super::render::{HEADER, STRUCTURE};
 pub(super) struct Disk {
     /// The fingerprint in it; `None` for a file that is not ours.
     pub(super) structure: Option<String>,
-    /// Its slots and who sat in them.
+    /// Its slots and who sat in them; an extra backend of the operator's has none.
     pub(super) layout: Layout,
     /// All it listens on.
     pub(super) binds: Vec<SocketAddr>,
+    /// The whole of it.
+    pub(super) text: String,
 }
 
 /// Reads a file.
@@ -27,6 +29,7 @@ pub(super) fn read(text: &str) -> Disk {
     if text.lines().next() != Some(HEADER) {
         return disk;
     }
+    text.clone_into(&mut disk.text);
     let mut backend: Option<&str> = None;
     for line in text.lines() {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
@@ -56,8 +59,6 @@ pub(super) fn read(text: &str) -> Disk {
             _ => {}
         }
     }
-    // An extra backend of the operator's has no slots.
-    disk.layout.retain(|_, backend| !backend.slots.is_empty());
     disk.binds = bind::addresses(&text.lines().collect::<Vec<_>>());
     disk
 }

@@ -6,43 +6,7 @@
 //!                       └──── what HAProxy says it is (pid, structure, servers)
 //! ```
 //!
-//! # How HAProxy is driven
-//!
-//! **Slots.** HAProxy 2.6 can't rename a running server or change its options, but it can give it another address, weight
-//! and state. So each backend has spare servers (`slot_9 127.0.0.1:1 … disabled`), at least 8 and about a quarter of all,
-//! and a new instance moves into one of them within milliseconds. A reload (for whatever reason) gives every instance a
-//! server of its own name, `<name>_<ip>:<port>`, under the same id. An instance that leaves is put in maintenance at once:
-//! no new requests, those in flight go on; its slot is given to another address only when HAProxy reports it idle, and back
-//! to itself at any time. A slot with a name is never given to another instance.
-//!
-//! **Options.** `haproxy_server_options` of an instance pass an allow-list (`backup check inter fastinter downinter rise
-//! fall port maxconn minconn maxqueue slowstart cookie observe error-limit on-error on-marked-down on-marked-up send-proxy
-//! send-proxy-v2 check-send-proxy`, each with its form of value); the rest is left out and shown. `serverOptions` see
-//! `.Name`, `.Host` and `.Port`, made safe, and are expanded once for each instance. Options are part of the server line:
-//! an instance with options for which there is no slot needs a reload.
-//!
-//! **Reloads** happen for these reasons only: HAProxy did not run (`first_start`), sections differ (`structure`), no free
-//! slot (`slots_exhausted`), new options (`option_class`), a weight under `static-rr` or a map-based hash
-//! (`static_balance`), HAProxy runs with another file (`adoption`), the runtime API could not repair something (`drift`),
-//! something left out is tried again (`quarantine`), somebody asked (`operator`). Needs are gathered for
-//! `eventsBufferDurationInMilli`, at most four times that; `reloadMinIntervalInMilli` lies between two; failures back off
-//! to a minute. Membership goes on meanwhile. A reload counts when the new worker itself reports the file's fingerprint
-//! (`SYNAPSE_STRUCTURE` in `global`, asked with `show env`).
-//!
-//! **What HAProxy refuses** is found before the file is replaced: new ports are tried, `haproxy -c` checks a candidate, and
-//! the service an alert points at is left out (first only its instances' options), with HAProxy's words in the status. It is
-//! tried again after a minute, after 10 s if a port was taken, and when its options change. If the fault is in `global`,
-//! `defaults` or an extra section, nothing is changed.
-//!
-//! **The file** is rewritten after each change, whole, and only if it differs; `haproxy -c` is not run for that, since what
-//! changes are parsed addresses, numbers and `enabled` or `disabled`. So HAProxy can be restarted from it at any time.
-//!
-//! **Managed** (no `reloadCommand`): synapse starts `haproxy -W -db -S …` in a process group of its own, restarts it when it
-//! dies, and leaves it running when it stops itself (`stopOnExit` changes that: SIGUSR1, and at most 10 s of waiting). The
-//! next synapse finds it through the master's socket. What is missing is added: `stats socket`, `hard-stop-after 5m`,
-//! `mworker-max-reloads 5`; with empty `defaults[]` timeouts, `retries 3`, `option redispatch 1`, `retry-on conn-failure
-//! empty-response` (for GET and HEAD alone). **External**: `reloadCommand` starts or reloads it. In both, `mode http`
-//! frontends get `option idle-close-on-response` unless it is decided, so that a reload loses no request.
+//! What an operator should know of it is in synapse's reference, under "How HAProxy is driven".
 //!
 //! # Invariants
 //!
@@ -202,6 +166,7 @@ pub async fn build(
     let (requests, receiver) = mpsc::channel(8);
     let actor = Actor {
         pace: Pace::new(events_buffer, config.reload_min_interval),
+        under_way: UnderWay::new(Instant::now(), config.start_wait),
         config,
         engine,
         stop_on_exit,
@@ -209,9 +174,8 @@ pub async fn build(
         shared: Arc::clone(&shared),
         desired,
         requests: receiver,
-        state: State::new(frame, operators, managed),
+        state: State::new(frame, operators),
         first_apply: Some(first_apply),
-        under_way: UnderWay::new(Instant::now()),
         status,
     };
     Ok((Haproxy { shared, requests }, HaproxyTask { actor, _lock: lock }))

@@ -57,11 +57,8 @@ pub(super) struct Candidate {
 /// A file HAProxy has found right.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    pub(super) layout: Layout,
     pub(super) file: Rendered,
     pub(super) quarantine: Quarantine,
-    /// What it listens on.
-    pub(super) binds: BTreeSet<SocketAddr>,
 }
 
 /// How to check a file.
@@ -81,12 +78,9 @@ impl Candidate {
             let layout = self.lay_out();
             let file = self.frame.render(&layout);
             let Err(output) = checker.check(&file).await? else {
-                let binds = self.binds_of(&layout);
                 return Ok(Prepared {
-                    layout,
                     file,
                     quarantine: self.quarantine,
-                    binds,
                 });
             };
             let blame = blame(&output, &file);
@@ -167,15 +161,6 @@ impl Candidate {
             layout.extend(backend.map(|backend| (service.to_owned(), backend)));
         }
         layout
-    }
-
-    fn binds_of(&self, layout: &Layout) -> BTreeSet<SocketAddr> {
-        let services = self.frame.binds().filter(|(service, _)| layout.contains_key(*service));
-        services
-            .flat_map(|(_, binds)| binds)
-            .chain(&self.frame.base_binds)
-            .copied()
-            .collect()
     }
 
     /// A port that can't be bound would stop every listener for two seconds (see `bind`).

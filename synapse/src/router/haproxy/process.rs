@@ -15,9 +15,11 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep};
 
 use super::parse::{self, Processes};
-use super::socket::{ask_master, is_absent};
+use super::socket::ask_master;
 
-/// How long the master may take to answer.
+/// How long one question may wait: a master that is just beginning can take a connection and never answer it.
+const TRY: Duration = Duration::from_millis(500);
+/// How long the master may take to answer at all.
 pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
 /// How to start the master and talk to it.
@@ -54,17 +56,17 @@ impl Control {
 
     /// Asks the master for its processes.
     pub(super) async fn processes(&self) -> Result<Processes, Error> {
-        let reply = ask_master(&self.socket, "show proc", ANSWER).await?;
+        let reply = ask_master(&self.socket, "show proc", TRY).await?;
         parse::processes(&reply).ok_or_else(|| Error::other("`show proc` was not answered in a known format"))
     }
 
-    /// The same, given time: for some milliseconds after a start or a reload the worker serves and the master does not
-    /// answer yet.
+    /// The same, asked again and again: for some milliseconds after a start or a reload the worker serves while the master
+    /// does not answer yet.
     pub(super) async fn processes_within(&self, wait: Duration) -> Result<Processes, Error> {
         let begun = Instant::now();
         loop {
             match self.processes().await {
-                Err(error) if is_absent(&error) && begun.elapsed() < wait => sleep(Duration::from_millis(5)).await,
+                Err(_) if begun.elapsed() < wait => sleep(Duration::from_millis(5)).await,
                 answer => return answer,
             }
         }

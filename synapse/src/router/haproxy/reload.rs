@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::disk::{self, Disk};
 use super::live::{self, Live};
 use super::parse::Table;
-use super::prepare::{Candidate, Checker, Prepared, Quarantine, Quarantined};
+use super::prepare::{Candidate, Checker, Quarantine, Quarantined};
 use super::process::{ANSWER, Control, Master};
 use super::reason::ReloadReason;
 use super::socket::Session;
@@ -70,13 +70,7 @@ pub(super) enum Ended {
     /// What was left out still has to be: nothing was touched.
     Unchanged,
     /// HAProxy says that it runs this.
-    Loaded {
-        /// `None` when it is the file as it was.
-        prepared: Option<Box<Prepared>>,
-        disk: Disk,
-        live: Live,
-        table: Table,
-    },
+    Loaded { disk: Disk, live: Live, table: Table },
     /// For the operator.
     Failed(String),
 }
@@ -107,7 +101,6 @@ impl Job {
         quarantine: &mut Option<Quarantine>,
         master: &mut Option<Master>,
     ) -> Result<Ended, String> {
-        let mut prepared = None;
         if let Some(candidate) = self.candidate.take() {
             let found = candidate.prepare(&self.checker).await?;
             *quarantine = Some(found.quarantine.clone());
@@ -118,7 +111,6 @@ impl Job {
             common::file::write_atomic(&self.config_path, found.file.text.as_bytes(), self.mode)
                 .map_err(|error| error.to_string())?;
             self.disk = disk::read(&found.file.text);
-            prepared = Some(Box::new(found));
         }
         let (live, table) = match &self.engine {
             Engine::Managed(control) if self.start => self.start(control, master).await?,
@@ -132,12 +124,7 @@ impl Job {
             }
         };
         let disk = std::mem::take(&mut self.disk);
-        Ok(Ended::Loaded {
-            prepared,
-            disk,
-            live,
-            table,
-        })
+        Ok(Ended::Loaded { disk, live, table })
     }
 
     async fn start(&self, control: &Control, master: &mut Option<Master>) -> Result<(Live, Table), String> {

@@ -14,7 +14,7 @@ use super::parse::Table;
 use super::plan::{Plan, plan};
 use super::prepare::{Candidate, Left, Quarantine};
 use super::reason::ReloadReason;
-use super::render::{Frame, Rendered};
+use super::render::{Frame, seat};
 use super::slots::{Unplaced, assign};
 use super::wants::wants;
 
@@ -36,8 +36,10 @@ pub(super) enum World {
 pub(super) struct Loaded {
     /// Who should sit where.
     pub(super) layout: Layout,
-    /// The file for it.
-    pub(super) file: Rendered,
+    /// The file HAProxy has loaded, with them in it.
+    pub(super) text: Arc<String>,
+    /// The fingerprint our configuration gives these slots.
+    structure: String,
     /// The worker, as of the last look.
     pub(super) live: Live,
     /// Its servers, as of the last look.
@@ -46,19 +48,10 @@ pub(super) struct Loaded {
     pub(super) binds: BTreeSet<SocketAddr>,
 }
 
-impl Loaded {
-    /// Whether HAProxy has loaded the structure of our file.
-    pub(super) fn is_current(&self) -> bool {
-        self.live.structure.as_ref() == Some(&self.file.structure)
-    }
-}
-
 /// What the actor decides on.
 #[derive(Debug)]
 pub(super) struct State {
     frame: Arc<Frame>,
-    /// Whether no HAProxy of ours can listen anywhere when none answers: true only where we start it.
-    owns_ports: bool,
     operators: BTreeMap<String, OperatorOptions>,
     servers: BTreeMap<String, Vec<Server>>,
     /// By service; one whose watcher has never answered is not here.
@@ -76,14 +69,21 @@ pub(super) struct State {
     pub(super) drift: Option<String>,
     /// Somebody asked for a reload.
     pub(super) asked: bool,
+    patience: Patience,
+}
+
+/// Whether a first file waits for services whose watchers have not answered.
+#[derive(Debug, PartialEq, Eq)]
+enum Patience {
+    Waiting,
+    Over,
 }
 
 impl State {
     /// Nothing is known.
-    pub(super) fn new(frame: Arc<Frame>, operators: BTreeMap<String, OperatorOptions>, owns_ports: bool) -> Self {
+    pub(super) fn new(frame: Arc<Frame>, operators: BTreeMap<String, OperatorOptions>) -> Self {
         Self {
             frame,
-            owns_ports,
             operators,
             servers: BTreeMap::new(),
             wants: BTreeMap::new(),
@@ -95,6 +95,7 @@ impl State {
             fixed_weights: BTreeSet::new(),
             drift: None,
             asked: false,
+            patience: Patience::Waiting,
         }
     }
 
@@ -120,6 +121,24 @@ impl State {
         !self.changed.is_empty()
     }
 
+    /// Enough was waited: a service whose watcher has not answered keeps the slots it has in HAProxy or in the file
+    /// (`disk`), and one that has none there starts without servers rather than keep every other from its start.
+    pub(super) fn stop_waiting(&mut self, disk: &Disk) {
+        self.patience = Patience::Over;
+        let loaded = match &self.world {
+            World::Loaded(loaded) => Some(&loaded.layout),
+            World::Unknown | World::Absent | World::Foreign(_) => None,
+        };
+        for (service, operator) in &mut self.operators {
+            let has_slots =
+                disk.layout.contains_key(service) || loaded.is_some_and(|slots| slots.contains_key(service));
+            if !has_slots && !self.wants.contains_key(service) {
+                self.wants.insert(service.clone(), Arc::new(wants(&[], operator)));
+                self.changed.insert(service.clone());
+            }
+        }
+    }
+
     /// Takes in what HAProxy says. `disk` is read only when needed.
     pub(super) fn saw(&mut self, live: Live, table: Table, disk: impl FnOnce() -> Disk) {
         if let World::Loaded(loaded) = &mut self.world
@@ -141,18 +160,18 @@ impl State {
     /// HAProxy runs the file that `disk` was read from.
     pub(super) fn adopt(&mut self, mut disk: Disk, live: Live, table: Table) {
         disk::occupy(&mut disk.layout, &table);
-        self.loaded(disk.layout, disk.binds.into_iter().collect(), live, table);
+        self.loaded(disk, live, table);
     }
 
-    /// HAProxy runs with these slots.
-    pub(super) fn loaded(&mut self, layout: Layout, binds: BTreeSet<SocketAddr>, live: Live, table: Table) {
-        let file = self.frame.render(&layout);
+    /// HAProxy runs the file that `disk` was read from, and the same instances should be in it.
+    pub(super) fn loaded(&mut self, disk: Disk, live: Live, table: Table) {
         self.world = World::Loaded(Box::new(Loaded {
-            layout,
-            file,
+            text: Arc::new(seat(&disk.text, &disk.layout)),
+            structure: self.frame.render(&disk.layout).structure,
+            layout: disk.layout,
+            binds: disk.binds.into_iter().collect(),
             live,
             table,
-            binds,
         }));
         self.unplaced.clear();
         self.changed = self.wants.keys().cloned().collect();
@@ -183,7 +202,7 @@ impl State {
             };
         }
         if moved {
-            loaded.file = self.frame.render(&loaded.layout);
+            loaded.text = Arc::new(seat(&loaded.text, &loaded.layout));
         }
     }
 
@@ -214,7 +233,7 @@ impl State {
         if let Some(what) = &self.drift {
             return Some(ReloadReason::Drift { what: what.clone() });
         }
-        if !loaded.is_current() {
+        if loaded.live.structure.as_ref() != Some(&loaded.structure) {
             let what = "the configuration is not the one HAProxy has loaded".to_owned();
             return Some(ReloadReason::Structure { what });
         }
@@ -244,6 +263,9 @@ impl State {
 
     /// Whether a file can be made without taking servers from a service that is only unknown.
     pub(super) fn can_render(&self) -> bool {
+        if self.patience == Patience::Over {
+            return true;
+        }
         let loaded = match &self.world {
             World::Loaded(loaded) => Some(&loaded.layout),
             World::Unknown | World::Absent | World::Foreign(_) => None,
@@ -253,11 +275,12 @@ impl State {
         })
     }
 
-    /// What a reload for `reason` should load; `disk` when HAProxy's slots are not known.
-    pub(super) fn candidate(&self, reason: &ReloadReason, disk: &Disk) -> Candidate {
+    /// What a reload for `reason` should load; `disk` when HAProxy's slots are not known. `ours`: no HAProxy of ours can
+    /// listen anywhere when none answers, for nobody else starts it.
+    pub(super) fn candidate(&self, reason: &ReloadReason, disk: &Disk, ours: bool) -> Candidate {
         let (layout, binds) = match &self.world {
             World::Loaded(loaded) => (loaded.layout.clone(), Some(loaded.binds.clone())),
-            World::Absent => (disk.layout.clone(), self.owns_ports.then(BTreeSet::new)),
+            World::Absent => (disk.layout.clone(), ours.then(BTreeSet::new)),
             World::Foreign(_) | World::Unknown => (disk.layout.clone(), None),
         };
         let anew = self.retry_quarantine

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a demo talks to whoever started it")]
 
 mod report;
+mod stage;
 mod steps;
 
 use std::process::ExitCode;

@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
 use crate::report::{Report, Row, short};
+use crate::stage::{Outcome, Stage};
 
 /// The median from a registration's creation to the first request must be shorter.
 const JOIN_TARGET_MS: i64 = 100;
@@ -22,19 +23,13 @@ const ROUNDS: usize = 10;
 const RESIDENT_TARGET_KIB: u64 = 10_000_000 / 1024;
 /// How long ZooKeeper is away.
 const OUTAGE: Duration = Duration::from_secs(20);
-/// After a step, until every request that it could have hurt has ended.
-const SETTLE: Duration = Duration::from_millis(500);
 
 const MEMBERS: [&str; 3] = ["one", "two", "three"];
-
-/// How long a step's change took, or why it did not come about.
-type Outcome = Result<String, String>;
 
 /// Runs all steps and returns the site as it then is.
 pub(crate) async fn run(report: &mut Report) -> Site {
     let mut site = start(report).await;
-    let load = Load::start(site.port());
-    let mut stage = Stage { report, load };
+    let mut stage = Stage::new(report, Load::start(site.port()));
     stage
         .act(&mut site, "instances join and leave", 0, join_and_leave)
         .await;
@@ -47,7 +42,7 @@ pub(crate) async fn run(report: &mut Report) -> Site {
         .act(&mut site, "ZooKeeper is away for 20 s", 0, zookeeper_away)
         .await;
     stage.act(&mut site, "a structural change reloads", 1, reload).await;
-    drop(stage.load);
+    drop(stage);
     report.add(memory(&mut site).await);
     site
 }
@@ -77,54 +72,6 @@ async fn start(report: &mut Report) -> Site {
     row.reloads = site.haproxy.master().await.map_or(0, |master| master.reloads);
     report.add(row);
     site
-}
-
-struct Stage<'a> {
-    report: &'a mut Report,
-    load: Load,
-}
-
-impl Stage<'_> {
-    /// Does one thing to the site under load and judges what it cost.
-    async fn act(
-        &mut self,
-        site: &mut Site,
-        step: &'static str,
-        reloads: u64,
-        act: impl AsyncFnOnce(&mut Site, &Report) -> Outcome,
-    ) {
-        let before = site.haproxy.master().await;
-        self.load.take();
-        let mut row = Row { step, ..Row::default() };
-        match act(site, self.report).await {
-            Ok(took) => row.took = took,
-            Err(problem) => row.problems.push(problem),
-        }
-        sleep(SETTLE).await;
-        let tally = self.load.take();
-        (row.requests, row.failed) = (tally.requests, tally.failures.len());
-        if row.failed > 0 || row.requests == 0 {
-            row.problems.push(format!(
-                "{} of {} requests failed: {}",
-                row.failed,
-                row.requests,
-                tally.failed_kinds()
-            ));
-        }
-        match (before, site.haproxy.master().await) {
-            (Ok(before), Ok(after)) if before.id == after.id => {
-                row.reloads = after.reloads - before.reloads;
-                if row.reloads != reloads {
-                    row.problems
-                        .push(format!("{} reloads instead of {reloads}", row.reloads));
-                }
-            }
-            (before, after) => row
-                .problems
-                .push(format!("HAProxy was replaced: {before:?}, then {after:?}")),
-        }
-        self.report.add(row);
-    }
 }
 
 async fn join_and_leave(site: &mut Site, report: &Report) -> Outcome {

@@ -2,6 +2,7 @@
 
 use common::config::Section;
 
+use super::Target;
 use crate::config::CheckKind;
 
 /// The exit code of a program.
@@ -11,7 +12,7 @@ pub struct ExecConfig {
     pub argv: Vec<String>,
 }
 
-pub(super) fn read(section: &mut Section<'_>, _host: Option<&str>, _port: u16) -> Option<CheckKind> {
+pub(super) fn read(section: &mut Section<'_>, _target: &Target) -> Option<CheckKind> {
     let argv = section.texts("command");
     if argv.first().is_none_or(String::is_empty) {
         section.problem(

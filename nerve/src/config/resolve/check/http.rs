@@ -1,45 +1,45 @@
-//! The keys of `http`.
+//! The keys of `http` and `https`.
 
-use common::config::Section;
+use common::config::{Secret, Section};
+use common::tls::TlsOptions;
+use http::{HeaderName, HeaderValue, Method, Uri, header};
 
-use crate::config::CheckKind;
+use super::Target;
+use crate::config::{CheckKind, StatusSet};
 
-/// The status of a `GET`.
+/// The answer to a request.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
-    /// What is fetched.
-    pub url: reqwest::Url,
+    /// `GET` by default.
+    pub method: Method,
+    /// What is asked for. Its authority is the `Host`, which need not be where we connect.
+    pub uri: Uri,
+    /// Headers beside `Host`.
+    pub headers: Vec<(HeaderName, Secret)>,
     /// The status codes of a healthy answer.
     pub expected: StatusSet,
+    /// A text that must be in the body; never empty.
+    pub expect: Option<String>,
+    /// Whether HTTP/2 is spoken, from the first byte on a plain connection.
+    pub http2: bool,
+    /// `https`.
+    pub tls: Option<TlsOptions>,
 }
 
-/// A set of HTTP status codes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StatusSet(Vec<(u16, u16)>);
-
-impl StatusSet {
-    /// Reads `200-399` or `200, 204, 301-302`: codes and ranges within 100 to 599.
-    pub fn parse(text: &str) -> Option<Self> {
-        text.split(',')
-            .map(|part| {
-                let (low, high) = part.split_once('-').unwrap_or((part, part));
-                let low: u16 = low.trim().parse().ok()?;
-                let high: u16 = high.trim().parse().ok()?;
-                (100 <= low && low <= high && high <= 599).then_some((low, high))
-            })
-            .collect::<Option<Vec<_>>>()
-            .map(Self)
-    }
-
-    /// Whether `code` is in it.
-    pub fn contains(&self, code: u16) -> bool {
-        self.0.iter().any(|&(low, high)| low <= code && code <= high)
-    }
+pub(super) fn read(section: &mut Section<'_>, target: &Target) -> Option<CheckKind> {
+    let path = path(section);
+    request(section, target, &path, None)
 }
 
-pub(super) fn read(section: &mut Section<'_>, host: Option<&str>, port: u16) -> Option<CheckKind> {
+pub(super) fn read_https(section: &mut Section<'_>, target: &Target) -> Option<CheckKind> {
+    let path = section.text_or("path", "/");
+    let tls = TlsOptions::of(section, "tls").unwrap_or_default();
+    request(section, target, &path, Some(tls))
+}
+
+fn path(section: &mut Section<'_>) -> String {
     let namespace = section.text("namespace").filter(|path| !path.is_empty());
-    let path = match namespace {
+    match namespace {
         Some(namespace) if !section.has("path") => {
             section.warning(
                 "namespace",
@@ -51,37 +51,132 @@ pub(super) fn read(section: &mut Section<'_>, host: Option<&str>, port: u16) -> 
             namespace
         }
         _ => section.text_or("path", "/"),
-    };
-    let status = section.text_or("status", "200-399");
-    let expected = StatusSet::parse(&status);
-    if expected.is_none() {
+    }
+}
+
+fn request(section: &mut Section<'_>, target: &Target, path: &str, tls: Option<TlsOptions>) -> Option<CheckKind> {
+    let method = method(section);
+    let (host, headers) = headers(section);
+    let expected = status_set(section, "200-399");
+    let expect = section.text("expect").filter(|text| !text.is_empty());
+    if expect.is_some() && method == Some(Method::HEAD) {
         section.problem(
-            "status",
-            format!("`{}` is no set of HTTP status codes", status.escape_debug()),
-            "codes and ranges from 100 to 599, e.g. `200-399` or `200, 204`",
+            "expect",
+            "can't be met: a `HEAD` is answered without a body",
+            "another `method`",
         );
     }
-    let url = url(section, host?, port, &path);
+    let http2 = section.flag_or("http2", false);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let uri = uri(section, scheme, &host.or_else(|| target.authority())?, path);
     Some(CheckKind::Http(HttpConfig {
-        url: url?,
+        method: method?,
+        uri: uri?,
+        headers,
         expected: expected?,
+        expect,
+        http2,
+        tls,
     }))
 }
 
-fn url(section: &mut Section<'_>, host: &str, port: u16, path: &str) -> Option<reqwest::Url> {
-    let slash = if path.starts_with('/') { "" } else { "/" };
-    let literal_v6 = host.contains(':');
-    let (open, close) = if literal_v6 { ("[", "]") } else { ("", "") };
-    let url = format!("http://{open}{host}{close}:{port}{slash}{path}");
-    match reqwest::Url::parse(&url) {
-        Ok(url) => Some(url),
-        Err(error) => {
+fn method(section: &mut Section<'_>) -> Option<Method> {
+    let word = section.text_or("method", "GET").to_ascii_uppercase();
+    let method = Method::from_bytes(word.as_bytes())
+        .ok()
+        .filter(|method| *method != Method::CONNECT);
+    if method.is_none() {
+        let what = format!("`{}` is no method that can be asked with", word.escape_debug());
+        section.problem("method", what, "e.g. `GET`, `HEAD` or `OPTIONS`");
+    }
+    method
+}
+
+/// The `Host`, and all other headers.
+fn headers(section: &mut Section<'_>) -> (Option<String>, Vec<(HeaderName, Secret)>) {
+    let (mut host, mut headers) = (None, Vec::new());
+    for (name, value) in section.secret_map("headers") {
+        let literal = value.literal();
+        if literal.is_some_and(|text| HeaderValue::from_str(text).is_err()) {
             section.problem(
-                "path",
-                format!("makes no URL with the host and port: {error}"),
-                "e.g. `/ping`",
+                "headers",
+                format!("the value of `{}` has a line break in it", name.escape_debug()),
+                "",
             );
-            None
         }
+        match HeaderName::try_from(name.as_str()) {
+            Ok(header::HOST) => {
+                host = literal.map(str::to_owned);
+                let good = host
+                    .as_ref()
+                    .is_some_and(|host| host.parse::<http::uri::Authority>().is_ok());
+                if !good {
+                    section.problem(
+                        "headers",
+                        "`Host` is neither a host nor a host and a port",
+                        "e.g. `shop.example.org`",
+                    );
+                }
+            }
+            Ok(name) => headers.push((name, value)),
+            Err(_) => {
+                let what = format!("`{}` is no name of a header", name.escape_debug());
+                section.problem("headers", what, "letters, digits and `-`");
+            }
+        }
+    }
+    (host, headers)
+}
+
+/// `status`.
+pub(super) fn status_set(section: &mut Section<'_>, default: &str) -> Option<StatusSet> {
+    let text = section.text_or("status", default);
+    let set = StatusSet::parse(&text);
+    if set.is_none() {
+        section.problem(
+            "status",
+            format!("`{}` is no set of HTTP status codes", text.escape_debug()),
+            "codes and ranges from 100 to 599, e.g. `200-399` or `200, 204`, or `not-5xx`",
+        );
+    }
+    set
+}
+
+fn uri(section: &mut Section<'_>, scheme: &str, authority: &str, path: &str) -> Option<Uri> {
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    let uri = Uri::try_from(format!("{scheme}://{authority}{slash}{}", escaped(path)));
+    if let Err(error) = &uri {
+        section.problem(
+            "path",
+            format!("makes no URL with the host and port: {error}"),
+            "e.g. `/ping`",
+        );
+    }
+    uri.ok()
+}
+
+/// What can't stand in a URL, in percent signs, as Go writes it.
+fn escaped(path: &str) -> String {
+    let plain = |byte: &u8| {
+        byte.is_ascii_graphic() && !matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
+    };
+    path.bytes()
+        .map(|byte| {
+            if plain(&byte) {
+                char::from(byte).to_string()
+            } else {
+                format!("%{byte:02X}")
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_escaped_once() {
+        assert_eq!(escaped("/a b?c=é&d=%20"), "/a%20b?c=%C3%A9&d=%20");
     }
 }

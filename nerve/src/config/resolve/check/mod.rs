@@ -1,7 +1,11 @@
 //! `checks[]`: the keys that all have here, those of each type in its own file.
 
 pub(in crate::config) mod exec;
+pub(in crate::config) mod grpc;
 pub(in crate::config) mod http;
+pub(in crate::config) mod kubernetes;
+pub(in crate::config) mod proxyhttp;
+pub(in crate::config) mod status;
 pub(in crate::config) mod tcp;
 
 use std::sync::Arc;
@@ -10,7 +14,7 @@ use std::time::Duration;
 use common::config::Section;
 
 use super::{host_of, millis_or};
-use crate::config::{CheckConfig, CheckKind, TcpConfig};
+use crate::config::{CheckConfig, CheckKind, TcpConfig, TcpMode, authority};
 
 const RISE: u32 = 3;
 const FALL: u32 = 2;
@@ -34,7 +38,9 @@ pub(super) fn checks(
     }
     target.map(|(host, port)| {
         vec![Arc::new(CheckConfig {
-            kind: CheckKind::Tcp(TcpConfig),
+            kind: CheckKind::Tcp(TcpConfig {
+                mode: TcpMode::HalfOpen,
+            }),
             host: host.clone(),
             port: *port,
             prefer_ipv4,
@@ -46,13 +52,30 @@ pub(super) fn checks(
     })
 }
 
-/// Reads the keys of one type, given the check's host and port.
-type Read = fn(&mut Section<'_>, Option<&str>, u16) -> Option<CheckKind>;
+/// The host (`None` when it is a problem) and the port of a check.
+struct Target {
+    host: Option<String>,
+    port: u16,
+}
+
+impl Target {
+    /// `host:port`.
+    fn authority(&self) -> Option<String> {
+        Some(authority(self.host.as_deref()?, self.port))
+    }
+}
+
+/// Reads the keys of one type.
+type Read = fn(&mut Section<'_>, &Target) -> Option<CheckKind>;
 
 /// Each `type`, what the reference calls its section, and its reader.
-const TYPES: [(&str, (&str, Read)); 3] = [
+const TYPES: [(&str, (&str, Read)); 7] = [
     ("exec", ("check exec", exec::read)),
+    ("grpc", ("check grpc", grpc::read)),
     ("http", ("check http", http::read)),
+    ("https", ("check https", http::read_https)),
+    ("kubernetes", ("check kubernetes", kubernetes::read)),
+    ("proxyhttp", ("check proxyhttp", proxyhttp::read)),
     ("tcp", ("check tcp", tcp::read)),
 ];
 
@@ -68,10 +91,11 @@ fn check(section: &mut Section<'_>, host: &str, port: u16, prefer_ipv4: bool) ->
     let interval = millis_or(section, "checkIntervalInMilli", MILLIS);
     let rise = count_or(section, "rise", RISE);
     let fall = count_or(section, "fall", FALL);
-    let kind = read(section, host.as_deref(), port);
+    let target = Target { host, port };
+    let kind = read(section, &target);
     Some(CheckConfig {
         kind: kind?,
-        host: host?,
+        host: target.host?,
         port,
         prefer_ipv4,
         timeout,

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::config::HaproxyConfig;
 use crate::desired::Desired;
@@ -30,6 +30,7 @@ use super::reload::{Done, Engine};
 use super::state::{State, World};
 use super::status::HaproxyStatus;
 use super::{Shared, view};
+use renew::read_disk;
 
 /// How soon HAProxy is asked again when it gave no usable answer.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -76,6 +77,8 @@ pub(super) struct UnderWay {
     save_at: Instant,
     retry_quarantine_at: Option<Instant>,
     loaded_at: Option<Instant>,
+    /// Until when services that are not known hold up the first file.
+    wait_until: Option<Instant>,
     start_with: StartWith,
     /// The operator's cleanup command.
     cleanups: JoinSet<()>,
@@ -92,7 +95,7 @@ enum StartWith {
 
 impl UnderWay {
     /// Nothing is, and a first look is due.
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, start_wait: Duration) -> Self {
         Self {
             jobs: JoinSet::new(),
             writes: JoinSet::new(),
@@ -105,6 +108,7 @@ impl UnderWay {
             save_at: now,
             retry_quarantine_at: None,
             loaded_at: None,
+            wait_until: Some(now + start_wait),
             start_with: StartWith::New,
             cleanups: JoinSet::new(),
         }
@@ -196,7 +200,7 @@ impl Actor {
         }
         if due.jobs.is_empty() {
             let reload = self.wanted_reload().and_then(|reason| self.pace.due(reason.urgency()));
-            at = [reload, due.retry_quarantine_at]
+            at = [reload, due.retry_quarantine_at, due.wait_until]
                 .into_iter()
                 .flatten()
                 .fold(at, Instant::min);
@@ -213,6 +217,9 @@ impl Actor {
         if self.under_way.retry_quarantine_at.is_some_and(|at| now >= at) {
             self.under_way.retry_quarantine_at = None;
             self.state.retry_quarantine = true;
+        }
+        if self.under_way.wait_until.is_some_and(|at| now >= at) {
+            self.stop_waiting();
         }
         let mut reachable = true;
         // While it is being replaced, there is nothing to be learnt of it: the job looks for itself.
@@ -233,6 +240,15 @@ impl Actor {
         self.publish();
     }
 
+    /// A first file was waited for long enough: services that nobody knows yet must not keep the others from their start.
+    fn stop_waiting(&mut self) {
+        self.under_way.wait_until = None;
+        if !self.state.can_render() {
+            warn!("Some services are still unknown; HAProxy serves the others, and those as it last knew them.");
+            self.state.stop_waiting(&read_disk(&self.config.config_path));
+        }
+    }
+
     /// Whether nothing is left to do with the servers as they were last seen.
     fn is_applied(&self) -> bool {
         matches!(self.state.world, World::Loaded(_)) && self.state.plan() == Plan::Nothing
@@ -241,7 +257,7 @@ impl Actor {
     /// Whether the file on disk is the desired one.
     fn is_saved(&self) -> bool {
         match &self.state.world {
-            World::Loaded(loaded) => self.under_way.saved.as_ref() == Some(&loaded.file.text),
+            World::Loaded(loaded) => self.under_way.saved.as_ref() == Some(&loaded.text),
             World::Unknown | World::Absent | World::Foreign(_) => false,
         }
     }
@@ -266,7 +282,7 @@ impl Actor {
         }
         self.status.in_sync = settled && self.state.quarantine.is_empty();
         if let World::Loaded(loaded) = &self.state.world {
-            self.shared.rendered.store(Arc::clone(&loaded.file.text));
+            self.shared.rendered.store(Arc::clone(&loaded.text));
         }
         view::fill(&mut self.status, &self.state);
         self.shared.status.store(Arc::new(self.status.clone()));

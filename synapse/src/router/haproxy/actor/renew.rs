@@ -29,7 +29,7 @@ impl Actor {
     pub(super) fn wanted_reload(&self) -> Option<ReloadReason> {
         match &self.state.world {
             World::Unknown => None,
-            World::Absent => Some(ReloadReason::FirstStart),
+            World::Absent => self.can_start().then_some(ReloadReason::FirstStart),
             World::Foreign(_) => self.state.can_render().then_some(ReloadReason::Adoption),
             World::Loaded(_) => match self.state.plan() {
                 Plan::Reload(reason) => Some(reason),
@@ -59,9 +59,10 @@ impl Actor {
             World::Foreign(live) => Some(live.clone()),
             World::Unknown | World::Absent => None,
         };
+        let managed = matches!(self.engine, Engine::Managed(_));
         let candidate = match self.start_with(&disk) {
             Some(StartWith::TheOneOnDisk) => None,
-            Some(StartWith::New) => Some(self.state.candidate(&reason, &disk)),
+            Some(StartWith::New) => Some(self.state.candidate(&reason, &disk, managed)),
             None => return,
         };
         self.under_way.served.append(&mut self.under_way.waiting);
@@ -81,6 +82,11 @@ impl Actor {
         self.under_way.jobs.spawn(job.run());
     }
 
+    /// Whether there is a file to start HAProxy with: a new one can be made, or an old one is there.
+    fn can_start(&self) -> bool {
+        self.state.can_render() || self.start_with(&read_disk(&self.config.config_path)).is_some()
+    }
+
     /// What to load; `None` as long as nothing can be.
     fn start_with(&self, disk: &Disk) -> Option<StartWith> {
         let new = self.state.can_render().then_some(StartWith::New);
@@ -98,6 +104,7 @@ impl Actor {
     /// Takes in how a reload or start ended.
     pub(super) fn finish(&mut self, done: Done) {
         let now = Instant::now();
+        let as_it_was = done.as_it_was;
         if let Some(master) = done.master {
             self.under_way.master = Some(master);
         }
@@ -111,20 +118,13 @@ impl Actor {
                 self.under_way.look_at = now;
                 return;
             }
-            Ended::Loaded {
-                prepared,
-                disk,
-                live,
-                table,
-            } => {
+            Ended::Loaded { disk, live, table } => {
                 let pid = live.info.pid;
                 info!(reason = %done.reason, took = ?done.took, pid, "HAProxy runs with the new file.");
-                match prepared {
-                    Some(prepared) => {
-                        self.under_way.saved = Some(prepared.file.text);
-                        self.state.loaded(prepared.layout, prepared.binds, live, table);
-                    }
-                    None => self.state.adopt(disk, live, table),
+                if as_it_was {
+                    self.state.adopt(disk, live, table);
+                } else {
+                    self.state.loaded(disk, live, table);
                 }
                 self.state.drift = None;
                 self.under_way.loaded_at = Some(now);
@@ -136,7 +136,7 @@ impl Actor {
                 self.complain(format!("{}: {words}", done.reason));
                 // The old file again, and a look at what runs now.
                 self.under_way.saved = None;
-                self.under_way.start_with = if done.as_it_was {
+                self.under_way.start_with = if as_it_was {
                     StartWith::New
                 } else {
                     StartWith::TheOneOnDisk

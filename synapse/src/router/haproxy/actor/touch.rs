@@ -219,11 +219,11 @@ impl Actor {
             return;
         };
         let idle = self.under_way.writes.is_empty() && self.under_way.jobs.is_empty() && now >= self.under_way.save_at;
-        if !idle || self.is_saved() || !loaded.is_current() {
+        if !idle || self.is_saved() {
             return;
         }
         let (path, mode) = (self.config.config_path.clone(), self.checker.mode);
-        let text = Arc::clone(&loaded.file.text);
+        let text = Arc::clone(&loaded.text);
         let write = move || common::file::write_atomic(&path, text.as_bytes(), mode).map(|_| text);
         self.under_way.writes.spawn_blocking(write);
     }

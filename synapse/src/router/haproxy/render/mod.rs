@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::config::{HaproxyConfig, HaproxyControl, ServiceConfig};
 
 use super::bind;
-use super::model::{Backend, Layout, NOWHERE, Occupant};
+use super::model::{Backend, Layout, NOWHERE, Occupant, Slot};
 
 /// The first line of every file we write, as the original wrote it.
 pub(super) const HEADER: &str = "# Handled by synapse. Do not modify it.";
@@ -182,19 +182,47 @@ impl Frame {
 /// The server lines, and without the occupants their fingerprint.
 fn servers(body: &mut String, print: &mut Fingerprint, backend: &Backend) {
     for slot in &backend.slots {
-        let (address, weight, state) = match slot.occupant {
-            Occupant::Active { address, weight } => (address, weight, "enabled"),
-            Occupant::Free | Occupant::Draining { .. } => (NOWHERE, 1, "disabled"),
-        };
-        let line = format!(
-            "server {} {address} id {} weight {weight} {state} {}",
-            slot.name, slot.id, slot.class
-        );
-        push_line(body, line.trim_end());
+        push_server(body, slot);
         print.add(&slot.name);
         print.add(&slot.id.to_string());
         print.add(&slot.class);
     }
+}
+
+/// One server line.
+fn push_server(text: &mut String, slot: &Slot) {
+    let (address, weight, state) = match slot.occupant {
+        Occupant::Active { address, weight } => (address, weight, "enabled"),
+        Occupant::Free | Occupant::Draining { .. } => (NOWHERE, 1, "disabled"),
+    };
+    let line = format!(
+        "server {} {address} id {} weight {weight} {state} {}",
+        slot.name, slot.id, slot.class
+    );
+    push_line(text, line.trim_end());
+}
+
+/// A file of ours with the occupants of `layout` in its server lines and nothing else changed: what HAProxy has loaded
+/// stays true also when our configuration would give another file.
+pub(super) fn seat(text: &str, layout: &Layout) -> String {
+    let mut seated = String::with_capacity(text.len());
+    let mut slots = [].iter();
+    for line in text.lines() {
+        let mut words = words(line);
+        match (words.next(), words.next()) {
+            (Some("backend"), Some(name)) if !line.starts_with(' ') => {
+                slots = layout.get(name).map_or([].iter(), |backend| backend.slots.iter());
+            }
+            (Some("server"), Some(name)) if slots.as_slice().first().is_some_and(|slot| *slot.name == *name) => {
+                slots.by_ref().take(1).for_each(|slot| push_server(&mut seated, slot));
+                continue;
+            }
+            _ => {}
+        }
+        seated.push_str(line);
+        seated.push('\n');
+    }
+    seated
 }
 
 /// `global[]` and, in managed mode, what our way of running HAProxy needs and the operator has not said.

@@ -24,6 +24,7 @@ fn config() -> HaproxyConfig {
         },
         stats_socket: PathBuf::from("/run/synapse/haproxy.sock"),
         reload_min_interval: Duration::from_millis(500),
+        start_wait: Duration::from_secs(10),
         reconcile_interval: Duration::from_secs(10),
         global: vec!["maxconn 1000".into()],
         defaults: Vec::new(),
@@ -144,6 +145,18 @@ fn a_file_is_read_back_as_it_was_written() {
         disk::read(&file.text.replacen(HEADER, "# mine", 1)),
         disk::Disk::default()
     );
+}
+
+#[test]
+fn seating_changes_the_occupants_alone() {
+    let frame = Frame::new(&config(), &services());
+    let file = frame.render(&layout());
+    assert_eq!(seat(&file.text, &layout()), *file.text);
+    let mut none = OperatorOptions::new("").unwrap();
+    let mut moved = layout();
+    let fewer = wants(&[server("web3", "10.0.0.9:8080", 7, "check")], &mut none);
+    moved.insert("web_1".into(), assign(&moved["web_1"], &fewer).0);
+    assert_eq!(seat(&file.text, &moved), *frame.render(&moved).text);
 }
 
 #[test]

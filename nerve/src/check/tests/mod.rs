@@ -1,9 +1,17 @@
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+mod grpc;
+mod http;
+mod kubernetes;
+mod proxyhttp;
+mod tcp;
+mod tls;
+
+use super::connect::Stream;
 use super::*;
 use crate::config::testing::service;
 
@@ -44,72 +52,37 @@ fn kind(outcome: Result<String, Failure>) -> FailureKind {
     outcome.expect_err("the check fails").kind
 }
 
-#[tokio::test]
-async fn tcp_passes_when_somebody_accepts_and_fails_when_nobody_does() {
-    let mut tasks = JoinSet::new();
-    let port = server(&mut tasks, "").await;
-    probe(port, "{ type: tcp }").await.expect("accepts");
-    probe(port, "{ type: tcp, host: localhost }").await.expect("a name");
-    assert_eq!(
-        kind(probe(free_port().await, "{ type: tcp }").await),
-        FailureKind::Connection
-    );
-    let unresolved = probe(port, "{ type: tcp, host: no-such-host.invalid, timeoutInMilli: 20000 }").await;
-    assert_eq!(kind(unresolved), FailureKind::Unresolved);
-}
-
-#[tokio::test]
-async fn http_passes_on_the_expected_statuses_alone() {
-    let mut tasks = JoinSet::new();
-    let cases = [
-        ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", true),
-        (
-            "HTTP/1.1 302 Found\r\nlocation: http://192.0.2.1/\r\ncontent-length: 0\r\n\r\n",
-            true,
-        ),
-        ("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", false),
-        // The body is not waited for.
-        ("HTTP/1.1 500 Oh\r\ncontent-length: 100000\r\n\r\npart of it", false),
-    ];
-    for (answer, passes) in cases {
-        let port = server(&mut tasks, answer).await;
-        let outcome = probe(port, "{ type: http, path: /ping }").await;
-        assert_eq!(outcome.is_ok(), passes, "{answer}: {outcome:?}");
-    }
-    let port = server(&mut tasks, "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
-    probe(port, "{ type: http, status: \"200, 404\" }")
-        .await
-        .expect("404 is expected");
-}
-
-#[tokio::test]
-async fn http_fails_when_nothing_answers_in_time_or_at_all() {
-    let mut tasks = JoinSet::new();
-    let silent = server(&mut tasks, "").await;
-    assert_eq!(
-        kind(probe(silent, "{ type: http, timeoutInMilli: 100 }").await),
-        FailureKind::Timeout
-    );
-    assert_eq!(
-        kind(probe(free_port().await, "{ type: http }").await),
-        FailureKind::Connection
-    );
-    let babble = server(&mut tasks, "SSH-2.0-nothing\r\n").await;
-    assert_eq!(kind(probe(babble, "{ type: http }").await), FailureKind::Connection);
-}
-
-#[tokio::test]
-async fn http_asks_for_the_path_and_the_host() {
+/// Lets `serve` answer every connection.
+async fn serving<F, Fut>(tasks: &mut JoinSet<()>, serve: F) -> u16
+where
+    F: Fn(TcpStream) -> Fut + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("an address").port();
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move { probe(port, "{ type: http, path: \"ping?full=1\" }").await.map(drop) });
-    let (mut stream, _) = listener.accept().await.expect("a connection");
-    let mut request = vec![0; 1024];
-    let length = stream.read(&mut request).await.expect("a request");
-    let request = String::from_utf8_lossy(&request[..length]).to_lowercase();
-    assert!(request.starts_with("get /ping?full=1 http/1.1\r\n"), "{request}");
-    assert!(request.contains(&format!("host: 127.0.0.1:{port}\r\n")), "{request}");
+    tasks.spawn(async move {
+        let mut served = JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            served.spawn(serve(stream));
+        }
+    });
+    port
+}
+
+/// A request up to its body, as it is on the wire.
+async fn head(stream: &mut (impl Stream + ?Sized)) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => head.push(byte),
+            Err(_) => break,
+        }
+    }
+    String::from_utf8(head).expect("text")
+}
+
+fn detail(outcome: Result<String, Failure>) -> String {
+    outcome.expect_err("the check fails").detail
 }
 
 #[tokio::test]

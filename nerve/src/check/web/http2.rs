@@ -1,0 +1,55 @@
+//! HTTP/2.
+
+use http::Request;
+use http::header::{HeaderValue, USER_AGENT};
+
+use super::{Answer, Ask, Body, Want, broken, drive};
+use crate::check::connect::Stream;
+use crate::health::verdict::Failure;
+
+/// The most bytes of headers that are taken.
+const HEADER_CAP: u32 = 64 * 1024;
+
+pub(super) async fn ask(stream: Box<dyn Stream>, ask: Ask, want: Want) -> Result<Answer, Failure> {
+    let (sender, connection) = h2::client::Builder::new()
+        .enable_push(false)
+        .max_header_list_size(HEADER_CAP)
+        .handshake(stream)
+        .await
+        .map_err(|error| broken(&error))?;
+    drive(connection, exchange(sender, ask, want)).await
+}
+
+async fn exchange(sender: h2::client::SendRequest<bytes::Bytes>, ask: Ask, want: Want) -> Result<Answer, h2::Error> {
+    let mut sender = sender.ready().await?;
+    let mut request = Request::new(());
+    *request.method_mut() = ask.method;
+    *request.uri_mut() = ask.uri;
+    *request.headers_mut() = ask.headers;
+    request
+        .headers_mut()
+        .entry(USER_AGENT)
+        .or_insert(HeaderValue::from_static(super::USER_AGENT));
+    let (response, mut send) = sender.send_request(request, ask.body.is_empty())?;
+    if !ask.body.is_empty() {
+        send.send_data(ask.body, true)?;
+    }
+    let (head, mut incoming) = response.await?.into_parts();
+    let mut body = Body::new(want);
+    let mut trailers = None;
+    while !body.is_enough() {
+        let Some(chunk) = incoming.data().await else {
+            trailers = incoming.trailers().await?;
+            break;
+        };
+        let chunk = chunk?;
+        incoming.flow_control().release_capacity(chunk.len())?;
+        body.push(&chunk);
+    }
+    Ok(Answer {
+        status: head.status,
+        headers: head.headers,
+        body,
+        trailers,
+    })
+}
