@@ -15,8 +15,8 @@ async fn only_node(client: &Client) -> Result<Node, String> {
 /// Waits until the reporters of nerve's only service are in these states; their details.
 async fn reporters(member: &Member, states: &[&str]) -> Vec<String> {
     eventually("nerve's reporters stand as expected", PATIENCE, async || {
-        let status = member.nerve.status().await?;
-        let shown = status
+        let answer = member.nerve.status().await?;
+        let shown = answer
             .pointer("/0/Reporters")
             .and_then(|all| all.as_array())
             .cloned()
@@ -25,7 +25,7 @@ async fn reporters(member: &Member, states: &[&str]) -> Vec<String> {
             let text = |reporter: &serde_json::Value| reporter[name].as_str().unwrap_or_default().to_owned();
             shown.iter().map(text).collect()
         };
-        ensure(texts("State") == states, || status.to_string())?;
+        ensure(texts("State") == states, || answer.to_string())?;
         Ok(texts("Detail"))
     })
     .await
