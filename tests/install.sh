@@ -8,6 +8,8 @@ install_missing() {
     command -v curl >/dev/null || packages+=(curl)
     command -v cc >/dev/null || packages+=(gcc libc6-dev)
     [ -e /usr/share/java/zookeeper.jar ] || packages+=(libzookeeper-java)
+    # ZooKeeper serves TLS with it.
+    [ -e /usr/share/java/netty-handler.jar ] || packages+=(libnetty-java)
     [ -e /usr/share/java/slf4j-simple.jar ] || packages+=(libslf4j-java)
     # haproxy lives where only root's PATH looks.
     export PATH="$PATH:/usr/sbin:/sbin"

@@ -1,6 +1,7 @@
 //! From a service's state to the report that its reporters deliver. Pure.
 
-use common::report::Report;
+use common::clock::unix_millis;
+use common::report::{Dialect, Report};
 
 use crate::config::ServiceConfig;
 use crate::lifecycle::machine::Stand;
@@ -20,9 +21,29 @@ pub fn announce(config: &ServiceConfig, stand: &Stand) -> Option<Report> {
     })
 }
 
-/// The bytes a ZooKeeper node should hold; `None` when it should not be there.
-pub fn node_content(report: &Report, expose_on_unavailable: bool) -> Option<Vec<u8>> {
-    (report.available || expose_on_unavailable).then(|| report.encode())
+/// How a ZooKeeper node words a report.
+#[derive(Debug, Clone)]
+pub struct Wording {
+    payload: Dialect,
+    expose_on_unavailable: bool,
+    /// Since when the instance is registered, milliseconds since the Unix epoch.
+    since: u64,
+}
+
+impl Wording {
+    /// From now on.
+    pub fn new(payload: Dialect, expose_on_unavailable: bool) -> Self {
+        Self {
+            payload,
+            expose_on_unavailable,
+            since: unix_millis(),
+        }
+    }
+
+    /// The bytes a node should hold; `None` when it should not be there.
+    pub fn content(&self, report: &Report) -> Option<Vec<u8>> {
+        (report.available || self.expose_on_unavailable).then(|| self.payload.encode(report, self.since))
+    }
 }
 
 /// The text a file or the console gets: a line, or with `blank_when_unavailable` nothing for an unavailable service.
@@ -40,6 +61,10 @@ mod tests {
     use super::*;
     use crate::config::testing::service;
     use crate::lifecycle::machine::Intent;
+
+    fn node_content(report: &Report, expose_on_unavailable: bool) -> Option<Vec<u8>> {
+        Wording::new(Dialect::Go, expose_on_unavailable).content(report)
+    }
 
     fn stand(available: Option<bool>) -> Stand {
         Stand {

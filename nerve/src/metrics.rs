@@ -301,6 +301,7 @@ mod tests {
         let (ensemble, _task) = ensemble(EnsembleConfig {
             hosts: vec!["zk:2181".to_owned()],
             session_timeout: Duration::from_secs(10),
+            security: common::zk::security::Security::default(),
         });
         let roster = Roster::default();
         roster.publish(Running {

@@ -18,7 +18,7 @@ services:
       - { type: kubernetes, podName: shop-0 }
       - { type: proxyhttp, urls: [example.org] }
       - { type: tcp }
-    reporters: [{ type: zookeeper, path: /x, hosts: [zk] }, { type: file }, { type: console }]
+    reporters: [{ type: zookeeper, path: /x, hosts: [zk], auth: { user: a, password: b }, tls: { ca: c }, writeBudget: {} }, { type: file }, { type: console }]
 ";
 
 /// The keys the code asks for.

@@ -11,4 +11,5 @@ mod life;
 mod readme;
 mod registration;
 mod reload;
+mod reporters;
 mod routing;

@@ -109,9 +109,14 @@ impl Site {
 
     /// Starts an instance; its nerve, which will talk to the ZooKeeper at `zookeeper`, is yet to be started.
     pub async fn prepare(&self, name: &str, zookeeper: &str) -> Member {
+        self.prepare_with(name, &zookeeper_reporter(zookeeper, "")).await
+    }
+
+    /// As [`Site::prepare`], with these `reporters`, as the configuration has them.
+    pub async fn prepare_with(&self, name: &str, reporters: &str) -> Member {
         let instance = Instance::start(name, self.directory()).await;
         let api_port = free_port();
-        let configuration = nerve_configuration(name, zookeeper, instance.port(), api_port);
+        let configuration = nerve_configuration(name, reporters, instance.port(), api_port);
         let nerve = Daemon::new(
             "nerve",
             &format!("nerve-{name}"),
@@ -190,7 +195,13 @@ impl Site {
     }
 }
 
-fn nerve_configuration(name: &str, zookeeper: &str, port: u16, api_port: u16) -> String {
+/// A reporter under the service's path, with more `keys`, each after a comma.
+pub fn zookeeper_reporter(zookeeper: &str, keys: &str) -> String {
+    let timeout = SESSION_TIMEOUT.as_secs();
+    format!("{{ type: zookeeper, hosts: ['{zookeeper}'], path: {PATH}, sessionTimeout: {timeout}s {keys} }}")
+}
+
+fn nerve_configuration(name: &str, reporters: &str, port: u16, api_port: u16) -> String {
     format!(
         "apiHost: 127.0.0.1
 apiPort: {api_port}
@@ -202,10 +213,8 @@ services:
     disableMinDurationInMilli: 1000
     checks:
       - {{ type: http, path: /health, checkIntervalInMilli: 250, timeoutInMilli: 1000, rise: 1, fall: 2 }}
-    reporters:
-      - {{ type: zookeeper, hosts: ['{zookeeper}'], path: {PATH}, sessionTimeout: {}s }}
-",
-        SESSION_TIMEOUT.as_secs(),
+    reporters: [{reporters}]
+"
     )
 }
 

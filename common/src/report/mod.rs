@@ -1,13 +1,16 @@
 //! The registration report: what one instance says of itself in a znode.
 //!
 //! Source of the format: Go-Nerve's `encoding/json` output (key order, escapes) and Airbnb nerve's JSON. Written is the Go
-//! dialect to the byte, so that Go-Synapse and whoever compares bytes sees no difference. Read are both, and with
-//! patience: what the originals' readers let pass in a field passes here, unless it could do harm further on.
+//! dialect to the byte, so that Go-Synapse and whoever compares bytes sees no difference; on request a [`Dialect`] of
+//! others. Read are Go's and Airbnb's, and with patience: what the originals' readers let pass in a field passes here, unless it could do harm further on.
 
 mod decode;
+mod dialect;
 mod encode;
 
 use std::collections::BTreeMap;
+
+pub use dialect::{Dialect, address};
 
 /// One instance's word about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

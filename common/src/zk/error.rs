@@ -18,8 +18,23 @@ pub enum CallError {
     #[error("the session is over: {0}")]
     SessionLost(String),
     /// ZooKeeper's own answer.
-    #[error("{0}")]
+    #[error("{}", said(.0))]
     Answer(ClientError),
+}
+
+/// An answer, as an operator can act on it.
+fn said(answer: &ClientError) -> String {
+    let advice = match answer {
+        ClientError::NoAuth => {
+            ": an ACL does not allow it; check `auth`, and the node and its parents with `zkCli getAcl`"
+        }
+        ClientError::InvalidAcl => {
+            ": it names an identity that this session does not have, or a scheme that the server does not know; check \
+             `acl` and `auth`"
+        }
+        _ => "",
+    };
+    format!("{answer}{advice}")
 }
 
 /// Sorts a client error. What is not surely an answer is an unknown outcome, which is always safe to assume.

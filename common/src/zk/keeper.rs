@@ -1,8 +1,11 @@
 //! The loop behind a registration: observe, plan, act, verify.
 //!
-//! Each turn looks at the whole wish and the whole node. What is known of the node comes from the server's last word
-//! through the present client and is forgotten before anything is written, on every event and on every doubt; all
+//! Each turn looks at the whole wish and all of the instance's nodes. What is known of them comes from the server's last
+//! word through the present client and is forgotten before anything is written, on every event and on every doubt; all
 //! writes are conditional on the version seen, so acting on old knowledge costs a round trip and nothing else.
+//!
+//! The directory is listed once per client and after each doubt. From then on the one node that is left is followed by
+//! its name: a directory of thousands is not read again for each of them that changes.
 
 use std::fmt;
 use std::future::{Future, pending};
@@ -14,10 +17,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use zookeeper_client::{Error as ClientError, OneshotWatcher};
 
+use super::budget::Budget;
 use super::error::CallError;
 use super::link::{Link, Session};
+use super::node::{NodeConfig, Whose};
 use super::node_write::{After, write};
-use super::register_plan::{Node, Step, plan};
+use super::register_plan::{Aim, Node, Step, Us, plan};
 use super::registration::{RegistrationState, Wish};
 use super::retry::Retry;
 use super::rivalry::Rivalry;
@@ -33,8 +38,8 @@ const PATIENCE: u32 = 8;
 struct Seen {
     /// Through which client.
     epoch: u64,
-    /// `None`: there is no node.
-    node: Option<Node>,
+    /// The instance's nodes.
+    nodes: Vec<Node>,
 }
 
 /// Ends when the node changes, or the session does.
@@ -67,15 +72,26 @@ enum Next {
 /// Keeps one node as it is wished.
 #[derive(Debug)]
 pub(super) struct Keeper {
+    config: NodeConfig,
+    /// The node's parent as the server knows it, with the chroot.
+    directory: String,
+    /// The node for people, with the chroot.
     path: String,
     link: watch::Receiver<Link>,
     wishes: watch::Receiver<Wish>,
     state: watch::Sender<RegistrationState>,
     seen: Option<Seen>,
+    /// The name of the one node left, and through which client it was found to be that.
+    found: Option<(u64, String)>,
     armed: Option<Armed>,
     /// What the node held when it was last known to be as wanted.
     settled: Option<Bytes>,
     vain_writes: u32,
+    budget: Budget,
+    /// The budget was used up and that was logged.
+    sparing: bool,
+    /// When the node is to be written although it is as wanted.
+    touch_at: Option<Instant>,
     rivalry: Rivalry,
     retry: Retry,
     /// The trouble last logged.
@@ -85,21 +101,28 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
+    /// `config`'s directory is that of the server, with the chroot.
     pub(super) fn new(
-        path: String,
+        config: NodeConfig,
         link: watch::Receiver<Link>,
         wishes: watch::Receiver<Wish>,
         state: watch::Sender<RegistrationState>,
     ) -> Self {
         Self {
-            path,
+            directory: config.directory.clone(),
+            path: config.path(),
+            budget: Budget::new(config.budget),
+            config,
             link,
             wishes,
             state,
             seen: None,
+            found: None,
             armed: None,
             settled: None,
             vain_writes: 0,
+            sparing: false,
+            touch_at: None,
             rivalry: Rivalry::new(),
             retry: Retry::new(),
             logged: String::new(),
@@ -212,29 +235,65 @@ impl Keeper {
             Some(seen) if seen.epoch == session.epoch() => seen,
             _ => self.observe(session).await?,
         };
-        self.meet(seen.node.as_ref(), session.id());
+        self.meet(&seen.nodes, session.id());
         let now = Instant::now();
-        let node = seen.node.as_ref();
-        let step = plan(node, wanted.map(AsRef::as_ref), session.id(), self.rivalry.rival());
-        let until = node.and_then(|node| self.rivalry.wait(node.owner, now));
-        match (step, until) {
-            (Step::Nothing, _) => self.settle(session, seen, wanted).await,
-            (Step::Refuse(refusal), _) => {
+        let base = wanted.map(|content| self.config.base(content)).unwrap_or_default();
+        let touch = self.touch_at.is_some_and(|at| at <= now);
+        let aim = wanted.map(|content| Aim {
+            base: &base,
+            content,
+            touch,
+        });
+        let us = Us {
+            kind: self.config.kind,
+            session: session.id(),
+            rival: self.rivalry.rival(),
+        };
+        let step = plan(&seen.nodes, aim, us);
+        let rival_until = step.removes().and_then(|target| self.rivalry.wait(target.owner, now));
+        let wait = match &step {
+            Step::Nothing => return self.settle(session, seen, wanted).await,
+            Step::Refuse(refusal) => {
                 self.trouble(wanted.is_some(), refusal.to_string());
-                self.seen = Some(seen);
-                Ok(Next::Wait(verify_at(now)))
+                Some(verify_at(now))
             }
-            (Step::TakeOver { .. }, Some(until)) => {
+            _ if rival_until.is_some() => {
                 self.unsettled(true, "another process registers the same instance".to_owned());
-                self.seen = Some(seen);
-                Ok(Next::Wait(until))
+                rival_until
             }
-            (step, _) => self.act(session, step, wanted).await,
+            step if step.announces() && !touch => self.spare(now),
+            _ => None,
+        };
+        if let Some(until) = wait {
+            self.seen = Some(seen);
+            return Ok(Next::Wait(until));
         }
+        let wanted = wanted.map(|content| (base.as_str(), content));
+        self.act(session, seen, step, wanted).await
     }
 
-    /// Writes, unless that was to no avail too often. From here until the reply nothing is known of the node.
-    async fn act(&mut self, session: &Session, step: Step, wanted: Option<&Bytes>) -> Result<Next, CallError> {
+    /// Until when an announcement is put off by the write budget, if it is.
+    fn spare(&mut self, now: Instant) -> Option<Instant> {
+        let until = self.budget.wait(now)?;
+        if !self.sparing {
+            self.sparing = true;
+            tracing::warn!(path = %self.path, "The registration changes too often for its write budget; changes are put together.");
+        }
+        self.unsettled(
+            true,
+            "the write budget is used up; the latest state is written when it allows".to_owned(),
+        );
+        Some(until)
+    }
+
+    /// Writes, unless that was to no avail too often. From here until the reply nothing is known of the nodes.
+    async fn act(
+        &mut self,
+        session: &Session,
+        mut seen: Seen,
+        step: Step,
+        wanted: Option<(&str, &Bytes)>,
+    ) -> Result<Next, CallError> {
         if self.vain_writes == PATIENCE {
             self.vain_writes = 0;
             return Err(CallError::Unknown("the node does not settle".to_owned()));
@@ -244,23 +303,57 @@ impl Keeper {
             None => "being deleted",
         };
         self.unsettled(wanted.is_some(), doing.to_owned());
-        match write(session, &self.path, step, wanted).await? {
-            After::Known(node) => {
-                self.vain_writes = 0;
-                self.seen = Some(Seen {
-                    epoch: session.epoch(),
-                    node,
-                });
+        let found = self.found.take();
+        self.budget.spend(Instant::now());
+        let after = write(session, &self.config, &self.directory, &step, wanted).await?;
+        let written = match after {
+            After::LookAgain => {
+                self.vain_writes += 1;
+                return Ok(Next::Again);
             }
-            After::LookAgain => self.vain_writes += 1,
+            After::Written(node) => Some(node),
+            After::Gone => None,
+        };
+        self.vain_writes = 0;
+        let gone = match &step {
+            Step::Set(target) => Some(&target.name),
+            step => step.removes().map(|target| &target.name),
+        };
+        seen.nodes.retain(|node| Some(&node.name) != gone);
+        if written.is_some() {
+            self.touch_at = self.config.touch.map(|every| Instant::now() + every);
         }
+        self.found = found.filter(|(_, name)| written.as_ref().is_some_and(|node| node.name == *name));
+        seen.nodes.extend(written);
+        self.seen = Some(seen);
         Ok(Next::Again)
     }
 
-    /// Reads the node and watches it. The server first catches up with its leader: a write of ours whose reply was lost
-    /// may be known there alone.
+    /// Reads the instance's nodes. The server first catches up with its leader: a write of ours whose reply was lost may
+    /// be known there alone.
     async fn observe(&mut self, session: &Session) -> Result<Seen, CallError> {
-        let path = self.path.as_str();
+        let epoch = session.epoch();
+        let found = self.found.take().filter(|(through, _)| *through == epoch);
+        let only = self.config.only_name().map(str::to_owned);
+        let nodes = match only.clone().or_else(|| found.map(|(_, name)| name)) {
+            None => self.search(session).await?,
+            Some(name) => match self.follow(session, &name).await? {
+                Some(node) => {
+                    self.found = Some((epoch, name));
+                    vec![node]
+                }
+                None if only.is_some() => Vec::new(),
+                // It may have been replaced under another number.
+                None => self.search(session).await?,
+            },
+        };
+        Ok(Seen { epoch, nodes })
+    }
+
+    /// Reads a node and watches it.
+    async fn follow(&mut self, session: &Session, name: &str) -> Result<Option<Node>, CallError> {
+        let path = format!("{}/{name}", self.directory);
+        let path = path.as_str();
         let read = session
             .call(|client| {
                 // Both are sent here, so that they cost one round trip.
@@ -272,30 +365,60 @@ impl Keeper {
                 }
             })
             .await;
-        let node = match read {
+        match read {
             Ok((data, stat, watch)) => {
                 self.armed = Some(Armed::new(watch));
-                Some(Node::new(data.into(), &stat))
+                Ok(Some(Node::new(name.to_owned(), data.into(), &stat)))
             }
-            Err(CallError::Answer(ClientError::NoNode)) => None,
-            Err(error) => return Err(error),
+            Err(CallError::Answer(ClientError::NoNode)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks for the instance's nodes in the whole directory. A node that goes meanwhile is as good as absent.
+    async fn search(&mut self, session: &Session) -> Result<Vec<Node>, CallError> {
+        let directory = if self.directory.is_empty() {
+            "/"
+        } else {
+            self.directory.as_str()
         };
-        Ok(Seen {
-            epoch: session.epoch(),
-            node,
-        })
+        let listed = session
+            .call(|client| {
+                let caught_up = client.sync(directory);
+                let list = client.list_children(directory);
+                async move {
+                    caught_up.await?;
+                    list.await
+                }
+            })
+            .await;
+        let names = match listed {
+            Err(CallError::Answer(ClientError::NoNode)) => Vec::new(),
+            listed => listed?,
+        };
+        let mut nodes = Vec::new();
+        for name in names {
+            let whose = self.config.whose(&name);
+            if whose == Whose::Others {
+                continue;
+            }
+            let path = format!("{}/{name}", self.directory);
+            match session.call(|client| client.get_data(&path)).await {
+                Ok((data, _)) if whose == Whose::AskContent && !self.config.says_us(&data) => {}
+                Ok((data, stat)) => nodes.push(Node::new(name, data.into(), &stat)),
+                Err(CallError::Answer(ClientError::NoNode)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(nodes)
     }
 
     /// Notices another process that took the node from us.
-    fn meet(&mut self, node: Option<&Node>, us: i64) {
-        let Some(owner) = node
-            .filter(|node| node.owner != us && node.is_ephemeral())
-            .map(|node| node.owner)
-        else {
-            return;
-        };
-        if self.rivalry.seen(owner, us, Instant::now(), fastrand::f64()) {
-            tracing::warn!(path = %self.path, rival = %format_args!("{owner:#x}"), "Another process registers the same instance; taking turns ever more slowly. Stop one of them.");
+    fn meet(&mut self, nodes: &[Node], us: i64) {
+        for node in nodes.iter().filter(|node| node.owner != us && node.is_ephemeral()) {
+            if self.rivalry.seen(node.owner, us, Instant::now(), fastrand::f64()) {
+                tracing::warn!(path = %self.path, rival = %format_args!("{:#x}", node.owner), "Another process registers the same instance; taking turns ever more slowly. Stop one of them.");
+            }
         }
     }
 
@@ -304,9 +427,11 @@ impl Keeper {
         let now = Instant::now();
         self.vain_writes = 0;
         self.retry.succeeded(now);
-        let (Some(content), Some(node)) = (wanted, &seen.node) else {
+        self.sparing &= !self.budget.is_fresh();
+        let (Some(content), [node]) = (wanted, seen.nodes.as_slice()) else {
             self.rivalry.release();
             self.settled = None;
+            self.touch_at = None;
             self.publish(RegistrationState::Withdrawn);
             return Ok(Next::Again);
         };
@@ -316,10 +441,16 @@ impl Keeper {
             czxid: node.czxid,
             session: session.id(),
         });
-        if self.armed.is_some() {
+        // A predecessor's node is touched at a moment of its own, so that a fleet does not write at once.
+        let chance = fastrand::f64();
+        self.touch_at = self.touch_at.or_else(|| Some(now + self.config.touch?.mul_f64(chance)));
+        let followed = self.found.as_ref().is_some_and(|(_, name)| *name == node.name);
+        if self.armed.is_some() && followed {
             self.seen = Some(seen);
-            return Ok(Next::Wait(verify_at(now)));
+            let verify_at = verify_at(now);
+            return Ok(Next::Wait(self.touch_at.map_or(verify_at, |at| at.min(verify_at))));
         }
+        self.found = Some((session.epoch(), node.name.clone()));
         self.seen = Some(self.observe(session).await?);
         Ok(Next::Again)
     }
@@ -327,6 +458,7 @@ impl Keeper {
     /// A turn failed: what to do next.
     fn failed(&mut self, session: &Session, wanted: bool, error: &CallError) -> Next {
         let now = Instant::now();
+        self.found = None;
         let wait = self.retry.failed(error, session.is_connected(), now, fastrand::f64());
         let Some(wait) = wait else {
             // The next turn says that the connection is lost.

@@ -1,16 +1,18 @@
 //! ZooKeeper, as nerve and synapse need it.
 //!
 //! - [`session`]: one session per ensemble and process, kept by one supervisor that resumes or rebuilds the client.
-//! - [`registration`]: one ephemeral node kept equal to a wanted content, owned and unique.
+//! - [`registration`]: one node (a [`node::NodeConfig`]) kept equal to a wanted content, owned and unique.
 //! - [`reflector`]: the children of one path with their data, as whole snapshots with their freshness.
 //!
 //! Each comes as a pair: a handle to read and steer it, and a task to run under a supervisor.
 //! "Lost" has two grades: *suspended* (no connection; the session and its nodes may live on) and *expired* (the session
 //! is over; the next one is new, or the old one resumed when the server still holds it).
 
+mod budget;
 pub mod error;
 mod keeper;
 mod link;
+pub mod node;
 mod node_write;
 mod reflect_one_shot;
 mod reflect_state;
@@ -19,5 +21,6 @@ mod register_plan;
 pub mod registration;
 mod retry;
 mod rivalry;
+pub mod security;
 pub mod session;
 mod snapshot;

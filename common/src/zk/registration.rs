@@ -1,4 +1,4 @@
-//! One ephemeral node, kept equal to what its owner wants.
+//! One node, kept equal to what its owner wants.
 //!
 //! [`Registration`] is the handle; [`RegistrationTask`] observes the node, decides what to do about it, does it and
 //! believes nothing but the server's own word. See [`RegistrationTask::run`] for what happens at the end.
@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::keeper::Keeper;
+use super::node::NodeConfig;
 use super::session::Ensemble;
 
 /// How long the end of the task is held up by a wish that the server has not confirmed.
@@ -25,7 +26,7 @@ pub enum RegistrationState {
     Registered {
         /// The transaction that created it.
         czxid: i64,
-        /// The owning session.
+        /// The session through which it is kept: an ephemeral node's owner.
         session: i64,
     },
     /// It should not be there, and the server said it is not.
@@ -60,13 +61,18 @@ pub struct RegistrationTask {
     keeper: Keeper,
 }
 
-/// A registration of the node `path` (absolute, below the chroot; its parents are created as needed, with an open ACL).
-/// `path` is fixed per instance: a node left there by an earlier session is replaced in one transaction.
+/// A registration of the node that `config` describes; its parents are created as needed.
+/// A node of this instance that an earlier session left is replaced in one transaction.
 /// Nothing is wanted at first: the node of a predecessor stays until the first [`Registration::want`].
-pub fn registration(ensemble: &Ensemble, path: String) -> (Registration, RegistrationTask) {
+pub fn registration(ensemble: &Ensemble, config: NodeConfig) -> (Registration, RegistrationTask) {
     let (wish, wishes) = watch::channel(Wish::Undecided);
     let (states, state) = watch::channel(RegistrationState::Pending("nothing was decided yet".to_owned()));
-    let keeper = Keeper::new(ensemble.full_path(path.clone()), ensemble.link(), wishes, states);
+    let path = config.path();
+    let config = NodeConfig {
+        directory: ensemble.full_path(config.directory),
+        ..config
+    };
+    let keeper = Keeper::new(config, ensemble.link(), wishes, states);
     (Registration { wish, state, path }, RegistrationTask { keeper })
 }
 
@@ -86,7 +92,7 @@ impl Registration {
         self.state.clone()
     }
 
-    /// The node's path.
+    /// The node's path, without what ZooKeeper or the content add to it.
     pub fn path(&self) -> &str {
         &self.path
     }

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use zookeeper_client::{Client, Error as ClientError, SessionInfo, SessionState, StateWatcher};
 
+use super::security::Security;
 use crate::backoff::{Backoff, BackoffConfig};
 
 pub use super::link::{Link, Session};
@@ -31,6 +32,8 @@ pub struct EnsembleConfig {
     pub hosts: Vec<String>,
     /// What the server is asked for; it clamps to 2 to 20 ticks.
     pub session_timeout: Duration,
+    /// Who we are and whom we trust.
+    pub security: Security,
 }
 
 /// A handle to an ensemble's session.
@@ -48,6 +51,7 @@ pub struct EnsembleTask {
     name: String,
     hosts: String,
     session_timeout: Duration,
+    security: Security,
     link: watch::Sender<Link>,
     backoff: Backoff,
     failures: u32,
@@ -60,7 +64,7 @@ pub fn ensemble(config: EnsembleConfig) -> (Ensemble, EnsembleTask) {
     let (mut hosts, chroot) = split_chroot(config.hosts);
     let connect = hosts.join(",");
     hosts.sort();
-    let name = hosts.join(",") + &chroot;
+    let name = config.security.user() + &hosts.join(",") + &chroot;
     let (sender, link) = watch::channel(Link::Connecting {
         failures: 0,
         error: String::new(),
@@ -69,6 +73,7 @@ pub fn ensemble(config: EnsembleConfig) -> (Ensemble, EnsembleTask) {
         name: name.clone(),
         hosts: connect,
         session_timeout: config.session_timeout,
+        security: config.security,
         link: sender,
         backoff: Backoff::new(RECONNECT),
         failures: 0,
@@ -91,8 +96,8 @@ fn split_chroot(mut hosts: Vec<String>) -> (Vec<String>, String) {
 }
 
 impl Ensemble {
-    /// The hosts, sorted and comma-joined, with the chroot: what identifies the ensemble in logs, metrics and
-    /// `/status`.
+    /// The hosts, sorted and comma-joined, with the chroot, and the user in front: what identifies the ensemble in
+    /// logs, metrics and `/status`.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -145,7 +150,15 @@ impl EnsembleTask {
             if let Some(session) = &*resume {
                 connector = connector.with_session(session.clone());
             }
-            match connector.connect(&self.hosts).await {
+            let connected = match self.security.secure(connector) {
+                Ok(connector) if self.security.is_tls() => connector.secure_connect(&self.hosts).await,
+                Ok(connector) => connector.connect(&self.hosts).await,
+                Err(error) => {
+                    sleep(self.failed(error)).await;
+                    continue;
+                }
+            };
+            match connected {
                 Ok(client) => {
                     self.log_connected(&client, resume.is_some());
                     return client;
@@ -154,16 +167,15 @@ impl EnsembleTask {
                     tracing::warn!(ensemble = %self.name, "The old ZooKeeper session is gone.");
                     *resume = None;
                 }
-                Err(error) => sleep(self.failed(&error)).await,
+                Err(error) => sleep(self.failed(explain(&error, self.security.is_tls()))).await,
             }
         }
     }
 
     /// Publishes a failed attempt and returns the wait before the next.
-    fn failed(&mut self, error: &ClientError) -> Duration {
+    fn failed(&mut self, error: String) -> Duration {
         let wait = self.backoff.failed(Instant::now(), fastrand::f64());
         self.failures = self.failures.saturating_add(1);
-        let error = explain(error);
         if self.logged != error {
             tracing::warn!(ensemble = %self.name, %error, "Can't connect to ZooKeeper; trying on.");
             self.logged.clone_from(&error);
@@ -248,15 +260,25 @@ impl EnsembleTask {
     }
 }
 
-/// A failed attempt, as an operator can act on it.
-fn explain(error: &ClientError) -> String {
+/// A failed attempt, as an operator can act on it. The client tells no reason of a failed TLS handshake.
+fn explain(error: &ClientError, tls: bool) -> String {
     match error {
-        ClientError::NoHosts => "no host could be resolved, reached and spoken to as ZooKeeper".to_owned(),
-        ClientError::Timeout => "no host gave a session in time; it may be unreachable, without \
-                                 quorum, or at its limit of connections per client"
-            .to_owned(),
-        other => other.to_string(),
+        ClientError::NoHosts if tls => {
+            "no host could be resolved, reached and spoken to as ZooKeeper over TLS; check that the port is the secure \
+             one, that `ca` signed the server's certificate for this host name, and that the server accepts `cert`"
+        }
+        ClientError::NoHosts => "no host could be resolved, reached and spoken to as ZooKeeper",
+        ClientError::Timeout => {
+            "no host gave a session in time; it may be unreachable, without quorum, at its limit of connections per \
+             client, or speak TLS where we don't"
+        }
+        ClientError::AuthFailed => {
+            "ZooKeeper refuses our identity; check `auth`: its scheme, user and password, and the users that the \
+             server knows"
+        }
+        other => return other.to_string(),
     }
+    .to_owned()
 }
 
 #[cfg(test)]
@@ -267,6 +289,7 @@ mod tests {
         let (handle, task) = ensemble(EnsembleConfig {
             hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
             session_timeout: Duration::from_secs(10),
+            security: Security::default(),
         });
         (
             handle.name().to_owned(),

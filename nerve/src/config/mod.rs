@@ -13,8 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::process::Program;
+use common::report::Dialect;
 use common::telemetry::log::Format;
 use common::tls::TlsOptions;
+use common::zk::node::NodeConfig;
 use common::zk::session::EnsembleConfig;
 
 use crate::health::verdict::Importance;
@@ -71,7 +73,7 @@ pub enum ApiAddress {
 pub struct ServiceConfig {
     /// Its name: unique, without `/` and control characters.
     pub name: String,
-    /// The announced host, as it was configured.
+    /// The announced host: as it was configured, or as `advertise` found it.
     pub host: String,
     /// The announced port.
     pub port: u16,
@@ -97,13 +99,6 @@ pub struct ServiceConfig {
     pub checks: Vec<Arc<CheckConfig>>,
     /// Where it is reported; never empty.
     pub reporters: Vec<ReporterConfig>,
-}
-
-impl ServiceConfig {
-    /// Whether other machines can't reach the announced host.
-    pub fn announces_loopback(&self) -> bool {
-        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-    }
 }
 
 /// What happens between up and down.
@@ -278,15 +273,8 @@ pub(crate) fn authority(host: &str, port: u16) -> String {
 /// Where a service is reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReporterConfig {
-    /// An ephemeral node.
-    Zookeeper {
-        /// The ensemble; equal ones share a session.
-        ensemble: EnsembleConfig,
-        /// The node's whole path, below the chroot.
-        node: String,
-        /// Whether an unavailable instance keeps its node, with `available: false`.
-        expose_on_unavailable: bool,
-    },
+    /// A node of ZooKeeper.
+    Zookeeper(Box<ZookeeperConfig>),
     /// A file.
     File {
         /// Its path.
@@ -302,11 +290,24 @@ impl ReporterConfig {
     /// The `type` in the configuration, `/status` and the metrics.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Zookeeper { .. } => "zookeeper",
+            Self::Zookeeper(_) => "zookeeper",
             Self::File { .. } => "file",
             Self::Console => "console",
         }
     }
+}
+
+/// A node of ZooKeeper that stands for the instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ZookeeperConfig {
+    /// The ensemble; equal ones share a session.
+    pub ensemble: EnsembleConfig,
+    /// The node, below the chroot.
+    pub node: NodeConfig,
+    /// What its bytes look like.
+    pub payload: Dialect,
+    /// Whether an unavailable instance keeps its node, with the word that it is not available.
+    pub expose_on_unavailable: bool,
 }
 
 /// The host of a service, a check or the API that names none.

@@ -17,6 +17,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::announce::Wording;
 use sink::Sink;
 
 /// What a service publishes; `None` until there is something to say.
@@ -86,11 +87,11 @@ impl Reporter {
     /// Keeps a ZooKeeper node.
     pub fn zookeeper(
         registration: (Registration, RegistrationTask),
-        expose_on_unavailable: bool,
+        wording: Wording,
         failures: Counter,
     ) -> (ReporterHandle, Self) {
         let target = registration.0.path().to_owned();
-        let node = zookeeper::Node::new(registration, expose_on_unavailable);
+        let node = zookeeper::Node::new(registration, wording);
         Self::new("zookeeper", target, Output::Node(Box::new(node)), failures)
     }
 
@@ -171,3 +172,6 @@ impl Status {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{ReporterState, Reports, Status};
-use crate::announce::node_content;
+use crate::announce::Wording;
 
 /// A report that is not delivered by then counts as a failure; a write of its own takes milliseconds.
 const OVERDUE: Duration = Duration::from_secs(1);
@@ -20,15 +20,15 @@ const OVERDUE: Duration = Duration::from_secs(1);
 pub(super) struct Node {
     registration: Registration,
     task: RegistrationTask,
-    expose_on_unavailable: bool,
+    wording: Wording,
 }
 
 impl Node {
-    pub(super) fn new((registration, task): (Registration, RegistrationTask), expose_on_unavailable: bool) -> Self {
+    pub(super) fn new((registration, task): (Registration, RegistrationTask), wording: Wording) -> Self {
         Self {
             registration,
             task,
-            expose_on_unavailable,
+            wording,
         }
     }
 
@@ -36,7 +36,7 @@ impl Node {
         let registration = &self.registration;
         let withdrawn = CancellationToken::new();
         let follow = async {
-            stop.run_until_cancelled(follow(registration, reports, &status, self.expose_on_unavailable))
+            stop.run_until_cancelled(follow(registration, reports, &status, &self.wording))
                 .await;
             registration.want(None);
             withdrawn.cancel();
@@ -46,7 +46,7 @@ impl Node {
     }
 }
 
-async fn follow(registration: &Registration, mut reports: Reports, status: &Status, expose_on_unavailable: bool) {
+async fn follow(registration: &Registration, mut reports: Reports, status: &Status, wording: &Wording) {
     let mut node = registration.state();
     // Reports end when the service does; before the first the node is nobody's business.
     let mut open = true;
@@ -55,7 +55,7 @@ async fn follow(registration: &Registration, mut reports: Reports, status: &Stat
     loop {
         let report = reports.borrow_and_update().clone();
         if let Some(report) = report {
-            registration.want(node_content(&report, expose_on_unavailable).map(Bytes::from));
+            registration.want(wording.content(&report).map(Bytes::from));
             asked = true;
         }
         if asked {

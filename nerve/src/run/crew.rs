@@ -326,7 +326,7 @@ impl Crew {
     fn close_idle_sessions(&mut self) {
         let configs: Vec<_> = self.all().map(|member| Arc::clone(&member.handle.config)).collect();
         let idle = |session: &mut Session| {
-            let uses = |reporter: &ReporterConfig| matches!(reporter, ReporterConfig::Zookeeper { ensemble, .. } if *ensemble == session.config);
+            let uses = |reporter: &ReporterConfig| matches!(reporter, ReporterConfig::Zookeeper(zookeeper) if zookeeper.ensemble == session.config);
             !configs.iter().any(|config| config.reporters.iter().any(uses))
         };
         for session in self.parts.sessions.extract_if(.., idle) {

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Stage;
 use super::bond::Bond;
+use crate::announce::Wording;
 use crate::check::Check;
 use crate::check::runner::Runner;
 use crate::config::{CheckConfig, CheckKind, ReporterConfig, ServiceConfig};
@@ -150,13 +151,10 @@ impl Parts {
     ) -> Result<(ReporterHandle, Reporter), String> {
         let failures = self.context.metrics.reporter(service, config.word());
         Ok(match config {
-            ReporterConfig::Zookeeper {
-                ensemble,
-                node,
-                expose_on_unavailable,
-            } => {
-                let ensemble = self.ensemble(ensemble);
-                Reporter::zookeeper(registration(&ensemble, node.clone()), *expose_on_unavailable, failures)
+            ReporterConfig::Zookeeper(config) => {
+                let ensemble = self.ensemble(&config.ensemble);
+                let wording = Wording::new(config.payload.clone(), config.expose_on_unavailable);
+                Reporter::zookeeper(registration(&ensemble, config.node.clone()), wording, failures)
             }
             ReporterConfig::File { path, append } => {
                 reporter::prepare_file(path).map_err(|error| {
@@ -189,16 +187,6 @@ impl Parts {
 
 /// What starts and probably disappoints.
 fn warn_about(config: &ServiceConfig) {
-    let registered = config
-        .reporters
-        .iter()
-        .any(|reporter| matches!(reporter, ReporterConfig::Zookeeper { .. }));
-    if registered && config.announces_loopback() {
-        tracing::warn!(
-            service = %config.name, host = %config.host,
-            "The service is announced at a loopback address: only this machine can reach it. Set its `host`.",
-        );
-    }
     let lifecycle = &config.lifecycle;
     let stable = lifecycle.warm_up.as_ref().and_then(|warm_up| warm_up.stable.as_ref());
     let programs = [

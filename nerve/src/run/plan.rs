@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::config::{Config, ReporterConfig, ServiceConfig};
+use crate::config::{Config, ReporterConfig, ServiceConfig, ZookeeperConfig};
 
 /// The services of both configurations, by name; each is in exactly one list.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -66,14 +66,10 @@ pub(super) fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static s
 /// Whether two reporters keep the same node or file: one of them may, at a time.
 pub(super) fn same_place(one: &ReporterConfig, other: &ReporterConfig) -> bool {
     match (one, other) {
-        (
-            ReporterConfig::Zookeeper { ensemble, node, .. },
-            ReporterConfig::Zookeeper {
-                ensemble: other_ensemble,
-                node: other_node,
-                ..
-            },
-        ) => ensemble == other_ensemble && node == other_node,
+        (ReporterConfig::Zookeeper(one), ReporterConfig::Zookeeper(other)) => {
+            let node = |config: &ZookeeperConfig| (config.node.directory.clone(), config.node.name.clone());
+            one.ensemble == other.ensemble && node(one) == node(other)
+        }
         (ReporterConfig::File { path, .. }, ReporterConfig::File { path: other, .. }) => path == other,
         _ => false,
     }

@@ -21,6 +21,7 @@ fn service(name: &str, sort: ServerSort, other: Option<&str>) -> ServiceConfig {
             ensemble: EnsembleConfig {
                 hosts: vec!["zk".to_owned()],
                 session_timeout: Duration::from_secs(10),
+                security: common::zk::security::Security::default(),
             },
             path: format!("/{name}"),
         },

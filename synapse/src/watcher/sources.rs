@@ -133,6 +133,7 @@ mod tests {
             ensemble: EnsembleConfig {
                 hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
                 session_timeout: Duration::from_secs(10),
+                security: common::zk::security::Security::default(),
             },
             path: path.to_owned(),
         })

@@ -98,6 +98,7 @@ pub(crate) fn service(id: &str, port: u16) -> ServiceConfig {
             ensemble: EnsembleConfig {
                 hosts: vec!["127.0.0.1:2181".into()],
                 session_timeout: Duration::from_secs(2),
+                security: common::zk::security::Security::default(),
             },
             path: "/services".into(),
         },

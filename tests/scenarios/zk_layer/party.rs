@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::zk::node::NodeConfig;
 use common::zk::reflector::{Freshness, Snapshot, reflector};
 use common::zk::registration::{Registration, RegistrationState, registration};
+use common::zk::security::Security;
 use common::zk::session::{Ensemble, EnsembleConfig, Link, ensemble};
 use e2e::eventually::{ensure, eventually};
 use tokio::sync::watch;
@@ -29,9 +31,15 @@ pub(crate) struct Party {
 impl Party {
     /// Connects to `hosts` (comma-joined, perhaps with a chroot).
     pub(crate) fn start(hosts: &str) -> Self {
+        Self::secured(hosts, Security::default())
+    }
+
+    /// As [`Party::start`], with an identity or TLS.
+    pub(crate) fn secured(hosts: &str, security: Security) -> Self {
         let (handle, task) = ensemble(EnsembleConfig {
             hosts: hosts.split(',').map(str::to_owned).collect(),
             session_timeout: SESSION_TIMEOUT,
+            security,
         });
         let (stop_users, stop_session) = (CancellationToken::new(), CancellationToken::new());
         let mut session = JoinSet::new();
@@ -46,7 +54,11 @@ impl Party {
     }
 
     pub(crate) fn register(&mut self, path: &str) -> Registration {
-        let (handle, task) = registration(&self.ensemble, path.to_owned());
+        self.keep(NodeConfig::ephemeral(path))
+    }
+
+    pub(crate) fn keep(&mut self, node: NodeConfig) -> Registration {
+        let (handle, task) = registration(&self.ensemble, node);
         self.users.spawn(task.run(self.stop_users.clone()));
         handle
     }

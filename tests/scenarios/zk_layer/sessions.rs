@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::zk::node::{NodeConfig, WriteBudget};
 use common::zk::registration::RegistrationState;
 use common::zk::session::Link;
 use e2e::eventually::{ensure, eventually, throughout};
@@ -155,7 +156,14 @@ async fn a_storm_of_faults_ends_in_the_truth() {
     let client = server.client().await;
     let proxy = FaultProxy::start(server.address()).await;
     let mut party = Party::start(&proxy.address());
-    let registration = party.register(PATH);
+    // The storm is longer than the patience of a budget.
+    let registration = party.keep(NodeConfig {
+        budget: WriteBudget {
+            writes: 10_000,
+            ..WriteBudget::DEFAULT
+        },
+        ..NodeConfig::ephemeral(PATH)
+    });
     let mut seen = party.reflect(DIRECTORY);
     for round in 0..40 {
         match chance.u8(0..6) {

@@ -25,6 +25,8 @@ pub struct Node {
     pub created_by: i64,
     /// When it was created, in milliseconds of the Unix era.
     pub created_at: i64,
+    /// How often its data were written.
+    pub version: i32,
 }
 
 impl Client {
@@ -62,7 +64,17 @@ impl Client {
             owner: stat.ephemeral_owner,
             created_by: stat.czxid,
             created_at: stat.ctime,
+            version: stat.version,
         })
+    }
+
+    /// Who may do what with a node: `scheme:id:permissions`.
+    pub async fn access(&self, path: &str) -> Vec<String> {
+        let (acls, _) = bounded(self.0.get_acl(path)).await.unwrap();
+        let shown = acls
+            .iter()
+            .map(|acl| format!("{}:{}:{}", acl.scheme(), acl.id(), acl.permission()));
+        shown.collect()
     }
 
     /// Creates a persistent node and its parents, or replaces its data.
@@ -84,6 +96,13 @@ impl Client {
         self.make_parents(path).await;
         let options = CreateMode::Ephemeral.with_acls(Acls::anyone_all());
         bounded(self.0.create(path, data.as_ref(), &options)).await.unwrap();
+    }
+
+    /// Tries to delete a node without children; why not.
+    pub async fn try_delete(&self, path: &str) -> Result<(), String> {
+        bounded(self.0.delete(path, None))
+            .await
+            .map_err(|error| error.to_string())
     }
 
     /// Deletes a node without children.

@@ -3,7 +3,7 @@
 mod client;
 mod expire;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -23,6 +23,9 @@ use crate::program::Running;
 pub struct ZooKeeper {
     directory: TempDir,
     port: u16,
+    /// More lines of its configuration, and more options of its machine.
+    settings: Vec<String>,
+    options: Vec<String>,
     running: Option<Running>,
 }
 
@@ -32,13 +35,49 @@ pub const TICK: Duration = Duration::from_millis(500);
 impl ZooKeeper {
     /// Starts a new, empty server and waits until it serves.
     pub async fn start() -> Self {
-        let mut server = Self {
-            directory: tempfile::tempdir().unwrap(),
-            port: free_port(),
-            running: None,
-        };
+        let mut server = Self::prepare();
         server.restart().await;
         server
+    }
+
+    fn prepare() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            port: free_port(),
+            settings: Vec::new(),
+            options: Vec::new(),
+            running: None,
+        }
+    }
+
+    /// As [`ZooKeeper::start`], for clients that authenticate themselves by SASL as `user`.
+    pub async fn start_with_user(user: &str, password: &str) -> Self {
+        let mut server = Self::prepare();
+        let users = server.directory.path().join("jaas.conf");
+        let section = format!(
+            "Server {{\n  org.apache.zookeeper.server.auth.DigestLoginModule required\n  user_{user}=\"{password}\";\n}};\n"
+        );
+        std::fs::write(&users, section).unwrap();
+        server.settings = vec!["authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider".to_owned()];
+        server.options = vec![format!("-Djava.security.auth.login.config={}", users.display())];
+        server.restart().await;
+        server
+    }
+
+    /// As [`ZooKeeper::start`], with a second port for clients that speak TLS and have a certificate. `identity` is the
+    /// server's certificate and key, `ca` whom it trusts: PEM files. Returns that port as well.
+    pub async fn start_with_tls(identity: &Path, ca: &Path) -> (Self, u16) {
+        let mut server = Self::prepare();
+        let port = free_port();
+        server.settings = vec![
+            format!("secureClientPort={port}\nsecureClientPortAddress=127.0.0.1"),
+            "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory".to_owned(),
+            format!("ssl.keyStore.location={}\nssl.keyStore.type=PEM", identity.display()),
+            format!("ssl.trustStore.location={}\nssl.trustStore.type=PEM", ca.display()),
+            "ssl.clientAuth=need".to_owned(),
+        ];
+        server.restart().await;
+        (server, port)
     }
 
     /// Starts it (again) on the same port and data and waits until it serves.
@@ -58,14 +97,23 @@ impl ZooKeeper {
         let settings = self.directory.path().join("zoo.cfg");
         let lines = format!(
             "tickTime={}\nmaxSessionTimeout=40000\nmaxClientCnxns=0\ndataDir={}\nclientPort={}\n\
-             clientPortAddress=127.0.0.1\nadmin.enableServer=false\n4lw.commands.whitelist=srvr\n",
+             clientPortAddress=127.0.0.1\nadmin.enableServer=false\n4lw.commands.whitelist=srvr\n{}\n",
             TICK.as_millis(),
             self.data().display(),
             self.port,
+            self.settings.join("\n"),
         );
         std::fs::write(&settings, lines).unwrap();
         let settings = settings.to_str().unwrap();
-        let argv = [
+        // Netty is what ZooKeeper serves TLS with; Debian's package leaves it to the user.
+        let netty = ["buffer", "codec", "common", "handler", "resolver", "transport"]
+            .map(|part| format!("/usr/share/java/netty-{part}.jar:"))
+            .concat();
+        let class_path = format!(
+            "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar:{netty}\
+             /usr/share/java/netty-transport-native-epoll.jar:/usr/share/java/netty-transport-native-unix-common.jar"
+        );
+        let machine = [
             "java",
             // A small, quickly started machine ...
             "-Xmx256m",
@@ -74,12 +122,20 @@ impl ZooKeeper {
             // ... and files that are neither large (KiB) nor waited for: the disk is not under test.
             "-Dzookeeper.preAllocSize=64",
             "-Dzookeeper.forceSync=no",
+        ];
+        let program = [
             "-cp",
-            "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-simple.jar",
+            &class_path,
             "org.apache.zookeeper.server.ZooKeeperServerMain",
             settings,
         ];
-        self.running = Some(Running::start(&argv.map(str::to_owned), &self.log_file()));
+        let argv = [
+            machine.map(str::to_owned).as_slice(),
+            &self.options,
+            program.map(str::to_owned).as_slice(),
+        ]
+        .concat();
+        self.running = Some(Running::start(&argv, &self.log_file()));
     }
 
     /// `127.0.0.1:port`.

@@ -1,17 +1,22 @@
-//! What to do about a registration's node: decided from what was seen of it, what is wanted, and whose session asks.
+//! What to do about an instance's nodes: decided from what was seen of them, what is wanted, and whose session asks.
 //!
-//! Invariants: only an ephemeral node is ever touched, and only in the version that was seen; what is as wanted is left
-//! alone; a node that a living rival took over is not withdrawn from under it.
+//! Invariants: an ephemeral registration touches only ephemeral nodes, a persistent one those and plain persistent ones,
+//! and each only in the version that was seen; of several nodes one is left; what is as wanted is left alone; a node that
+//! a living rival took over is not withdrawn from under it.
 
 use zookeeper_client::Stat;
+
+use super::node::NodeKind;
 
 /// The most bytes a node may hold. ZooKeeper cuts the connection of those who send 1 MiB, and would do so at every
 /// retry.
 pub(super) const MAX_CONTENT: usize = 1_000_000;
 
-/// What was seen at the path.
+/// A node of the instance, as it was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
+    /// Its name, with the sequence number when it has one.
+    pub(super) name: String,
     /// `ephemeralOwner`: the owning session, or how the node is kept without one.
     pub(super) owner: i64,
     /// The version of its data, which every act is conditional on.
@@ -23,8 +28,9 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(data: bytes::Bytes, stat: &Stat) -> Self {
+    pub(super) fn new(name: String, data: bytes::Bytes, stat: &Stat) -> Self {
         Self {
+            name,
             owner: stat.ephemeral_owner,
             version: stat.version,
             czxid: stat.czxid,
@@ -41,6 +47,38 @@ impl Node {
     }
 }
 
+/// What a node should be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Aim<'a> {
+    /// Its name, up to the sequence number.
+    pub(super) base: &'a str,
+    /// What it should hold.
+    pub(super) content: &'a [u8],
+    /// Whether to write it even when it holds that.
+    pub(super) touch: bool,
+}
+
+/// Who decides.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Us {
+    /// The kind of node that is kept.
+    pub(super) kind: NodeKind,
+    /// Our session.
+    pub(super) session: i64,
+    /// The session that took the node from us while we held it, if one did.
+    pub(super) rival: Option<i64>,
+}
+
+impl Us {
+    fn keeps(self, node: &Node) -> bool {
+        node.owner == if self.kind.is_persistent() { 0 } else { self.session }
+    }
+
+    fn may_touch(self, node: &Node) -> bool {
+        node.owner == self.session || node.is_ephemeral() || self.keeps(node)
+    }
+}
+
 /// The one thing to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a step does nothing until it is carried out"]
@@ -50,22 +88,49 @@ pub(super) enum Step {
     /// Create the node.
     Create,
     /// Write the wanted bytes over this version.
-    Set {
-        /// The version seen.
-        version: i32,
-    },
-    /// Delete this version, which another session owns, and create ours, in one transaction.
-    TakeOver {
-        /// The version seen.
-        version: i32,
-    },
+    Set(Target),
+    /// Delete this version and create ours, in one transaction.
+    TakeOver(Target),
     /// Delete this version.
-    Delete {
-        /// The version seen.
-        version: i32,
-    },
+    Delete(Target),
     /// Nothing may be done.
     Refuse(Refusal),
+}
+
+impl Step {
+    /// Whether it tells something new, rather than taking something back.
+    pub(super) fn announces(&self) -> bool {
+        matches!(self, Self::Create | Self::Set(_) | Self::TakeOver(_))
+    }
+
+    /// The node it takes away.
+    pub(super) fn removes(&self) -> Option<&Target> {
+        match self {
+            Self::TakeOver(target) | Self::Delete(target) => Some(target),
+            Self::Nothing | Self::Create | Self::Set(_) | Self::Refuse(_) => None,
+        }
+    }
+}
+
+/// A node in the version that was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    /// Its name.
+    pub(super) name: String,
+    /// Its version.
+    pub(super) version: i32,
+    /// Who owns it.
+    pub(super) owner: i64,
+}
+
+impl Target {
+    fn of(node: &Node) -> Self {
+        Self {
+            name: node.name.clone(),
+            version: node.version,
+            owner: node.owner,
+        }
+    }
 }
 
 /// Why nothing may be done.
@@ -74,31 +139,44 @@ pub(super) enum Refusal {
     /// The content would be refused, at the cost of the connection.
     #[error("the content has {0} bytes; ZooKeeper takes at most {MAX_CONTENT}")]
     TooLarge(usize),
-    /// The node there is nobody's session's.
+    /// A node there is nobody's session's.
     #[error("a node that is not ephemeral is in the way; remove it by hand if it is not needed")]
     NotEphemeral,
+    /// A node there is neither a session's nor plainly persistent.
+    #[error("a container or a node with a time to live is in the way; remove it by hand if it is not needed")]
+    NotPlain,
 }
 
-/// Decides. `session` is ours; `rival` is the session that took the node from us while we held it, if one did.
-pub(super) fn plan(seen: Option<&Node>, wanted: Option<&[u8]>, session: i64, rival: Option<i64>) -> Step {
-    if let Some(wanted) = wanted
-        && wanted.len() > MAX_CONTENT
+/// Decides. `seen` are the instance's nodes.
+pub(super) fn plan(seen: &[Node], aim: Option<Aim<'_>>, us: Us) -> Step {
+    if let Some(aim) = aim
+        && aim.content.len() > MAX_CONTENT
     {
-        return Step::Refuse(Refusal::TooLarge(wanted.len()));
+        return Step::Refuse(Refusal::TooLarge(aim.content.len()));
     }
-    let Some(node) = seen else {
-        return wanted.map_or(Step::Nothing, |_| Step::Create);
+    if !seen.iter().all(|node| us.may_touch(node)) {
+        let persistent = us.kind.is_persistent();
+        return Step::Refuse(if persistent {
+            Refusal::NotPlain
+        } else {
+            Refusal::NotEphemeral
+        });
+    }
+    let Some(aim) = aim else {
+        let ours = seen.iter().find(|node| us.keeps(node) || us.rival != Some(node.owner));
+        return ours.map_or(Step::Nothing, |node| Step::Delete(Target::of(node)));
     };
-    let version = node.version;
-    let ours = node.owner == session;
-    if !ours && !node.is_ephemeral() {
-        return Step::Refuse(Refusal::NotEphemeral);
-    }
-    match wanted {
-        Some(_) if !ours => Step::TakeOver { version },
-        Some(wanted) if node.data != wanted => Step::Set { version },
-        None if ours || rival != Some(node.owner) => Step::Delete { version },
-        Some(_) | None => Step::Nothing,
+    let kept = seen
+        .iter()
+        .filter(|node| us.keeps(node) && us.kind.has_base(&node.name, aim.base))
+        .min_by_key(|node| (node.data != aim.content, node.czxid));
+    let Some(kept) = kept else {
+        return seen.first().map_or(Step::Create, |old| Step::TakeOver(Target::of(old)));
+    };
+    match seen.iter().find(|node| node.name != kept.name) {
+        Some(double) => Step::Delete(Target::of(double)),
+        None if aim.touch || kept.data != aim.content => Step::Set(Target::of(kept)),
+        None => Step::Nothing,
     }
 }
 

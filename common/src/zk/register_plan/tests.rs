@@ -3,10 +3,25 @@ use proptest::prelude::*;
 
 use super::*;
 
-const US: i64 = 0x0100_0000_0000_0001;
+const SESSION: i64 = 0x0100_0000_0000_0001;
+const KINDS: [NodeKind; 4] = [
+    NodeKind::Ephemeral,
+    NodeKind::EphemeralSequential,
+    NodeKind::Persistent,
+    NodeKind::PersistentSequential,
+];
 
-fn node(owner: i64, version: i32, data: &[u8]) -> Node {
+fn us(kind: NodeKind) -> Us {
+    Us {
+        kind,
+        session: SESSION,
+        rival: None,
+    }
+}
+
+fn node(name: &str, owner: i64, version: i32, data: &[u8]) -> Node {
     Node {
+        name: name.to_owned(),
         owner,
         version,
         czxid: 1,
@@ -14,35 +29,75 @@ fn node(owner: i64, version: i32, data: &[u8]) -> Node {
     }
 }
 
-/// What ZooKeeper would make of a step.
-fn carry_out(step: &Step, seen: Option<Node>, wanted: Option<&[u8]>) -> Option<Node> {
-    let written = |version| Some(node(US, version, wanted.unwrap_or_default()));
-    match (step, seen) {
-        (Step::Nothing | Step::Refuse(_), seen) => seen,
-        (Step::Create, None) => written(0),
-        (Step::Set { version }, Some(seen)) if seen.version == *version && seen.owner == US => written(version + 1),
-        (Step::TakeOver { version }, Some(seen)) if seen.version == *version => written(0),
-        (Step::Delete { version }, Some(seen)) if seen.version == *version => None,
-        (step, seen) => panic!("{step:?} is refused for {seen:?}"),
+fn target(node: &Node) -> Target {
+    Target::of(node)
+}
+
+fn aim(content: &[u8]) -> Aim<'_> {
+    Aim {
+        base: "a",
+        content,
+        touch: false,
     }
 }
 
-fn owners() -> impl Strategy<Value = i64> {
-    prop_oneof![
-        Just(US),
-        Just(0),
-        Just(i64::MIN),
-        Just(-1),
-        Just(0xff00_0000_0000_07d0_u64.cast_signed()),
-        1..i64::MAX,
-    ]
+/// What ZooKeeper would make of a step; `next` is the sequence number it would give.
+fn carry_out(step: &Step, seen: &[Node], aim: Option<Aim<'_>>, kind: NodeKind, next: u32) -> Vec<Node> {
+    let mut nodes = seen.to_vec();
+    let (Step::Set(old) | Step::TakeOver(old) | Step::Delete(old)) = step else {
+        if let (Step::Create, Some(aim)) = (step, aim) {
+            assert!(nodes.is_empty());
+            nodes.push(created(aim, kind, next));
+        }
+        return nodes;
+    };
+    let at = nodes.iter().position(|node| target(node) == *old).expect("it was seen");
+    match (step, aim) {
+        (Step::Set(_), Some(aim)) => {
+            nodes[at].version += 1;
+            nodes[at].data = Bytes::copy_from_slice(aim.content);
+        }
+        (Step::TakeOver(_), Some(aim)) => nodes[at] = created(aim, kind, next),
+        _ => drop(nodes.remove(at)),
+    }
+    nodes
 }
 
-fn nodes() -> impl Strategy<Value = Option<Node>> {
-    prop::option::of(
-        (owners(), 0..5_i32, prop::collection::vec(0..3_u8, 0..3))
-            .prop_map(|(owner, version, data)| node(owner, version, &data)),
-    )
+fn created(aim: Aim<'_>, kind: NodeKind, next: u32) -> Node {
+    let number = if kind.is_sequential() {
+        format!("{next:010}")
+    } else {
+        String::new()
+    };
+    let owner = if kind.is_persistent() { 0 } else { SESSION };
+    node(&format!("{}{number}", aim.base), owner, 0, aim.content)
+}
+
+fn kinds() -> impl Strategy<Value = NodeKind> {
+    prop::sample::select(KINDS.as_slice())
+}
+
+fn owners() -> impl Strategy<Value = i64> {
+    prop_oneof![Just(SESSION), Just(0), Just(i64::MIN), Just(-1), 1..i64::MAX]
+}
+
+/// Nodes of different names; more than one only where names are numbered or told by the content.
+fn nodes() -> impl Strategy<Value = Vec<Node>> {
+    let one = (
+        owners(),
+        0..5_i32,
+        prop::collection::vec(0..3_u8, 0..3),
+        prop::bool::ANY,
+    );
+    prop::collection::vec(one, 0..5).prop_map(|nodes| {
+        let numbered = nodes.into_iter().enumerate();
+        numbered
+            .map(|(index, (owner, version, data, base))| {
+                let base = if base { "a" } else { "b" };
+                node(&format!("{base}{index:010}"), owner, version, &data)
+            })
+            .collect()
+    })
 }
 
 fn wishes() -> impl Strategy<Value = Option<Vec<u8>>> {
@@ -51,46 +106,94 @@ fn wishes() -> impl Strategy<Value = Option<Vec<u8>>> {
 
 proptest! {
     #[test]
-    fn one_step_reaches_the_wish_and_the_next_is_nothing(seen in nodes(), wanted in wishes()) {
-        let wanted = wanted.as_deref();
-        let step = plan(seen.as_ref(), wanted, US, None);
-        prop_assume!(!matches!(step, Step::Refuse(_)));
-        let after = carry_out(&step, seen, wanted);
-        prop_assert_eq!(after.as_ref().map(|node| node.data.as_ref()), wanted);
-        prop_assert!(after.as_ref().is_none_or(|node| node.owner == US));
-        prop_assert_eq!(plan(after.as_ref(), wanted, US, None), Step::Nothing);
+    fn steps_lead_to_one_node_as_wanted_and_then_to_nothing(seen in nodes(), wanted in wishes(), kind in kinds()) {
+        let aim = wanted.as_deref().map(aim);
+        let mut now = seen.clone();
+        for turn in 0..=seen.len() + 1 {
+            let step = plan(&now, aim, us(kind));
+            prop_assume!(!matches!(step, Step::Refuse(_)));
+            if step == Step::Nothing {
+                break;
+            }
+            let next = carry_out(&step, &now, aim, kind, 100 + u32::try_from(turn).expect("small"));
+            // Whoever was announced stays announced, by at least one node.
+            prop_assert!(aim.is_none() || now.is_empty() || !next.is_empty());
+            now = next;
+        }
+        prop_assert_eq!(plan(&now, aim, us(kind)), Step::Nothing);
+        match (aim, now.as_slice()) {
+            (None, []) => {}
+            (Some(aim), [one]) => {
+                prop_assert_eq!(one.data.as_ref(), aim.content);
+                prop_assert!(us(kind).keeps(one) && kind.has_base(&one.name, aim.base));
+            }
+            other => prop_assert!(false, "{:?}", other),
+        }
     }
 
     #[test]
-    fn a_node_without_a_session_is_never_touched(seen in nodes(), wanted in wishes(), rival in prop::option::of(owners())) {
-        prop_assume!(seen.as_ref().is_some_and(|node| node.owner != US && !node.is_ephemeral()));
-        let step = plan(seen.as_ref(), wanted.as_deref(), US, rival);
-        prop_assert_eq!(step, Step::Refuse(Refusal::NotEphemeral));
+    fn what_is_nobodys_to_touch_is_never_touched(
+        seen in nodes(),
+        wanted in wishes(),
+        kind in kinds(),
+        rival in prop::option::of(owners()),
+    ) {
+        let us = Us { rival, ..us(kind) };
+        let taboo = |node: &Node| {
+            node.owner != SESSION && !node.is_ephemeral() && (node.owner != 0 || !kind.is_persistent())
+        };
+        prop_assume!(seen.iter().any(taboo));
+        let refused = matches!(plan(&seen, wanted.as_deref().map(aim), us), Step::Refuse(_));
+        prop_assert!(refused);
     }
 
     #[test]
     fn a_rival_is_not_withdrawn(owner in 1..i64::MAX, version in 0..5_i32) {
-        prop_assume!(owner != US);
-        let seen = node(owner, version, b"theirs");
-        prop_assert_eq!(plan(Some(&seen), None, US, Some(owner)), Step::Nothing);
-        prop_assert_eq!(plan(Some(&seen), None, US, None), Step::Delete { version });
+        prop_assume!(owner != SESSION);
+        let seen = [node("a", owner, version, b"theirs")];
+        let us = us(NodeKind::Ephemeral);
+        prop_assert_eq!(plan(&seen, None, Us { rival: Some(owner), ..us }), Step::Nothing);
+        prop_assert_eq!(plan(&seen, None, us), Step::Delete(target(&seen[0])));
     }
 }
 
 #[test]
 fn a_content_that_zookeeper_refuses_is_not_sent() {
+    let us = us(NodeKind::Ephemeral);
     let most = vec![0; MAX_CONTENT];
-    assert_eq!(plan(None, Some(&most), US, None), Step::Create);
+    assert_eq!(plan(&[], Some(aim(&most)), us), Step::Create);
     let more = vec![0; MAX_CONTENT + 1];
     let refused = Step::Refuse(Refusal::TooLarge(1_000_001));
-    assert_eq!(plan(None, Some(&more), US, None), refused);
-    let ours = node(US, 3, b"old");
-    assert_eq!(plan(Some(&ours), Some(&more), US, None), refused);
+    assert_eq!(plan(&[], Some(aim(&more)), us), refused);
+    assert_eq!(plan(&[node("a", SESSION, 3, b"old")], Some(aim(&more)), us), refused);
 }
 
 #[test]
 fn our_own_session_may_look_like_a_time_to_live() {
     let session = 0xff00_0000_0000_0001_u64.cast_signed();
-    let ours = node(session, 1, b"old");
-    assert_eq!(plan(Some(&ours), Some(b"new"), session, None), Step::Set { version: 1 });
+    let ours = [node("a", session, 1, b"old")];
+    let us = Us {
+        session,
+        ..us(NodeKind::Ephemeral)
+    };
+    assert_eq!(plan(&ours, Some(aim(b"new")), us), Step::Set(target(&ours[0])));
+}
+
+#[test]
+fn a_touch_writes_what_is_there() {
+    let there = [node("a", 0, 7, b"x")];
+    let touch = Aim {
+        touch: true,
+        ..aim(b"x")
+    };
+    let us = us(NodeKind::Persistent);
+    assert_eq!(plan(&there, Some(aim(b"x")), us), Step::Nothing);
+    assert_eq!(plan(&there, Some(touch), us), Step::Set(target(&there[0])));
+}
+
+#[test]
+fn a_changed_name_replaces_the_node_in_one_transaction() {
+    let old = [node("b0000000001", SESSION, 0, b"x")];
+    let us = us(NodeKind::EphemeralSequential);
+    assert_eq!(plan(&old, Some(aim(b"x")), us), Step::TakeOver(target(&old[0])));
 }

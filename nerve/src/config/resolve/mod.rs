@@ -3,8 +3,11 @@
 //! Each key is read in one place, here or in `resolve/`; the reference in the README is compared with what is read.
 //! A reader goes on after a problem, so that one run names them all.
 
+mod advertise;
 pub(super) mod check;
+mod node;
 mod reporter;
+mod security;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -146,11 +149,20 @@ fn service(section: &mut Section<'_>) -> Option<ServiceConfig> {
     }
     let target = host.clone().zip(port);
     let checks = check::checks(section, target.as_ref(), prefer_ipv4);
-    let node = target.map(|(host, port)| format!("{name}_{host}:{port}"));
-    let reporters = reporter::reporters(section, node.as_deref());
+    let (advertised, others) = advertise::advertised(section).unzip();
+    let host = advertised.or(host);
+    let instance = node::Instance {
+        name: &name,
+        report_name: &report_name,
+        host: host.as_deref().unwrap_or_default(),
+        port: port.unwrap_or_default(),
+    };
+    let reporters = reporter::reporters(section, instance);
+    advertise::warn_of_loopback(section, instance.host, reporters.as_deref().unwrap_or_default());
     let lifecycle = lifecycle(section);
     let report_replay = millis_or(section, "reportReplayInMilli", 1000);
-    let labels = section.text_map("labels");
+    let mut labels = section.text_map("labels");
+    labels.extend(others.flatten().map(|others| (advertise::LABEL.to_owned(), others)));
     let haproxy_server_options = section.text_or("haproxyServerOptions", "");
     let down_on_shutdown = section.flag_or("setServiceAsDownOnShutdown", true);
     let exclude_from_global = section.flag_or("excludeFromGlobalDisable", false);

@@ -4,20 +4,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use common::config::Section;
+use common::zk::node::NodeConfig;
 use common::zk::session::EnsembleConfig;
 
-use crate::config::ReporterConfig;
+use super::node::{self, Instance};
+use super::security;
+use crate::config::{ReporterConfig, ZookeeperConfig};
 
 /// ZooKeeper's own lower bound with its default tick: asking for less gives this anyway.
 const SHORTEST_SESSION: Duration = Duration::from_secs(4);
 
-/// The reporters of the instance whose node is named `node`; the console when it names none, as in Go-Nerve.
-pub(super) fn reporters(service: &mut Section<'_>, node: Option<&str>) -> Option<Vec<ReporterConfig>> {
+/// The reporters of an instance; the console when it names none, as in Go-Nerve.
+pub(super) fn reporters(service: &mut Section<'_>, instance: Instance<'_>) -> Option<Vec<ReporterConfig>> {
     let mut sections = service.sections("reporters", "reporter");
-    let reporters: Vec<_> = sections
-        .iter_mut()
-        .map(|section| reporter(section, node.unwrap_or_default()))
-        .collect();
+    let reporters: Vec<_> = sections.iter_mut().map(|section| reporter(section, instance)).collect();
     if reporters.is_empty() {
         return Some(vec![ReporterConfig::Console]);
     }
@@ -31,7 +31,7 @@ enum Type {
     Console,
 }
 
-fn reporter(section: &mut Section<'_>, node: &str) -> Option<ReporterConfig> {
+fn reporter(section: &mut Section<'_>, instance: Instance<'_>) -> Option<ReporterConfig> {
     let types = [
         ("zookeeper", Type::Zookeeper),
         ("file", Type::File),
@@ -40,7 +40,7 @@ fn reporter(section: &mut Section<'_>, node: &str) -> Option<ReporterConfig> {
     match section.choice_or("type", "", &types)? {
         Type::Zookeeper => {
             section.is_a("reporter zookeeper");
-            zookeeper(section, node)
+            zookeeper(section, instance)
         }
         Type::File => {
             section.is_a("reporter file");
@@ -55,7 +55,7 @@ fn reporter(section: &mut Section<'_>, node: &str) -> Option<ReporterConfig> {
     }
 }
 
-fn zookeeper(section: &mut Section<'_>, node: &str) -> Option<ReporterConfig> {
+fn zookeeper(section: &mut Section<'_>, instance: Instance<'_>) -> Option<ReporterConfig> {
     let path = section
         .required_text("path")
         .and_then(|path| node_parent(section, &path));
@@ -67,14 +67,24 @@ fn zookeeper(section: &mut Section<'_>, node: &str) -> Option<ReporterConfig> {
         "the node is watched and read back, so there is nothing to refresh",
     );
     let expose_on_unavailable = section.flag_or("exposeOnUnavailable", false);
-    Some(ReporterConfig::Zookeeper {
+    let security = security::security(section);
+    let access = security::access(section, security.as_ref());
+    let node = node::node(section, instance, expose_on_unavailable);
+    let (node, payload) = node?;
+    Some(ReporterConfig::Zookeeper(Box::new(ZookeeperConfig {
         ensemble: EnsembleConfig {
             hosts: hosts?,
             session_timeout,
+            security: security?,
         },
-        node: format!("{}/{node}", path?),
+        node: NodeConfig {
+            directory: path?,
+            access: access?,
+            ..node
+        },
+        payload,
         expose_on_unavailable,
-    })
+    })))
 }
 
 /// An absolute path without its trailing `/`.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use common::config::Section;
+use common::zk::security::Security;
 use common::zk::session::EnsembleConfig;
 
 use crate::config::WatcherConfig;
@@ -37,7 +38,11 @@ pub(super) fn watcher(section: &mut Section<'_>) -> Option<WatcherConfig> {
     let path = path(section);
     let session_timeout = session_timeout(section);
     Some(WatcherConfig::Zookeeper {
-        ensemble: EnsembleConfig { hosts, session_timeout },
+        ensemble: EnsembleConfig {
+            hosts,
+            session_timeout,
+            security: Security::default(),
+        },
         path: path?,
     })
 }

@@ -6,7 +6,7 @@ use super::Target;
 use crate::config::CheckKind;
 
 /// The exit code of a program.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecConfig {
     /// The program and its arguments; never empty.
     pub argv: Vec<String>,

@@ -8,7 +8,7 @@ use super::Target;
 use crate::config::CheckKind;
 
 /// The standard health protocol.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrpcConfig {
     /// The service that is asked about; empty is the server as a whole.
     pub service: String,

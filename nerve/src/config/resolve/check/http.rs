@@ -8,7 +8,7 @@ use super::Target;
 use crate::config::{CheckKind, StatusSet};
 
 /// The answer to a request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpConfig {
     /// `GET` by default.
     pub method: Method,

@@ -14,7 +14,7 @@ const TOKEN: &str = "file:/var/run/secrets/kubernetes.io/serviceaccount/token";
 const CA: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
 /// The readiness of a pod.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KubernetesConfig {
     /// Its namespace.
     pub namespace: String,

@@ -8,7 +8,7 @@ use super::Target;
 use crate::config::{CheckKind, StatusSet};
 
 /// URLs through an HTTP proxy.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxyHttpConfig {
     /// The proxy.
     pub host: String,

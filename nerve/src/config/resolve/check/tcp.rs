@@ -6,7 +6,7 @@ use super::Target;
 use crate::config::CheckKind;
 
 /// A connection.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TcpConfig {
     /// How far it goes.
     pub mode: TcpMode,

@@ -45,6 +45,7 @@ fn service(id: &str, frontend: &[&str], backend: &[&str]) -> ServiceConfig {
             ensemble: EnsembleConfig {
                 hosts: vec!["127.0.0.1".into()],
                 session_timeout: Duration::from_secs(2),
+                security: common::zk::security::Security::default(),
             },
             path: "/services/web".into(),
         },

@@ -1,0 +1,132 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn node(name: NodeName, kind: NodeKind) -> NodeConfig {
+    NodeConfig {
+        name,
+        kind,
+        ..NodeConfig::ephemeral("/services/web/x")
+    }
+}
+
+fn shared(encoded: bool) -> NodeName {
+    NodeName::Shared {
+        prefix: "host7_".to_owned(),
+        encoded,
+        host: "10.0.0.4".to_owned(),
+        port: 80,
+    }
+}
+
+const OURS: &[u8] = br#"{"host":"10.0.0.4","port":80,"name":"host7"}"#;
+const THEIRS: &[u8] = br#"{"host":"10.0.0.4","port":81,"name":"host7"}"#;
+
+#[test]
+fn a_name_of_our_own_tells_alone() {
+    let fixed = NodeConfig::ephemeral("/services/web/one_10.0.0.4:80");
+    assert_eq!(
+        (fixed.directory.as_str(), fixed.only_name()),
+        ("/services/web", Some("one_10.0.0.4:80"))
+    );
+    assert_eq!(fixed.whose("one_10.0.0.4:80"), Whose::Ours);
+    assert_eq!(fixed.whose("one_10.0.0.4:8000000000000"), Whose::Others);
+    let numbered = node(
+        NodeName::Own("one_10.0.0.4_c_ab".to_owned()),
+        NodeKind::EphemeralSequential,
+    );
+    assert_eq!(numbered.only_name(), None);
+    for ours in ["0000000007", "2147483648", "-2147483648", "0000000002147483648"] {
+        assert_eq!(
+            numbered.whose(&format!("one_10.0.0.4_c_ab{ours}")),
+            Whose::Ours,
+            "{ours}"
+        );
+    }
+    for other in ["", "000000007", "000000000x", "c0000000007", "--00000000"] {
+        assert_eq!(
+            numbered.whose(&format!("one_10.0.0.4_c_ab{other}")),
+            Whose::Others,
+            "{other}"
+        );
+    }
+}
+
+#[test]
+fn a_shared_name_asks_the_content() {
+    let numbered = node(shared(false), NodeKind::EphemeralSequential);
+    assert_eq!(numbered.whose("host7_0000000001"), Whose::AskContent);
+    assert_eq!(numbered.whose("host70_0000000001"), Whose::Others);
+    assert!(numbered.says_us(OURS) && !numbered.says_us(THEIRS) && !numbered.says_us(b"\xff{"));
+    let member = br#"{"serviceEndpoint":{"host":"10.0.0.4","port":80},"additionalEndpoints":{},"status":"ALIVE"}"#;
+    assert!(numbered.says_us(member));
+    assert!(numbered.says_us(br#"{"name":"a","id":"b","address":"10.0.0.4","port":80}"#));
+}
+
+#[test]
+fn an_encoded_name_is_airbnbs() {
+    let encoded = node(shared(true), NodeKind::EphemeralSequential);
+    let content = br#"{"host":"127.0.0.1","port":25002,"name":"host-a.example","labels":{"az":"us-east-1a"}}"#;
+    let name = "base64_116_eyJob3N0IjoiMTI3LjAuMC4xIiwicG9ydCI6MjUwMDIsIm5hbWUiOiJob3N0LWEuZXhhbXBsZSIsImxhYmVscyI6eyJheiI6InVzLWVhc3QtMWEifX0=_";
+    assert_eq!(encoded.base(content), name);
+    assert_eq!(
+        decode(&format!("{name}0000000000")).as_deref(),
+        Some(content.as_slice())
+    );
+    assert_eq!(encoded.whose(&format!("{name}0000000000")), Whose::Others);
+    assert_eq!(encoded.whose(&format!("{}0000000012", encoded.base(OURS))), Whose::Ours);
+    assert_eq!(
+        encoded.whose(&format!("{}0000000012", encoded.base(THEIRS))),
+        Whose::Others
+    );
+    // What is too long for a name is a plain one, and its content is asked.
+    let long = vec![b'x'; 49_153];
+    assert_eq!(encoded.base(&long), "host7_");
+    assert!(encoded.base(&long[..49_152]).starts_with("base64_65536_"));
+    assert_eq!(encoded.whose("host7_0000000001"), Whose::AskContent);
+}
+
+#[test]
+fn a_list_is_written_as_for_zkcli() {
+    let list = Access::parse("world:anyone:r, digest:web:TsJJ2+=:cdrwa,ip:10.0.0.0/8:rw").expect("a list");
+    let shown: Vec<_> = list
+        .entries()
+        .iter()
+        .map(|acl| (acl.scheme(), acl.id(), acl.permission()))
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            ("world", "anyone", Permission::READ),
+            ("digest", "web:TsJJ2+=", Permission::ALL),
+            ("ip", "10.0.0.0/8", Permission::READ | Permission::WRITE),
+        ]
+    );
+    for bad in [
+        "",
+        "world",
+        "world:anyone",
+        "world:anyone:",
+        "world:anyone:x",
+        "digest::r",
+        "world:anyone:r,",
+    ] {
+        assert_eq!(Access::parse(bad), None, "{bad}");
+    }
+    assert!(Access::parse("auth::cdrwa").expect("a list").needs_authentication());
+    assert!(Access::creator_all_world_read().needs_authentication() && !list.needs_authentication());
+}
+
+#[test]
+fn a_token_is_stable_and_of_its_words_alone() {
+    assert_eq!(token(&["web", "10.0.0.4", "80"]), token(&["web", "10.0.0.4", "80"]));
+    assert_eq!(token(&["a"]), "86f7e437faa5a7fce15d1ddcb9eaeaea");
+    assert_ne!(token(&["ab", "c"]), token(&["a", "bc"]));
+}
+
+proptest! {
+    #[test]
+    fn any_name_is_somebodys(name in "(base64_[0-9]{0,6}_)?.{0,40}") {
+        node(shared(true), NodeKind::EphemeralSequential).whose(&name);
+    }
+}
