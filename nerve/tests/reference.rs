@@ -10,7 +10,18 @@ use common::config::{Document, KnownKeys, UnknownKeys};
 const EVERYTHING: &str = "
 services:
   - port: 80
-    checks: [{ type: tcp }, { type: http }, { type: exec, command: [true] }]
+    checks:
+      - { type: amqp }
+      - { type: exec, command: [true] }
+      - { type: file, path: /x }
+      - { type: http }
+      - { type: memcached }
+      - { type: noop }
+      - { type: push }
+      - { type: redis }
+      - { type: sql }
+      - { type: tcp }
+      - { type: zookeeper }
     reporters: [{ type: zookeeper, path: /x, hosts: [zk] }, { type: file }, { type: console }]
 ";
 

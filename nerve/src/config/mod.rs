@@ -16,9 +16,17 @@ use common::process::Program;
 use common::telemetry::log::Format;
 use common::zk::session::EnsembleConfig;
 
+pub use resolve::check::amqp::AmqpConfig;
 pub use resolve::check::exec::ExecConfig;
+pub use resolve::check::file::FileConfig;
 pub use resolve::check::http::{HttpConfig, StatusSet};
+pub use resolve::check::login::LoginConfig;
+pub use resolve::check::memcached::MemcachedConfig;
+pub use resolve::check::push::PushConfig;
+pub use resolve::check::redis::RedisConfig;
+pub use resolve::check::sql::SqlConfig;
 pub use resolve::check::tcp::TcpConfig;
+pub use resolve::check::zookeeper::ZookeeperConfig;
 pub use resolve::resolve;
 
 /// The whole daemon.
@@ -160,21 +168,45 @@ pub struct CheckConfig {
 /// What a check asks.
 #[derive(Debug, Clone)]
 pub enum CheckKind {
+    /// A message's way through a queue.
+    Amqp(AmqpConfig),
     /// The exit code of a program.
     Exec(ExecConfig),
+    /// The age of a file.
+    File(FileConfig),
     /// The status of a `GET`.
     Http(HttpConfig),
+    /// The version or the statistics of a memcached.
+    Memcached(MemcachedConfig),
+    /// Nothing: it always passes.
+    Noop,
+    /// What the service says of itself.
+    Push(PushConfig),
+    /// A `PING`.
+    Redis(RedisConfig),
+    /// A query.
+    Sql(SqlConfig),
     /// A connection.
     Tcp(TcpConfig),
+    /// Whether a ZooKeeper server is well, or its statistics.
+    Zookeeper(ZookeeperConfig),
 }
 
 impl CheckKind {
     /// The `type` in the configuration, `/status` and the metrics.
     pub fn word(&self) -> &'static str {
         match self {
+            Self::Amqp(_) => "amqp",
             Self::Exec(_) => "exec",
+            Self::File(_) => "file",
             Self::Http(_) => "http",
+            Self::Memcached(_) => "memcached",
+            Self::Noop => "noop",
+            Self::Push(_) => "push",
+            Self::Redis(_) => "redis",
+            Self::Sql(_) => "sql",
             Self::Tcp(_) => "tcp",
+            Self::Zookeeper(_) => "zookeeper",
         }
     }
 }
@@ -183,9 +215,16 @@ impl CheckConfig {
     /// What is probed, for people.
     pub fn target(&self) -> String {
         match &self.kind {
+            CheckKind::Amqp(amqp) => amqp.shown.clone(),
             CheckKind::Exec(exec) => exec.argv.first().cloned().unwrap_or_default(),
+            CheckKind::File(file) => file.path.display().to_string(),
             CheckKind::Http(http) => http.url.to_string(),
-            CheckKind::Tcp(_) => self.authority(),
+            CheckKind::Memcached(_) | CheckKind::Redis(_) | CheckKind::Tcp(_) | CheckKind::Zookeeper(_) => {
+                self.authority()
+            }
+            CheckKind::Noop => String::new(),
+            CheckKind::Push(push) => push.name.clone(),
+            CheckKind::Sql(sql) => sql.shown.clone(),
         }
     }
 

@@ -33,8 +33,10 @@ pub enum FailureKind {
     Connection,
     /// An answer that is not a healthy one.
     Answer,
-    /// The program can't be run.
+    /// The program can't be run, the file system does not answer.
     Program,
+    /// A password or data source can't be read, or makes no sense.
+    Secret,
 }
 
 impl FailureKind {
@@ -46,6 +48,7 @@ impl FailureKind {
             Self::Connection => "connection",
             Self::Answer => "answer",
             Self::Program => "program",
+            Self::Secret => "secret",
         }
     }
 }

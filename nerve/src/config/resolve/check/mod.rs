@@ -1,9 +1,19 @@
 //! `checks[]`: the keys that all have here, those of each type in its own file.
 
+pub(in crate::config) mod amqp;
 pub(in crate::config) mod exec;
+pub(in crate::config) mod file;
 pub(in crate::config) mod http;
+pub(in crate::config) mod login;
+pub(in crate::config) mod memcached;
+pub(in crate::config) mod noop;
+pub(in crate::config) mod push;
+pub(in crate::config) mod redis;
+pub(in crate::config) mod sql;
 pub(in crate::config) mod tcp;
+pub(in crate::config) mod zookeeper;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +39,7 @@ pub(super) fn checks(
         .iter_mut()
         .map(|section| check(section, host, *port, prefer_ipv4).map(Arc::new))
         .collect();
+    same_name(service, &checks);
     if !checks.is_empty() {
         return checks.into_iter().collect();
     }
@@ -46,14 +57,38 @@ pub(super) fn checks(
     })
 }
 
+/// Heartbeats find their check by its name.
+fn same_name(service: &mut Section<'_>, checks: &[Option<Arc<CheckConfig>>]) {
+    let mut seen = BTreeSet::new();
+    for check in checks.iter().flatten() {
+        if let CheckKind::Push(push) = &check.kind
+            && !seen.insert(&push.name)
+        {
+            service.problem(
+                "checks",
+                format!("two checks of type `push` are named `{}`", push.name),
+                "give each a `name` of its own: it is part of the API's path",
+            );
+        }
+    }
+}
+
 /// Reads the keys of one type, given the check's host and port.
 type Read = fn(&mut Section<'_>, Option<&str>, u16) -> Option<CheckKind>;
 
 /// Each `type`, what the reference calls its section, and its reader.
-const TYPES: [(&str, (&str, Read)); 3] = [
+const TYPES: [(&str, (&str, Read)); 11] = [
+    ("amqp", ("check amqp", amqp::read)),
     ("exec", ("check exec", exec::read)),
+    ("file", ("check file", file::read)),
     ("http", ("check http", http::read)),
+    ("memcached", ("check memcached", memcached::read)),
+    ("noop", ("check noop", noop::read)),
+    ("push", ("check push", push::read)),
+    ("redis", ("check redis", redis::read)),
+    ("sql", ("check sql", sql::read)),
     ("tcp", ("check tcp", tcp::read)),
+    ("zookeeper", ("check zookeeper", zookeeper::read)),
 ];
 
 fn check(section: &mut Section<'_>, host: &str, port: u16, prefer_ipv4: bool) -> Option<CheckConfig> {
