@@ -142,3 +142,5 @@ async fn resolve(host: &str, port: u16, prefer_ipv4: bool) -> std::io::Result<Ve
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_protocols;

@@ -4,11 +4,13 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a helper that fails is a test that fails"
 )]
 
 mod amqp;
 mod caches;
+mod push;
 mod sql;
 mod zookeeper;
 
