@@ -21,5 +21,6 @@ pub mod instance;
 pub mod load;
 pub mod ports;
 pub mod program;
+pub mod servers;
 pub mod site;
 pub mod zookeeper;

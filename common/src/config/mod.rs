@@ -51,6 +51,11 @@ pub struct Understood<T> {
     pub known_keys: KnownKeys,
 }
 
+/// Reads a duration as our own keys have them (`1m 30s`, `500ms`), or says what is wrong with the text.
+pub fn duration(text: &str) -> Result<std::time::Duration, String> {
+    time::parse(text)
+}
+
 /// Reads and parses a file. `transform` sees the text first (environment templating in nerve).
 pub fn load(path: &Path, transform: impl FnOnce(String) -> Result<String, Problem>) -> Result<Document, Problems> {
     let name = path.display().to_string();

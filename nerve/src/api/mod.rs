@@ -3,6 +3,7 @@
 //! Reading never waits. A disable waits for its sequence, holding nothing but its own reply. Changes need PUT or POST
 //! (GET behind `legacyGetMutations`) and, as everywhere, a peer on this machine.
 
+mod push;
 pub mod view;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ PUT  /services/NAME/disable         blocks until it is safe to stop it; ?shutdow
 PUT  /services/NAME/enable          ?force=true whatever its checks say
 PUT  /services/NAME/weight/WEIGHT   1 to 255
 PUT  /disable /enable /weight/WEIGHT   the same for every service that is not excluded
+PUT  /v1/services/NAME/checks/CHECK/push   a heartbeat of the service itself; ?status=pass|fail&ttl=30s
 GET  /live /ready /metrics /version /log-level
 ";
 
@@ -67,6 +69,11 @@ impl App {
                 }
                 None => unknown(name),
             }),
+            ["v1", "services", name, "checks", check, "push"] => match self.service(name) {
+                _ if !changes(request.method) => Reply::method_not_allowed("PUT, POST"),
+                None => unknown(name),
+                Some(service) => push::push(&request, service, check),
+            },
             ["services", name, act @ ..] => match (act_of(act, &request), self.service(name)) {
                 (None, _) => no_route(&request),
                 (Some(_), _) if !changes(request.method) => Reply::method_not_allowed("PUT, POST"),

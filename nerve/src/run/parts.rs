@@ -47,15 +47,17 @@ impl Parts {
             .into_iter()
             .unzip();
         let ready = self.readiness.latch(format!("the first word of service {name}"));
-        let (handle, reports, verdicts, task) = service(Arc::clone(config), handles, &self.metrics, ready);
-        for (index, check) in config.checks.iter().enumerate() {
+        let (mut handle, reports, verdicts, task) = service(Arc::clone(config), handles, &self.metrics, ready);
+        for (index, check_config) in config.checks.iter().enumerate() {
+            let check = Check::new(Arc::clone(check_config))
+                .map_err(|error| Fatal::config(format!("service `{name}`: cannot build check {index}: {error}")))?;
+            handle.mailboxes.extend(check.mailbox().cloned());
             let runner = Runner {
-                check: Check::new(Arc::clone(check))
-                    .map_err(|error| Fatal::config(format!("service `{name}`: cannot build check {index}: {error}")))?,
+                check,
                 index,
-                delay: self.next_delay(check.interval),
+                delay: self.next_delay(check_config.interval),
                 verdicts: verdicts.clone(),
-                metrics: self.metrics.check(config, check.kind.word()),
+                metrics: self.metrics.check(config, check_config.kind.word()),
             };
             let label = format!("check {index} of {name}");
             self.supervisor.start(Stage::Checks, label, |stop| runner.run(stop));

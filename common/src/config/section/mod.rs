@@ -117,11 +117,18 @@ impl<'a> Section<'a> {
 
     /// Our own keys' durations: `1m 30s`, `500ms`; longer than 0, at most 30 days; empty means the default.
     pub fn duration_or(&mut self, key: &'static str, default: Duration) -> Duration {
-        let Some(value) = self.ask(key, &time::print(default)) else {
-            return default;
-        };
+        self.duration_of(key, &time::print(default)).unwrap_or(default)
+    }
+
+    /// As [`duration_or`](Self::duration_or), for a key without a default.
+    pub fn duration(&mut self, key: &'static str) -> Option<Duration> {
+        self.duration_of(key, NO_DEFAULT)
+    }
+
+    fn duration_of(&mut self, key: &'static str, default: &str) -> Option<Duration> {
+        let value = self.ask(key, default)?;
         let read = match value.node {
-            Node::Text(text) if text.is_empty() => return default,
+            Node::Text(text) if text.is_empty() => return None,
             Node::Text(text) => time::parse(text).map_err(|what| Mismatch {
                 what,
                 help: "write for example `1m 30s` or `500ms`".to_owned(),
@@ -132,7 +139,7 @@ impl<'a> Section<'a> {
             )),
             _ => Err(value.mismatch("a duration such as `1m 30s`", "")),
         };
-        self.take(&value, read).unwrap_or(default)
+        self.take(&value, read)
     }
 
     /// A list of texts; absent is empty.
