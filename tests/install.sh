@@ -11,6 +11,12 @@ install_missing() {
     # ZooKeeper serves TLS with it.
     [ -e /usr/share/java/netty-handler.jar ] || packages+=(libnetty-java)
     [ -e /usr/share/java/slf4j-simple.jar ] || packages+=(libslf4j-java)
+    # What nerve's checks are tried on.
+    [ -x /usr/sbin/mariadbd ] || packages+=(mariadb-server)
+    command -v memcached >/dev/null || packages+=(memcached)
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
+    [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || packages+=(rabbitmq-server)
+    command -v redis-server >/dev/null || packages+=(redis-server)
     # haproxy lives where only root's PATH looks.
     export PATH="$PATH:/usr/sbin:/sbin"
     if [ ${#packages[@]} -eq 0 ]; then

@@ -11,13 +11,21 @@ const EVERYTHING: &str = "
 services:
   - port: 80
     checks:
+      - { type: amqp }
       - { type: exec, command: [true] }
+      - { type: file, path: /x }
       - { type: grpc, tls: {} }
       - { type: http }
       - { type: https }
       - { type: kubernetes, podName: shop-0 }
+      - { type: memcached }
+      - { type: noop }
       - { type: proxyhttp, urls: [example.org] }
+      - { type: push }
+      - { type: redis }
+      - { type: sql }
       - { type: tcp }
+      - { type: zookeeper }
     reporters: [{ type: zookeeper, path: /x, hosts: [zk], auth: { user: a, password: b }, tls: { ca: c }, writeBudget: {} }, { type: file }, { type: console }]
 ";
 

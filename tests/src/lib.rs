@@ -21,6 +21,7 @@ pub mod instance;
 pub mod load;
 pub mod ports;
 pub mod program;
+pub mod servers;
 pub mod site;
 pub mod target;
 pub mod usage;

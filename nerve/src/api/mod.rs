@@ -5,6 +5,7 @@
 
 mod events;
 mod orders;
+mod push;
 mod reload;
 mod v1;
 pub mod view;
@@ -35,6 +36,7 @@ GET  /v1/services/NAME/checks       its checks with their last results
 PUT  /v1/services/NAME/disable      {\"reason\", \"author\", \"expires\", \"shutdown\"}
 PUT  /v1/services/NAME/enable       {\"reason\", \"author\", \"expires\", \"force\"}
 PUT  /v1/services/NAME/weight       {\"reason\", \"author\", \"expires\", \"weight\"}; DELETE: the configured one again
+PUT  /v1/services/NAME/checks/CHECK/push   a heartbeat of the service itself; ?status=pass|fail&ttl=30s
 POST /v1/reload                     reads the configuration again; GET shows what became of the last time
 GET  /v1/events                     every change as a server-sent event
 GET  /v1/config                     the configuration in effect, without secrets

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::orders::{Body, Outcome, Told};
 use super::view::{probe_view, service_view};
-use super::{App, events, no_route, read_only, reload, unknown};
+use super::{App, changes, events, no_route, push, read_only, reload, unknown};
 use crate::service::ServiceHandle;
 
 #[derive(Debug, Serialize)]
@@ -37,9 +37,13 @@ impl App {
             }),
             ["reload"] => reload::answer(request, &self.reloads).await,
             ["services", name, rest @ ..] => match (rest, self.service(name)) {
-                ([] | ["checks" | "disable" | "enable" | "weight"], None) => unknown(name),
+                ([] | ["checks" | "disable" | "enable" | "weight"] | ["checks", _, "push"], None) => unknown(name),
                 ([], Some(service)) => read_only(request, || Reply::json(200, &shown(&service))),
                 (["checks"], Some(service)) => read_only(request, || Reply::json(200, &checks(&service))),
+                (["checks", check, "push"], Some(service)) if changes(request.method) => {
+                    push::push(request, &service, check)
+                }
+                (["checks", _, "push"], Some(_)) => Reply::method_not_allowed("PUT, POST"),
                 ([act @ ("disable" | "enable" | "weight")], Some(service)) => self.order(request, &service, act).await,
                 _ => no_route(request),
             },

@@ -4,19 +4,20 @@
 
 use std::time::Duration;
 
+use common::config::Secret;
 use common::process::{Outcome, Program};
 
+use super::login::read;
+use crate::config::ExecConfig;
 use crate::health::verdict::{Failure, FailureKind, cut};
 
-pub(super) fn program(argv: &[String], timeout: Duration) -> Program {
-    Program {
-        argv: argv.to_vec(),
-        env: Vec::new(),
+pub(super) async fn probe(config: &ExecConfig, timeout: Duration) -> Result<String, Failure> {
+    let value = |(name, value): (&String, &Secret)| read(value).map(|value| (name.clone(), value.into()));
+    let program = Program {
+        argv: config.argv.clone(),
+        env: config.environment.iter().map(value).collect::<Result<_, _>>()?,
         timeout,
-    }
-}
-
-pub(super) async fn probe(program: &Program) -> Result<String, Failure> {
+    };
     match program.run().await {
         Ok(Outcome::Success { output }) => Ok(cut(output.trim())),
         Ok(Outcome::Failure { how, output }) => {

@@ -1,21 +1,36 @@
 //! The closed list of checks. A probe says what it saw or why it failed; it never runs longer than its deadline.
 
+mod amqp;
+pub mod conditions;
 mod connect;
+mod conversation;
 mod exec;
+mod file;
 mod grpc;
 mod http;
 mod kubernetes;
+mod login;
+mod memcached;
 mod proxyhttp;
+pub mod push;
+mod redis;
 pub mod runner;
+pub mod source;
+#[cfg(feature = "sql")]
+mod sql;
 mod tcp;
 mod web;
+pub mod wire;
+mod zookeeper;
 
 use std::sync::Arc;
 
 use common::tls::TlsError;
 use tokio::time::timeout;
 
-use crate::config::{CheckConfig, CheckKind, TcpConfig};
+#[cfg(feature = "sql")]
+use crate::config::SqlConfig;
+use crate::config::{CheckConfig, CheckKind, ExecConfig, TcpConfig};
 use crate::health::verdict::{Failure, FailureKind, cut};
 
 /// A check, ready to probe.
@@ -27,12 +42,21 @@ pub struct Check {
 
 #[derive(Debug)]
 enum Probe {
-    Exec(common::process::Program),
     Grpc(grpc::GrpcProbe),
-    Http(http::HttpProbe),
     Kubernetes(kubernetes::KubernetesProbe),
     ProxyHttp(proxyhttp::ProxyHttpProbe),
+    Amqp(amqp::AmqpProbe),
+    Exec(ExecConfig),
+    File(file::FileProbe),
+    Http(http::HttpProbe),
+    Memcached(memcached::MemcachedProbe),
+    Noop,
+    Push(push::PushProbe),
+    Redis(redis::RedisProbe),
+    #[cfg(feature = "sql")]
+    Sql(SqlConfig),
     Tcp(TcpConfig),
+    Zookeeper(zookeeper::ZookeeperProbe),
 }
 
 /// Why a check can't be built: what the configuration names on this machine is not there.
@@ -50,21 +74,51 @@ impl Check {
     /// Prepares a check.
     pub fn new(config: Arc<CheckConfig>) -> Result<Self, Unbuildable> {
         let probe = match &config.kind {
-            CheckKind::Exec(exec) => Probe::Exec(exec::program(&exec.argv, config.timeout)),
             CheckKind::Grpc(grpc) => Probe::Grpc(grpc::GrpcProbe::new(&config, grpc)?),
             CheckKind::Http(http) => Probe::Http(http::HttpProbe::new(&config, http)?),
             CheckKind::Kubernetes(pod) => Probe::Kubernetes(kubernetes::KubernetesProbe::new(&config, pod)?),
             CheckKind::ProxyHttp(proxy) => Probe::ProxyHttp(proxyhttp::ProxyHttpProbe::new(&config, proxy)?),
             CheckKind::Tcp(tcp) => Probe::Tcp(tcp.clone()),
+            CheckKind::Amqp(amqp) => Probe::Amqp(amqp::AmqpProbe::new(amqp)?),
+            CheckKind::Exec(exec) => Probe::Exec(exec.clone()),
+            CheckKind::File(file) => Probe::File(file::FileProbe::new(file)),
+            CheckKind::Memcached(memcached) => Probe::Memcached(memcached::MemcachedProbe::new(memcached)?),
+            CheckKind::Noop => Probe::Noop,
+            CheckKind::Push(push) => Probe::Push(push::PushProbe::new(push)),
+            CheckKind::Redis(redis) => Probe::Redis(redis::RedisProbe::new(redis)?),
+            #[cfg(feature = "sql")]
+            CheckKind::Sql(sql) => Probe::Sql(sql.clone()),
+            #[cfg(not(feature = "sql"))]
+            CheckKind::Sql(_) => return Err(Unbuildable("this nerve was built without `sql`".to_owned())),
+            CheckKind::Zookeeper(zookeeper) => Probe::Zookeeper(zookeeper::ZookeeperProbe::new(zookeeper)?),
         };
         Ok(Self { config, probe })
     }
 
+    /// Where the heartbeats of a `push` check go in.
+    pub fn mailbox(&self) -> Option<&push::Mailbox> {
+        match &self.probe {
+            Probe::Push(push) => Some(&push.mailbox),
+            _ => None,
+        }
+    }
+
     /// Probes once: what was seen, or why it failed.
     pub async fn probe(&self) -> Result<String, Failure> {
+        let config = &self.config;
         let seen = match &self.probe {
+            Probe::Amqp(amqp) => self.in_time(amqp.probe(config)).await,
             // The program's own deadline, so that its group is killed and its output kept.
-            Probe::Exec(program) => exec::probe(program).await,
+            Probe::Exec(exec) => exec::probe(exec, config.timeout).await,
+            Probe::File(file) => self.in_time(file.probe()).await,
+            Probe::Memcached(memcached) => self.in_time(memcached.probe(config)).await,
+            Probe::Noop => Ok(String::new()),
+            // Its own deadline: the first heartbeat may take its time.
+            Probe::Push(push) => push.probe().await,
+            Probe::Redis(redis) => self.in_time(redis.probe(config)).await,
+            #[cfg(feature = "sql")]
+            Probe::Sql(sql) => self.in_time(sql::probe(sql, config)).await,
+            Probe::Zookeeper(zookeeper) => self.in_time(zookeeper.probe(config)).await,
             Probe::Grpc(grpc) => self.in_time(grpc.probe()).await,
             Probe::Http(http) => self.in_time(http.probe()).await,
             Probe::Kubernetes(pod) => self.in_time(pod.probe()).await,
@@ -84,3 +138,5 @@ impl Check {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_protocols;

@@ -21,13 +21,21 @@ use common::zk::session::EnsembleConfig;
 
 use crate::health::verdict::Importance;
 use crate::lifecycle::warmup::Shape;
+pub use resolve::check::amqp::AmqpConfig;
 pub use resolve::check::exec::ExecConfig;
+pub use resolve::check::file::FileConfig;
 pub use resolve::check::grpc::GrpcConfig;
 pub use resolve::check::http::HttpConfig;
 pub use resolve::check::kubernetes::KubernetesConfig;
+pub use resolve::check::login::LoginConfig;
+pub use resolve::check::memcached::MemcachedConfig;
 pub use resolve::check::proxyhttp::ProxyHttpConfig;
+pub use resolve::check::push::PushConfig;
+pub use resolve::check::redis::RedisConfig;
+pub use resolve::check::sql::SqlConfig;
 pub use resolve::check::status::StatusSet;
 pub use resolve::check::tcp::{TcpConfig, TcpMode};
+pub use resolve::check::zookeeper::ZookeeperCheckConfig;
 pub use resolve::resolve;
 pub use source::Source;
 
@@ -69,7 +77,7 @@ pub enum ApiAddress {
 }
 
 /// One service instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ServiceConfig {
     /// Its name: unique, without `/` and control characters.
     pub name: String,
@@ -169,7 +177,7 @@ pub struct Repeated {
 }
 
 /// One check of a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CheckConfig {
     /// What is asked.
     pub kind: CheckKind,
@@ -192,8 +200,10 @@ pub struct CheckConfig {
 }
 
 /// What a check asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum CheckKind {
+    /// A message's way through a queue.
+    Amqp(AmqpConfig),
     /// The exit code of a program.
     Exec(ExecConfig),
     /// The standard health protocol of gRPC.
@@ -204,28 +214,55 @@ pub enum CheckKind {
     Kubernetes(KubernetesConfig),
     /// URLs through an HTTP proxy.
     ProxyHttp(ProxyHttpConfig),
+    /// The age of a file.
+    File(FileConfig),
+    /// The version or the statistics of a memcached.
+    Memcached(MemcachedConfig),
+    /// Nothing: it always passes.
+    Noop,
+    /// What the service says of itself.
+    Push(PushConfig),
+    /// A `PING`.
+    Redis(RedisConfig),
+    /// A query.
+    Sql(SqlConfig),
     /// A connection.
     Tcp(TcpConfig),
+    /// Whether a ZooKeeper server is well, or its statistics.
+    Zookeeper(ZookeeperCheckConfig),
 }
 
 impl CheckKind {
     /// The `type` in the configuration, `/status` and the metrics.
     pub fn word(&self) -> &'static str {
         match self {
+            Self::Amqp(_) => "amqp",
             Self::Exec(_) => "exec",
             Self::Grpc(_) => "grpc",
             Self::Http(HttpConfig { tls: None, .. }) => "http",
             Self::Http(_) => "https",
             Self::Kubernetes(_) => "kubernetes",
             Self::ProxyHttp(_) => "proxyhttp",
+            Self::File(_) => "file",
+            Self::Memcached(_) => "memcached",
+            Self::Noop => "noop",
+            Self::Push(_) => "push",
+            Self::Redis(_) => "redis",
+            Self::Sql(_) => "sql",
             Self::Tcp(_) => "tcp",
+            Self::Zookeeper(_) => "zookeeper",
         }
     }
 
     /// How it speaks TLS, if it may.
     pub fn tls(&self) -> Option<&TlsOptions> {
         match self {
-            Self::Exec(_) | Self::Tcp(_) => None,
+            Self::Exec(_) | Self::File(_) | Self::Noop | Self::Push(_) | Self::Tcp(_) => None,
+            Self::Amqp(amqp) => amqp.tls.as_ref(),
+            Self::Memcached(memcached) => memcached.login.tls.as_ref(),
+            Self::Redis(redis) => redis.login.tls.as_ref(),
+            Self::Sql(sql) => sql.tls.as_ref(),
+            Self::Zookeeper(zookeeper) => zookeeper.login.tls.as_ref(),
             Self::Grpc(grpc) => grpc.tls.as_ref(),
             Self::Http(http) => http.tls.as_ref(),
             Self::Kubernetes(pod) => Some(&pod.tls),
@@ -238,6 +275,7 @@ impl CheckConfig {
     /// What is probed, for people.
     pub fn target(&self) -> String {
         match &self.kind {
+            CheckKind::Amqp(amqp) => amqp.shown.clone(),
             CheckKind::Exec(exec) => exec.argv.first().cloned().unwrap_or_default(),
             CheckKind::Grpc(grpc) => format!("{}/{}", self.authority(), grpc.service),
             CheckKind::Http(http) => {
@@ -254,7 +292,13 @@ impl CheckConfig {
                 format!("{}/{}{container}", pod.namespace, pod.pod_name)
             }
             CheckKind::ProxyHttp(proxy) => authority(&proxy.host, proxy.port),
-            CheckKind::Tcp(_) => self.authority(),
+            CheckKind::File(file) => file.path.display().to_string(),
+            CheckKind::Memcached(_) | CheckKind::Redis(_) | CheckKind::Tcp(_) | CheckKind::Zookeeper(_) => {
+                self.authority()
+            }
+            CheckKind::Noop => String::new(),
+            CheckKind::Push(push) => push.name.clone(),
+            CheckKind::Sql(sql) => sql.shown.clone(),
         }
     }
 

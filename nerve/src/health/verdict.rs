@@ -36,9 +36,9 @@ pub enum FailureKind {
     Connection,
     /// An answer that is not a healthy one.
     Answer,
-    /// The program can't be run.
+    /// The program can't be run, the file system does not answer.
     Program,
-    /// A secret that the check needs can't be read.
+    /// A secret that the check needs can't be read, or makes no sense.
     Secret,
 }
 

@@ -105,16 +105,18 @@ impl Parts {
             .collect::<Result<Vec<_>, _>>()?
             .into_iter()
             .unzip();
-        let (handle, reports, verdicts, task) = service(Arc::clone(config), handles, &self.context, ready);
+        let (mut handle, reports, verdicts, task) = service(Arc::clone(config), handles, &self.context, ready);
         let mut group = Group::default();
-        for (index, check) in config.checks.iter().enumerate() {
+        for (index, check_config) in config.checks.iter().enumerate() {
+            let check = Check::new(Arc::clone(check_config))
+                .map_err(|error| format!("service `{name}`: cannot build check {index}: {error}"))?;
+            handle.mailboxes.extend(check.mailbox().cloned());
             let runner = Runner {
-                check: Check::new(Arc::clone(check))
-                    .map_err(|error| format!("service `{name}`: cannot build check {index}: {error}"))?,
+                check,
                 index,
-                delay: self.next_delay(check.interval),
+                delay: self.next_delay(check_config.interval),
                 verdicts: verdicts.clone(),
-                metrics: self.context.metrics.check(config, check.kind.word()),
+                metrics: self.context.metrics.check(config, check_config.kind.word()),
             };
             group.add(Stage::Checks, format!("check {index} of {name}"), |stop| {
                 runner.run(stop)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::check::push::Mailbox;
 use crate::config::ServiceConfig;
 use crate::health::history::History;
 use crate::lifecycle::Settled;
@@ -125,6 +126,8 @@ pub struct ServiceHandle {
     pub config: Arc<ServiceConfig>,
     /// Where it is reported.
     pub reporters: Vec<ReporterHandle>,
+    /// Where heartbeats of its `push` checks go in.
+    pub mailboxes: Vec<Mailbox>,
     orders: mpsc::Sender<Order>,
     state: Arc<ArcSwap<ServiceState>>,
 }

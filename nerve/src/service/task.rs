@@ -118,6 +118,7 @@ pub fn service(
     let handle = ServiceHandle {
         config,
         reporters,
+        mailboxes: Vec::new(),
         orders: order_sender,
         state,
     };

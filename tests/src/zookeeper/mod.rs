@@ -97,7 +97,7 @@ impl ZooKeeper {
         let settings = self.directory.path().join("zoo.cfg");
         let lines = format!(
             "tickTime={}\nmaxSessionTimeout=40000\nmaxClientCnxns=0\ndataDir={}\nclientPort={}\n\
-             clientPortAddress=127.0.0.1\nadmin.enableServer=false\n4lw.commands.whitelist=srvr\n{}\n",
+             clientPortAddress=127.0.0.1\nadmin.enableServer=false\n4lw.commands.whitelist=mntr,ruok,srvr\n{}\n",
             TICK.as_millis(),
             self.data().display(),
             self.port,

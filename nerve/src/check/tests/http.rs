@@ -211,8 +211,10 @@ async fn https_verifies_the_server() {
     let failing = [
         format!("tls: {{ ca: {ca} }}"),
         format!("host: localhost, tls: {{ ca: {} }}", stranger.ca()),
-        format!("host: localhost, http2: true, tls: {{ ca: {ca} }}"),
     ];
+    let http2 = format!("{{ type: https, host: localhost, http2: true, tls: {{ ca: {ca} }} }}");
+    let refused = detail(probe(port, &http2).await);
+    assert!(refused.contains("does not offer HTTP/2"), "{refused}");
     for keys in failing {
         let outcome = probe(port, &format!("{{ type: https, {keys} }}")).await;
         assert_eq!(kind(outcome), FailureKind::Connection, "{keys}");

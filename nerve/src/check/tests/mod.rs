@@ -16,7 +16,7 @@ use super::*;
 use crate::config::testing::service;
 
 /// Checks a port of this machine with the given keys.
-async fn probe(port: u16, check: &str) -> Result<String, Failure> {
+pub(super) async fn probe(port: u16, check: &str) -> Result<String, Failure> {
     let service = service(&format!("{{ port: {port}, checks: [{check}] }}"));
     Check::new(Arc::clone(&service.checks[0]))
         .expect("a client")
@@ -25,7 +25,7 @@ async fn probe(port: u16, check: &str) -> Result<String, Failure> {
 }
 
 /// A server that answers every request with `answer`, or never when it is empty.
-async fn server(tasks: &mut JoinSet<()>, answer: &'static str) -> u16 {
+pub(super) async fn server(tasks: &mut JoinSet<()>, answer: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("an address").port();
     tasks.spawn(async move {
@@ -43,12 +43,12 @@ async fn server(tasks: &mut JoinSet<()>, answer: &'static str) -> u16 {
     port
 }
 
-async fn free_port() -> u16 {
+pub(super) async fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     listener.local_addr().expect("an address").port()
 }
 
-fn kind(outcome: Result<String, Failure>) -> FailureKind {
+pub(super) fn kind(outcome: Result<String, Failure>) -> FailureKind {
     outcome.expect_err("the check fails").kind
 }
 

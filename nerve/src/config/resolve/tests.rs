@@ -368,7 +368,29 @@ fn what_cannot_be_is_a_problem_at_its_key() {
         ("host: '[::1]'", "services[0].host"),
         ("weight: 256", "services[0].weight"),
         ("preAvailableCommand: ['']", "services[0].preAvailableCommand"),
-        ("checks: [{ type: sql }]", "services[0].checks[0].type"),
+        ("checks: [{ type: carrier-pigeon }]", "services[0].checks[0].type"),
+        (
+            "checks: [{ type: amqp, datasource: x }]",
+            "services[0].checks[0].datasource",
+        ),
+        ("checks: [{ type: file }]", "services[0].checks[0].path"),
+        (
+            "checks: [{ type: memcached, expect: { x: < few } }]",
+            "services[0].checks[0].expect",
+        ),
+        ("checks: [{ type: push, name: a/b }]", "services[0].checks[0].name"),
+        (
+            "checks: [{ type: redis, username: x }]",
+            "services[0].checks[0].password",
+        ),
+        (
+            "checks: [{ type: sql, driver: oracle }]",
+            "services[0].checks[0].driver",
+        ),
+        (
+            "checks: [{ type: sql, datasource: x }]",
+            "services[0].checks[0].datasource",
+        ),
         ("checks: [{ port: 1 }]", "type"),
         ("checks: [{ type: exec }]", "services[0].checks[0].command"),
         ("checks: [{ type: http, status: 600 }]", "services[0].checks[0].status"),
@@ -415,7 +437,7 @@ fn what_cannot_be_is_a_problem_at_its_key() {
 
 #[test]
 fn an_unknown_type_names_the_valid_ones() {
-    let checks = problems("checks: [{ type: sql }]");
+    let checks = problems("checks: [{ type: carrier-pigeon }]");
     assert!(
         ["tcp", "http", "exec"].iter().all(|word| checks.contains(word)),
         "{checks}"
@@ -630,4 +652,25 @@ fn a_loopback_address_is_warned_of_unless_it_is_meant() {
     assert!(!warned(&format!("announceLoopback: true, {node}")));
     assert!(!warned(&format!("advertise: [10.0.0.4], {node}")));
     assert!(!warned("reporters: [{ type: file }]"));
+}
+
+#[test]
+fn a_data_source_keeps_its_templates_and_its_secret() {
+    let text = r#"{ port: 80, checks: [
+        { type: sql, host: db, username: me, password: hunter2, datasource: "{{.Username}}:{{.Password}}@tcp([{{.Host}}]:{{.Port}})/?timeout={{.TimeoutInMilli}}ms" },
+        { type: sql, driver: postgres, datasource: "postgres://me:hunter2@pg/x" },
+        { type: sql, driver: postgres, port: 99 },
+        { type: amqp, datasource: "amqp://me:hunter2@mq:1/{{.Vhost}}", vhost: shop },
+        { type: amqp, queue: "" }] }"#;
+    let checks = &service(text).checks;
+    let targets: Vec<_> = checks.iter().map(|check| check.target()).collect();
+    let expected = [
+        "mysql db:3306",
+        "postgres pg:5432",
+        "postgres 127.0.0.1:99",
+        "mq:1 shop",
+        "127.0.0.1:80",
+    ];
+    assert_eq!(targets, expected);
+    assert!(!format!("{checks:?}").contains("hunter2"));
 }

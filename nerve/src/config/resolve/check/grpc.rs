@@ -4,8 +4,7 @@ use common::config::Section;
 use common::tls::TlsOptions;
 use http::Uri;
 
-use super::Target;
-use crate::config::CheckKind;
+use crate::config::{self, CheckKind};
 
 /// The standard health protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,12 +17,12 @@ pub struct GrpcConfig {
     pub tls: Option<TlsOptions>,
 }
 
-pub(super) fn read(section: &mut Section<'_>, target: &Target) -> Option<CheckKind> {
+pub(super) fn read(section: &mut Section<'_>, host: Option<&str>, port: u16) -> Option<CheckKind> {
     let service = section.text_or("service", "");
     let authority = section.text("authority").filter(|text| !text.is_empty());
     let tls = TlsOptions::of(section, "tls");
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let authority = authority.or_else(|| target.authority())?;
+    let authority = authority.or_else(|| Some(config::authority(host?, port)))?;
     let uri = Uri::try_from(format!("{scheme}://{authority}/grpc.health.v1.Health/Check"));
     if uri.is_err() || authority.contains(['/', '?', '#']) {
         let what = format!("`{}` is neither a host nor a host and a port", authority.escape_debug());

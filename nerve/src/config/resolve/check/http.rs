@@ -4,8 +4,7 @@ use common::config::{Secret, Section};
 use common::tls::TlsOptions;
 use http::{HeaderName, HeaderValue, Method, Uri, header};
 
-use super::Target;
-use crate::config::{CheckKind, StatusSet};
+use crate::config::{CheckKind, StatusSet, authority};
 
 /// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,15 +25,15 @@ pub struct HttpConfig {
     pub tls: Option<TlsOptions>,
 }
 
-pub(super) fn read(section: &mut Section<'_>, target: &Target) -> Option<CheckKind> {
+pub(super) fn read(section: &mut Section<'_>, host: Option<&str>, port: u16) -> Option<CheckKind> {
     let path = path(section);
-    request(section, target, &path, None)
+    request(section, authority(host?, port), &path, None)
 }
 
-pub(super) fn read_https(section: &mut Section<'_>, target: &Target) -> Option<CheckKind> {
+pub(super) fn read_https(section: &mut Section<'_>, host: Option<&str>, port: u16) -> Option<CheckKind> {
     let path = section.text_or("path", "/");
     let tls = TlsOptions::of(section, "tls").unwrap_or_default();
-    request(section, target, &path, Some(tls))
+    request(section, authority(host?, port), &path, Some(tls))
 }
 
 fn path(section: &mut Section<'_>) -> String {
@@ -54,7 +53,7 @@ fn path(section: &mut Section<'_>) -> String {
     }
 }
 
-fn request(section: &mut Section<'_>, target: &Target, path: &str, tls: Option<TlsOptions>) -> Option<CheckKind> {
+fn request(section: &mut Section<'_>, target: String, path: &str, tls: Option<TlsOptions>) -> Option<CheckKind> {
     let method = method(section);
     let (host, headers) = headers(section);
     let expected = status_set(section, "200-399");
@@ -68,7 +67,7 @@ fn request(section: &mut Section<'_>, target: &Target, path: &str, tls: Option<T
     }
     let http2 = section.flag_or("http2", false);
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let uri = uri(section, scheme, &host.or_else(|| target.authority())?, path);
+    let uri = uri(section, scheme, &host.unwrap_or(target), path);
     Some(CheckKind::Http(HttpConfig {
         method: method?,
         uri: uri?,

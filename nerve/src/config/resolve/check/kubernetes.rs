@@ -6,7 +6,6 @@ use common::config::{Secret, Section};
 use common::tls::TlsOptions;
 use http::Uri;
 
-use super::Target;
 use crate::config::CheckKind;
 
 /// Where Kubernetes puts what a pod needs to speak with it.
@@ -30,7 +29,7 @@ pub struct KubernetesConfig {
     pub tls: TlsOptions,
 }
 
-pub(super) fn read(section: &mut Section<'_>, _target: &Target) -> Option<CheckKind> {
+pub(super) fn read(section: &mut Section<'_>, _host: Option<&str>, _port: u16) -> Option<CheckKind> {
     let namespace = section.text_or("namespace", "default");
     let pod_name = section.required_text("podName");
     let container = section.text("container").filter(|name| !name.is_empty());

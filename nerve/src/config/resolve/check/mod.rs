@@ -1,20 +1,30 @@
 //! `checks[]`: the keys that all have here, those of each type in its own file.
 
+pub(in crate::config) mod amqp;
 pub(in crate::config) mod exec;
+pub(in crate::config) mod file;
 pub(in crate::config) mod grpc;
 pub(in crate::config) mod http;
 pub(in crate::config) mod kubernetes;
+pub(in crate::config) mod login;
+pub(in crate::config) mod memcached;
+pub(in crate::config) mod noop;
 pub(in crate::config) mod proxyhttp;
+pub(in crate::config) mod push;
+pub(in crate::config) mod redis;
+pub(in crate::config) mod sql;
 pub(in crate::config) mod status;
 pub(in crate::config) mod tcp;
+pub(in crate::config) mod zookeeper;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::Section;
 
 use super::{host_of, millis_or};
-use crate::config::{CheckConfig, CheckKind, TcpConfig, TcpMode, authority};
+use crate::config::{CheckConfig, CheckKind, TcpConfig, TcpMode};
 use crate::health::verdict::{Importance, Share};
 
 const RISE: u32 = 3;
@@ -34,6 +44,7 @@ pub(super) fn checks(
         .iter_mut()
         .map(|section| check(section, host, *port, prefer_ipv4).map(Arc::new))
         .collect();
+    same_name(service, &checks);
     if !checks.is_empty() {
         return checks.into_iter().collect();
     }
@@ -54,31 +65,42 @@ pub(super) fn checks(
     })
 }
 
-/// The host (`None` when it is a problem) and the port of a check.
-struct Target {
-    host: Option<String>,
-    port: u16,
-}
-
-impl Target {
-    /// `host:port`.
-    fn authority(&self) -> Option<String> {
-        Some(authority(self.host.as_deref()?, self.port))
+/// Heartbeats find their check by its name.
+fn same_name(service: &mut Section<'_>, checks: &[Option<Arc<CheckConfig>>]) {
+    let mut seen = BTreeSet::new();
+    for check in checks.iter().flatten() {
+        if let CheckKind::Push(push) = &check.kind
+            && !seen.insert(&push.name)
+        {
+            service.problem(
+                "checks",
+                format!("two checks of type `push` are named `{}`", push.name),
+                "give each a `name` of its own: it is part of the API's path",
+            );
+        }
     }
 }
 
-/// Reads the keys of one type.
-type Read = fn(&mut Section<'_>, &Target) -> Option<CheckKind>;
+/// Reads the keys of one type, given the check's host and port.
+type Read = fn(&mut Section<'_>, Option<&str>, u16) -> Option<CheckKind>;
 
 /// Each `type`, what the reference calls its section, and its reader.
-const TYPES: [(&str, (&str, Read)); 7] = [
+const TYPES: [(&str, (&str, Read)); 15] = [
+    ("amqp", ("check amqp", amqp::read)),
     ("exec", ("check exec", exec::read)),
+    ("file", ("check file", file::read)),
     ("grpc", ("check grpc", grpc::read)),
     ("http", ("check http", http::read)),
     ("https", ("check https", http::read_https)),
     ("kubernetes", ("check kubernetes", kubernetes::read)),
+    ("memcached", ("check memcached", memcached::read)),
+    ("noop", ("check noop", noop::read)),
     ("proxyhttp", ("check proxyhttp", proxyhttp::read)),
+    ("push", ("check push", push::read)),
+    ("redis", ("check redis", redis::read)),
+    ("sql", ("check sql", sql::read)),
     ("tcp", ("check tcp", tcp::read)),
+    ("zookeeper", ("check zookeeper", zookeeper::read)),
 ];
 
 fn check(section: &mut Section<'_>, host: &str, port: u16, prefer_ipv4: bool) -> Option<CheckConfig> {
@@ -94,11 +116,10 @@ fn check(section: &mut Section<'_>, host: &str, port: u16, prefer_ipv4: bool) ->
     let rise = count_or(section, "rise", RISE);
     let fall = count_or(section, "fall", FALL);
     let importance = importance(section);
-    let target = Target { host, port };
-    let kind = read(section, &target);
+    let kind = read(section, host.as_deref(), port);
     Some(CheckConfig {
         kind: kind?,
-        host: target.host?,
+        host: host?,
         port,
         prefer_ipv4,
         timeout,

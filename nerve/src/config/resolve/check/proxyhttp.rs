@@ -4,7 +4,6 @@ use common::config::{Secret, Section};
 use common::tls::TlsOptions;
 use http::Uri;
 
-use super::Target;
 use crate::config::{CheckKind, StatusSet};
 
 /// URLs through an HTTP proxy.
@@ -28,13 +27,13 @@ pub struct ProxyHttpConfig {
     pub tls: TlsOptions,
 }
 
-pub(super) fn read(section: &mut Section<'_>, target: &Target) -> Option<CheckKind> {
+pub(super) fn read(section: &mut Section<'_>, host: Option<&str>, default_port: u16) -> Option<CheckKind> {
     let host = match section.text("proxyHost").filter(|host| !host.is_empty()) {
         Some(host) => super::super::host(section, "proxyHost", host),
-        None => target.host.clone(),
+        None => host.map(str::to_owned),
     };
     let port = section.integer("proxyPort", 1..=65535);
-    let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(target.port);
+    let port = port.and_then(|port| u16::try_from(port).ok()).unwrap_or(default_port);
     let username = section.text("proxyUsername").filter(|user| !user.is_empty());
     let password = section.secret("proxyPassword");
     if password.is_some() && username.is_none() {

@@ -2,7 +2,6 @@
 
 use common::config::Section;
 
-use super::Target;
 use crate::config::CheckKind;
 
 /// A connection.
@@ -26,7 +25,7 @@ pub enum TcpMode {
     },
 }
 
-pub(super) fn read(section: &mut Section<'_>, _target: &Target) -> Option<CheckKind> {
+pub(super) fn read(section: &mut Section<'_>, _host: Option<&str>, _port: u16) -> Option<CheckKind> {
     let send = section.text("send").filter(|text| !text.is_empty());
     let expect = section.text("expect").filter(|text| !text.is_empty());
     let talks = send.is_some() || expect.is_some();

@@ -1,0 +1,51 @@
+//! MariaDB.
+
+use super::{PASSWORD, Server, is_root, run, text};
+use crate::ports::free_port;
+
+/// A MariaDB whose user `probe` may ask it anything, with [`PASSWORD`].
+pub fn mariadb() -> Server {
+    let (directory, port) = (tempfile::tempdir().unwrap(), free_port());
+    let at = |name: &str| text(&directory.path().join(name)).to_owned();
+    let user = if is_root() {
+        "--user=root"
+    } else {
+        "--skip-name-resolve"
+    };
+    let small = "--innodb-log-file-size=8M";
+    let data = format!("--datadir={}", at("data"));
+    run(&[
+        "mariadb-install-db",
+        "--no-defaults",
+        user,
+        &data,
+        small,
+        "--auth-root-authentication-method=normal",
+        "--skip-test-db",
+        "--skip-name-resolve",
+    ]);
+    let init = directory.path().join("init.sql");
+    let grant = format!("CREATE USER probe@127.0.0.1 IDENTIFIED BY '{PASSWORD}';\n");
+    std::fs::write(&init, grant).unwrap();
+    let (port_option, socket) = (format!("--port={port}"), format!("--socket={}", at("sock")));
+    let (pid, init) = (
+        format!("--pid-file={}", at("pid")),
+        format!("--init-file={}", text(&init)),
+    );
+    let argv = [
+        "/usr/sbin/mariadbd",
+        "--no-defaults",
+        user,
+        &data,
+        small,
+        &port_option,
+        &socket,
+        &pid,
+        &init,
+        "--bind-address=127.0.0.1",
+        "--skip-name-resolve",
+        "--innodb-buffer-pool-size=16M",
+        "--innodb-flush-log-at-trx-commit=0",
+    ];
+    Server::start(&argv, directory, port)
+}
