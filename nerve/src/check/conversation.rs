@@ -6,14 +6,11 @@
 use std::io;
 
 use common::tls::TlsClient;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::connect::{Dial, Stream};
 use super::wire::{CAP, Read};
 use crate::health::verdict::{Failure, FailureKind};
-
-trait Stream: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Stream for S {}
 
 pub(super) struct Conversation {
     stream: Box<dyn Stream>,
@@ -27,10 +24,7 @@ impl Conversation {
         prefer_ipv4: bool,
         tls: Option<&TlsClient>,
     ) -> Result<Self, Failure> {
-        let addresses = super::connect::Dial::to(host, port, prefer_ipv4).addresses().await?;
-        let stream = TcpStream::connect(addresses.as_slice())
-            .await
-            .map_err(|error| broken(&error))?;
+        let stream = Dial::to(host, port, prefer_ipv4).plain().await?;
         // Small requests that each wait for their reply.
         stream.set_nodelay(true).map_err(|error| broken(&error))?;
         Ok(Self {

@@ -49,7 +49,7 @@ impl Scene {
         let (handle, reporter) = Reporter::file(&path, append, REPLAY, failures.clone());
         let (reports, receiver) = watch::channel(None);
         let stop = CancellationToken::new();
-        let running = reporter.run(receiver, stop.clone());
+        let running = Box::pin(reporter.run(receiver, stop.clone()));
         let scene = Self {
             _directory: directory,
             path,

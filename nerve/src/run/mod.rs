@@ -5,7 +5,7 @@
 //! at once **without** withdrawing anything, for the services are healthy; the next nerve takes their nodes over
 //! within the session timeout.
 //!
-//! All that belongs to a service is a group of tasks, and so is each session: a reload starts and stops them ([`crew`]).
+//! All that belongs to a service is a group of tasks, and so is each session: a reload starts and stops them (`crew`).
 
 mod bond;
 mod crew;

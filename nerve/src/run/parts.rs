@@ -45,7 +45,7 @@ pub(super) struct Session {
 #[derive(Debug)]
 pub(super) enum SessionStand {
     /// Its task is not started yet.
-    Built(EnsembleTask),
+    Built(Box<EnsembleTask>),
     Running(GroupId),
 }
 
@@ -181,7 +181,7 @@ impl Parts {
             config: config.clone(),
             ensemble: ensemble.clone(),
             bond: Bond::under(&self.asked),
-            stand: SessionStand::Built(task),
+            stand: SessionStand::Built(Box::new(task)),
         });
         ensemble
     }
