@@ -113,11 +113,14 @@ async fn a_wrong_password_is_shown_and_no_secret_is() {
         .prepare_with("two", &zookeeper_reporter(&address, &auth("sesame7")))
         .await;
     second.nerve.start_and_wait().await.unwrap();
-    let details = reporters(&second, &["pending"]).await;
-    assert!(
-        details.first().is_some_and(|detail| detail.contains("check `auth`")),
-        "{details:?}"
-    );
+    // Pending at first because it connects.
+    eventually("nerve says what to check", PATIENCE, async || {
+        let details = reporters(&second, &["pending"]).await;
+        ensure(details.iter().any(|detail| detail.contains("check `auth`")), || {
+            format!("{details:?}")
+        })
+    })
+    .await;
     second.nerve.terminate().await;
     first.nerve.terminate().await;
     for (member, secret) in [(&first, "hunter2"), (&second, "sesame7")] {
