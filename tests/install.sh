@@ -9,7 +9,7 @@ install_pair() {
     command -v cc >/dev/null || packages+=(gcc libc6-dev)
     [ -e /usr/share/java/zookeeper.jar ] || packages+=(libzookeeper-java)
     [ -e /usr/share/java/slf4j-simple.jar ] || packages+=(libslf4j-java)
-    install "${packages[@]}"
+    apt_install "${packages[@]}"
 }
 
 # What only tests need.
@@ -23,11 +23,11 @@ install_servers() {
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
     [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || packages+=(rabbitmq-server)
     command -v redis-server >/dev/null || packages+=(redis-server)
-    install "${packages[@]}"
+    apt_install "${packages[@]}"
 }
 
 # Installs these packages; none is nothing to do.
-install() {
+apt_install() {
     # haproxy lives where only root's PATH looks.
     export PATH="$PATH:/usr/sbin:/sbin"
     if [ $# -eq 0 ]; then
