@@ -1,7 +1,7 @@
 //! How often a registration may be written, and when the next write is due. Pure.
 //!
-//! Invariants: there are never more than the budget's writes in any span of its length; a withdrawal is never put off,
-//! for each announcement leaves the write that its withdrawal needs. What is put off is only the moment: the registration
+//! Invariants: one session never makes more than the budget's writes in any span of its length; a withdrawal is never put
+//! off, for each announcement leaves the write that its withdrawal needs. What is put off is only the moment: the registration
 //! is then written as it is wanted by then.
 
 use std::collections::VecDeque;
@@ -14,6 +14,7 @@ use super::node::WriteBudget;
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: WriteBudget,
+    session: Option<i64>,
     writes: VecDeque<Instant>,
 }
 
@@ -21,7 +22,16 @@ impl Budget {
     pub(super) fn new(limit: WriteBudget) -> Self {
         Self {
             limit,
+            session: None,
             writes: VecDeque::new(),
+        }
+    }
+
+    /// From now on `session` writes. A session that is new has lost its predecessor's nodes: to bring them back at once is
+    /// no flapping, so it starts with nothing spent.
+    pub(super) fn of_session(&mut self, session: i64) {
+        if self.session.replace(session) != Some(session) {
+            self.writes.clear();
         }
     }
 
@@ -104,6 +114,25 @@ mod tests {
                 prop_assert!(within(&writes, write, limit.per) <= number);
             }
         }
+    }
+
+    #[test]
+    fn a_new_session_starts_with_nothing_spent() {
+        let (limit, now) = (
+            WriteBudget {
+                writes: 2,
+                per: Duration::from_secs(60),
+            },
+            Instant::now(),
+        );
+        let mut budget = Budget::new(limit);
+        budget.of_session(1);
+        budget.spend(now);
+        assert_eq!(budget.wait(now), Some(now + limit.per));
+        budget.of_session(1);
+        assert_eq!(budget.wait(now), Some(now + limit.per));
+        budget.of_session(2);
+        assert_eq!(budget.wait(now), None);
     }
 
     #[test]

@@ -236,6 +236,7 @@ impl Keeper {
             _ => self.observe(session).await?,
         };
         self.meet(&seen.nodes, session.id());
+        self.budget.of_session(session.id());
         let now = Instant::now();
         let base = wanted.map(|content| self.config.base(content)).unwrap_or_default();
         let touch = self.touch_at.is_some_and(|at| at <= now);
@@ -304,9 +305,12 @@ impl Keeper {
         };
         self.unsettled(wanted.is_some(), doing.to_owned());
         let found = self.found.take();
-        self.budget.spend(Instant::now());
-        let after = write(session, &self.config, &self.directory, &step, wanted).await?;
-        let written = match after {
+        let after = write(session, &self.config, &self.directory, &step, wanted).await;
+        // What is to be looked at again was not written.
+        if !matches!(after, Ok(After::LookAgain)) {
+            self.budget.spend(Instant::now());
+        }
+        let written = match after? {
             After::LookAgain => {
                 self.vain_writes += 1;
                 return Ok(Next::Again);

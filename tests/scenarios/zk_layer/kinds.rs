@@ -275,6 +275,35 @@ async fn flapping_costs_the_registry_no_more_than_the_budget() {
     party.stop().await;
 }
 
+/// A repair once had to wait for the budget that flapping before it had used up.
+#[tokio::test]
+async fn a_lost_node_comes_back_whatever_was_spent() {
+    let server = ZooKeeper::start().await;
+    let client = server.client().await;
+    let mut party = Party::start(&server.address());
+    let budget = WriteBudget {
+        writes: 2,
+        per: PATIENCE * 2,
+    };
+    let registration = party.keep(NodeConfig {
+        budget,
+        ..own(NodeKind::Ephemeral)
+    });
+    want(&registration, "a");
+    let (_, session) = registered(&registration).await;
+    want(&registration, "b");
+    let waits =
+        |state: &RegistrationState| matches!(state, RegistrationState::Pending(why) if why.contains("write budget"));
+    state(&registration, waits).await;
+    server.expire(session).await;
+    eventually("the new session has the node", PATIENCE, async || {
+        let node = only_node(&client).await?;
+        ensure(node.owner != session && node.data == "b", || format!("{node:?}"))
+    })
+    .await;
+    party.stop().await;
+}
+
 #[tokio::test]
 async fn an_ensemble_out_of_reach_delays_no_other() {
     let mut away = ZooKeeper::start().await;
