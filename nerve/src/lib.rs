@@ -7,6 +7,8 @@
 //!                      │ announce: state → Option<Report>
 //!                      ▼
 //!                 reporter/* ──▶ ZooKeeper, file, console
+//!
+//!  SIGHUP, POST /v1/reload ──▶ reload ──▶ run: groups of tasks start, stop and hand over ──▶ roster: what runs now
 //! ```
 //!
 //! Decisions (`health`, `lifecycle`, `announce`, `config`, `api::view`) are plain functions over plain data: the clock

@@ -8,6 +8,7 @@ mod bench;
 mod faults;
 mod hostile;
 mod life;
+mod purity;
 mod readme;
 mod registration;
 mod reload;
