@@ -121,7 +121,7 @@ mod tests {
         let (limit, now) = (
             WriteBudget {
                 writes: 2,
-                per: Duration::from_secs(60),
+                per: Duration::from_mins(1),
             },
             Instant::now(),
         );
