@@ -1,4 +1,5 @@
-//! An HTTP/1.1 client that hides nothing: one connection, no retries, no redirects.
+//! Two ways to ask over HTTP/1.1. [`Connection`] hides nothing, for the load: one connection, no retries, no redirects.
+//! [`send`] is for the APIs of the daemons and instances.
 
 use std::time::Duration;
 
@@ -9,7 +10,6 @@ use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,15 @@ pub enum Failure {
     /// The deadline passed.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
+    /// [`send`] got no whole answer in time.
+    #[error("{}", chain(.0))]
+    Unanswered(#[from] reqwest::Error),
+}
+
+/// The error with its causes, which reqwest leaves to be asked for.
+fn chain(error: &reqwest::Error) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// A connection to a port of 127.0.0.1, closed when dropped.
@@ -77,8 +86,23 @@ impl Connection {
     }
 }
 
-/// One request on a connection of its own.
+/// One request on a connection of its own, to a port of 127.0.0.1.
 pub async fn send(method: &str, port: u16, path: &str, within: Duration) -> Result<Reply, Failure> {
-    let exchange = async { Connection::open(port).await?.send(method, path).await };
-    timeout(within, exchange).await.map_err(|_| Failure::Timeout(within))?
+    let method = reqwest::Method::from_bytes(method.as_bytes()).expect("methods are written in this crate");
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .pool_max_idle_per_host(0)
+        .timeout(within)
+        .build()?;
+    let response = client
+        .request(method, format!("http://127.0.0.1:{port}{path}"))
+        .send()
+        .await?;
+    let status = response.status().as_u16();
+    let body = response.bytes().await?;
+    Ok(Reply {
+        status,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    })
 }

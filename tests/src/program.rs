@@ -6,6 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::Instant;
 
 use crate::eventually::{TooLate, wait_for};
 
@@ -41,6 +42,25 @@ impl Running {
         kill_process(Pid::from_child(&self.0), signal).unwrap();
     }
 
+    /// SIGSTOP; returns once every thread has stopped, for the last of them may still answer after the signal was sent.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.id());
+        let begun = Instant::now();
+        while std::fs::read_dir(&tasks)
+            .unwrap()
+            .any(|task| !is_stopped(&task.unwrap().path()))
+        {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{tasks} does not stop");
+            std::thread::yield_now();
+        }
+    }
+
+    /// SIGCONT after [`Running::freeze`].
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// Waits until it has ended by itself.
     pub(crate) async fn ended(&mut self, within: Duration) -> Result<ExitStatus, TooLate> {
         wait_for("the program ends", within, async || {
@@ -65,6 +85,13 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Whether a thread has stopped, or ended meanwhile. Its state is the word after its name, which is in brackets.
+fn is_stopped(task: &Path) -> bool {
+    let stat = std::fs::read_to_string(task.join("stat")).unwrap_or_default();
+    let state = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next());
+    state.is_none_or(|state| matches!(state, "T" | "Z" | "X"))
 }
 
 /// One of our own binaries, from the directory of the running test or demo.

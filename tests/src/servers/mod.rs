@@ -10,7 +10,6 @@ mod redis;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::program::Running;
@@ -48,12 +47,12 @@ impl Server {
 
     /// SIGSTOP: it accepts connections, for the kernel does, and answers nothing.
     pub fn freeze(&self) {
-        self.running.signal(Signal::STOP);
+        self.running.freeze();
     }
 
     /// SIGCONT.
     pub fn thaw(&self) {
-        self.running.signal(Signal::CONT);
+        self.running.thaw();
     }
 
     /// SIGKILL.

@@ -167,18 +167,12 @@ impl ZooKeeper {
 
     /// SIGSTOP: connections stay open and nothing answers.
     pub fn freeze(&self) {
-        self.running
-            .as_ref()
-            .expect("ZooKeeper is running")
-            .signal(Signal::STOP);
+        self.running.as_ref().expect("ZooKeeper is running").freeze();
     }
 
     /// SIGCONT after [`ZooKeeper::freeze`].
     pub fn thaw(&self) {
-        self.running
-            .as_ref()
-            .expect("ZooKeeper is running")
-            .signal(Signal::CONT);
+        self.running.as_ref().expect("ZooKeeper is running").thaw();
     }
 
     /// Removes every node and session. The server must be stopped.
