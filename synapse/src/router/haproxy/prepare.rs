@@ -226,10 +226,7 @@ impl Checker {
         let verdict = match program.run().await.map_err(|error| error.to_string())? {
             Outcome::Success { output } if !output.contains("[ALERT]") => Ok(()),
             Outcome::Success { output } => Err(output),
-            Outcome::Failure { how, output } if output.contains("[ALERT]") => {
-                let _ = how;
-                Err(output)
-            }
+            Outcome::Failure { output, .. } if output.contains("[ALERT]") => Err(output),
             Outcome::Failure { how, output } => return Err(format!("`haproxy -c` failed ({how}): {}", output.trim())),
         };
         if verdict.is_ok() {
