@@ -21,6 +21,8 @@ pub struct Server {
     pub labels: BTreeMap<String, String>,
     /// Milliseconds since the Unix epoch.
     pub created: i64,
+    /// Whether it gets traffic only while no other server of the service can take it.
+    pub backup: bool,
 }
 
 /// One service of a router.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! watcher ──WatcherState──▶ gather: catalog ──Desired──▶ router ──▶ HAProxy (runtime API, or render and reload), console
-//!                                │                         │
+//!                                │   ▲◀─────Health─────────┤
 //!                                └────────Outcome──────────┴─status──▶ api, metrics
 //! ```
 //!
@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod desired;
 pub mod gather;
+pub mod health;
 pub mod metrics;
 pub mod router;
 pub mod run;

@@ -24,6 +24,7 @@ fn candidate(node: &str) -> Candidate {
             options: String::new(),
             labels: BTreeMap::from([("az".to_owned(), "b".to_owned())]),
             created: 1000,
+            backup: false,
         },
         czxid: 1,
         unavailable: None,

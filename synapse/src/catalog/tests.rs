@@ -45,6 +45,7 @@ fn candidate(node: &str, port: u16, czxid: i64) -> Candidate {
             options: String::new(),
             labels: BTreeMap::new(),
             created: czxid,
+            backup: false,
         },
         czxid,
         unavailable: None,

@@ -165,6 +165,7 @@ mod tests {
             options: String::new(),
             labels: BTreeMap::new(),
             created: 0,
+            backup: false,
         }
     }
 

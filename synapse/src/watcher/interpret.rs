@@ -115,6 +115,7 @@ impl Node {
                 options: report.haproxy_server_options.clone(),
                 labels: report.labels.clone(),
                 created: self.ctime,
+                backup: false,
             },
             czxid: self.czxid,
             unavailable: (!report.available).then(|| report.unavailable_reason.trim().to_owned()),

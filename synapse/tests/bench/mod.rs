@@ -87,6 +87,7 @@ pub(crate) fn server_at(name: &str, address: &str) -> Server {
         options: String::new(),
         labels: BTreeMap::new(),
         created: 1,
+        backup: false,
     }
 }
 

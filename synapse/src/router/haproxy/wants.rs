@@ -49,6 +49,11 @@ pub(super) fn wants(servers: &[Server], operator: &mut OperatorOptions) -> Wants
             parsed.ignored.push(format!("serverOptions: {error}"));
             Arc::from("")
         });
+        let operators = if server.backup {
+            as_backup(&operators)
+        } else {
+            operators
+        };
         let class: Arc<str> = [parsed.options.as_str(), &operators].join(" ").trim().into();
         let class = classes.get(&class).cloned().unwrap_or(class);
         classes.insert(Arc::clone(&class));
@@ -65,6 +70,15 @@ pub(super) fn wants(servers: &[Server], operator: &mut OperatorOptions) -> Wants
     }
     operator.retain(|address| newest.contains_key(&address));
     wants
+}
+
+/// The options with `backup` among them.
+fn as_backup(options: &str) -> Arc<str> {
+    if options.split(' ').any(|word| word == "backup") {
+        options.into()
+    } else {
+        format!("{options} backup").trim_start().into()
+    }
 }
 
 /// HAProxy takes `0.0.0.0` for "where the client wanted to go" and port 0 for "the client's port".

@@ -78,6 +78,7 @@ fn server(name: &str, address: &str, weight: u16, options: &str) -> Server {
         options: options.into(),
         labels: std::collections::BTreeMap::new(),
         created: 1,
+        backup: false,
     }
 }
 
@@ -249,4 +250,19 @@ fn the_newer_of_two_registrations_at_one_address_counts() {
     assert_eq!((&*plain.servers[0].class, plain.servers[0].weight), ("", 256));
     assert_eq!(plain.servers[0].ignored, ["backup"]);
     assert_eq!(none.spare(), Some(&Arc::from("")));
+}
+
+#[test]
+fn a_backup_is_one_whatever_else_is_left_out() {
+    let mut checked = OperatorOptions::new("check").unwrap();
+    let backup = Server {
+        backup: true,
+        ..server("a", "10.0.0.1:80", 1, "inter 1s")
+    };
+    let with_check = wants(std::slice::from_ref(&backup), &mut checked);
+    assert_eq!(&*with_check.servers[0].class, "inter 1s check backup");
+    assert_eq!(&*with_check.plain().servers[0].class, "check backup");
+
+    let mut said = OperatorOptions::new("backup").unwrap();
+    assert_eq!(&*wants(&[backup], &mut said).servers[0].class, "inter 1s backup");
 }
