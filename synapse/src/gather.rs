@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::{self, Outcome, Seed};
 use crate::config::ServiceConfig;
 use crate::desired::Desired;
+use crate::health::Health;
 use crate::watcher::WatcherState;
 
 /// The task of one router's sources.
@@ -41,7 +42,7 @@ pub fn gather(
     seed: Seed,
     bell: watch::Receiver<()>,
 ) -> (Gathered, Gather) {
-    let first = decide(&services, &states, seed);
+    let first = decide(&services, &states, &Outcome::default(), seed);
     let (desired, desired_receiver) = watch::channel(Arc::clone(&first.desired));
     let (outcome, outcome_receiver) = watch::channel(Arc::new(first));
     let gathered = Gathered {
@@ -65,7 +66,7 @@ impl Gather {
         loop {
             self.bell.mark_unchanged();
             if self.has_news() {
-                let outcome = decide(&self.services, &self.states, self.seed);
+                let outcome = decide(&self.services, &self.states, &self.outcome.borrow(), self.seed);
                 self.desired.send_if_modified(|desired| {
                     let differs = *desired != outcome.desired;
                     if differs {
@@ -95,9 +96,14 @@ impl Gather {
     }
 }
 
-fn decide(services: &[ServiceConfig], states: &[watch::Receiver<Arc<WatcherState>>], seed: Seed) -> Outcome {
+fn decide(
+    services: &[ServiceConfig],
+    states: &[watch::Receiver<Arc<WatcherState>>],
+    previous: &Outcome,
+    seed: Seed,
+) -> Outcome {
     let states: Vec<Arc<WatcherState>> = states.iter().map(|state| Arc::clone(&state.borrow())).collect();
-    catalog::outcome(services, &states, seed)
+    catalog::outcome(services, &states, &Health::default(), previous, seed)
 }
 
 #[cfg(test)]

@@ -20,3 +20,4 @@ pub mod metrics;
 pub mod router;
 pub mod run;
 pub mod watcher;
+pub mod zone;

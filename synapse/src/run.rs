@@ -27,6 +27,7 @@ use crate::router::console::{ConsoleTask, console};
 use crate::router::haproxy::{self, HaproxyTask};
 use crate::router::{Kind, Router, Service};
 use crate::watcher::sources::{Source, Sources};
+use crate::zone;
 
 /// How long requests in flight may take when the API stops.
 const API_DRAIN: Duration = Duration::from_secs(1);
@@ -79,8 +80,9 @@ pub async fn run(config: Config, level: LevelHandle) -> Result<(), Fatal> {
 }
 
 /// Runs until one of `signals`.
-pub async fn run_until(config: Config, level: LevelHandle, signals: &mut Signals) -> Result<(), Fatal> {
+pub async fn run_until(mut config: Config, level: LevelHandle, signals: &mut Signals) -> Result<(), Fatal> {
     let started = Instant::now();
+    zone::settle(&mut config);
     let readiness = Readiness::default();
     let bound = bind(&config.api).await.map_err(|error| {
         Fatal::config(format!(

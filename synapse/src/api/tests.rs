@@ -46,6 +46,7 @@ fn api() -> Api {
         services: vec![ServiceOutcome {
             state: Arc::new(state),
             left_out: BTreeMap::from([(Arc::from("a"), Verdict::DuplicateOf(Arc::from("b")))]),
+            ..ServiceOutcome::default()
         }],
         ..Outcome::default()
     };

@@ -6,14 +6,14 @@ use common::zk::session::EnsembleConfig;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Correlation, ServerSort, WatcherConfig};
+use crate::config::{Correlation, Scope, SelectionConfig, ServerSort, WatcherConfig};
 use crate::desired::Server;
 
-fn seed() -> Seed {
+pub(super) fn seed() -> Seed {
     Seed::of("host-a")
 }
 
-fn service(name: &str, sort: ServerSort, other: Option<&str>) -> ServiceConfig {
+pub(super) fn service(name: &str, sort: ServerSort, other: Option<&str>) -> ServiceConfig {
     ServiceConfig {
         id: format!("{name}_1"),
         name: name.to_owned(),
@@ -25,17 +25,21 @@ fn service(name: &str, sort: ServerSort, other: Option<&str>) -> ServiceConfig {
             },
             path: format!("/{name}"),
         },
-        sort,
-        correlation: other.map(|other| Correlation {
-            other_service: other.to_owned(),
-        }),
+        selection: SelectionConfig {
+            sort,
+            correlation: other.map(|other| Correlation {
+                other_service: other.to_owned(),
+                scope: Scope::First,
+            }),
+            ..SelectionConfig::default()
+        },
         server_options: String::new(),
         frontend: Vec::new(),
         backend: Vec::new(),
     }
 }
 
-fn candidate(node: &str, port: u16, czxid: i64) -> Candidate {
+pub(super) fn candidate(node: &str, port: u16, czxid: i64) -> Candidate {
     Candidate {
         server: Server {
             node: Arc::from(node),
@@ -52,7 +56,7 @@ fn candidate(node: &str, port: u16, czxid: i64) -> Candidate {
     }
 }
 
-fn live(candidates: Vec<Candidate>) -> Arc<WatcherState> {
+pub(super) fn live(candidates: Vec<Candidate>) -> Arc<WatcherState> {
     Arc::new(WatcherState {
         freshness: Freshness::Live,
         candidates,
@@ -60,7 +64,7 @@ fn live(candidates: Vec<Candidate>) -> Arc<WatcherState> {
     })
 }
 
-fn nodes(outcome: &Outcome, service: usize) -> Vec<String> {
+pub(super) fn nodes(outcome: &Outcome, service: usize) -> Vec<String> {
     let servers = outcome.desired.services[service]
         .servers
         .as_ref()
@@ -68,8 +72,13 @@ fn nodes(outcome: &Outcome, service: usize) -> Vec<String> {
     servers.iter().map(|server| server.node.to_string()).collect()
 }
 
+/// What is decided first, with nobody's health known.
+pub(super) fn decide(services: &[ServiceConfig], states: &[Arc<WatcherState>], seed: Seed) -> Outcome {
+    outcome(services, states, &Health::default(), &Outcome::default(), seed)
+}
+
 fn one(sort: ServerSort, candidates: Vec<Candidate>) -> Outcome {
-    outcome(&[service("a", sort, None)], &[live(candidates)], seed())
+    decide(&[service("a", sort, None)], &[live(candidates)], seed())
 }
 
 #[test]
@@ -78,7 +87,7 @@ fn unknown_is_not_empty() {
         service("a", ServerSort::Name, None),
         service("b", ServerSort::Name, None),
     ];
-    let result = outcome(&services, &[Arc::default(), live(Vec::new())], seed());
+    let result = decide(&services, &[Arc::default(), live(Vec::new())], seed());
     assert_eq!(result.desired.services[0].servers, None);
     assert_eq!(result.desired.services[1].servers, Some(Vec::new()));
     assert!(!result.desired.is_complete());
@@ -135,7 +144,7 @@ fn hosts_have_different_random_orders_that_never_change() {
     let all: Vec<Candidate> = (1..=5).map(|n| candidate(&format!("n{n}"), n, 1)).collect();
     let order = |host| {
         let services = [service("a", ServerSort::Random, None)];
-        nodes(&outcome(&services, &[live(all.clone())], Seed::of(host)), 0)
+        nodes(&decide(&services, &[live(all.clone())], Seed::of(host)), 0)
     };
     assert_eq!(
         order("host-a"),
@@ -155,18 +164,18 @@ fn the_first_of_another_service_is_left_out_whoever_changed_last() {
     let readers = live(vec![candidate("a", 1, 1), candidate("b", 2, 2), candidate("c", 3, 3)]);
     let before = live(vec![candidate("b", 12, 1), candidate("a", 11, 2)]);
     let after = live(vec![candidate("a", 11, 2)]);
-    let result = outcome(&services, &[Arc::clone(&readers), before], seed());
+    let result = decide(&services, &[Arc::clone(&readers), before], seed());
     assert_eq!(nodes(&result, 0), ["a", "c"]);
     assert_eq!(
         result.services[0].left_out["b"].to_string(),
         "excluded by serverCorrelation: writers has it first"
     );
     assert_eq!(
-        nodes(&outcome(&services, &[Arc::clone(&readers), after], seed()), 0),
+        nodes(&decide(&services, &[Arc::clone(&readers), after], seed()), 0),
         ["b", "c"]
     );
     assert_eq!(
-        nodes(&outcome(&services, &[readers, live(Vec::new())], seed()), 0),
+        nodes(&decide(&services, &[readers, live(Vec::new())], seed()), 0),
         ["a", "b", "c"]
     );
 }
@@ -179,7 +188,7 @@ fn two_services_may_exclude_each_others_first() {
     ];
     let x = live(vec![candidate("a", 1, 1), candidate("b", 2, 2)]);
     let y = live(vec![candidate("a", 11, 9), candidate("b", 12, 3)]);
-    let result = outcome(&services, &[x, y], seed());
+    let result = decide(&services, &[x, y], seed());
     assert_eq!(
         (nodes(&result, 0), nodes(&result, 1)),
         (vec!["a".to_owned()], vec!["b".to_owned()])
@@ -192,11 +201,11 @@ fn who_depends_on_an_unknown_service_is_unknown() {
         service("x", ServerSort::Name, Some("y")),
         service("y", ServerSort::Name, None),
     ];
-    let result = outcome(&services, &[live(vec![candidate("a", 1, 1)]), Arc::default()], seed());
+    let result = decide(&services, &[live(vec![candidate("a", 1, 1)]), Arc::default()], seed());
     assert_eq!(result.desired.services[0].servers, None);
 }
 
-fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
+pub(super) fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
     let fields = (
         "[a-e]{1,2}",
         1_u16..6,
@@ -267,7 +276,7 @@ proptest! {
     fn correlation_takes_away_the_others_first_and_nothing_else(x in candidates(), y in candidates(), by in sorts()) {
         let alone = one(by, x.clone());
         let services = [service("x", by, Some("y")), service("y", by, None)];
-        let both = outcome(&services, &[live(x), live(y)], seed());
+        let both = decide(&services, &[live(x), live(y)], seed());
         let names = |outcome: &Outcome, nth: usize| {
             let servers = outcome.desired.services[nth].servers.clone().expect("known");
             servers.into_iter().map(|server| server.name).collect::<Vec<_>>()

@@ -2,12 +2,18 @@
 //! range waiting to be checked. Built by `resolve` from Go-Synapse's keys and ours.
 
 mod resolve;
+mod selection;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::config::{Document, Problems, Understood, UnknownKeys};
+
+pub use selection::{
+    Condition, Correlation, DefaultServer, LabelFilter, LocalZone, Pattern, Scope, SelectionConfig, ServerSort,
+    ZoneConfig, ZonePolicy,
+};
 
 /// All of synapse's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,10 +122,8 @@ pub struct ServiceConfig {
     pub name: String,
     /// Where its servers come from.
     pub watcher: WatcherConfig,
-    /// `serverSort`.
-    pub sort: ServerSort,
-    /// `serverCorrelation`.
-    pub correlation: Option<Correlation>,
+    /// Which of those it uses.
+    pub selection: SelectionConfig,
     /// `serverOptions`: the operator's, a Go template over one server, appended to each server line.
     pub server_options: String,
     /// `routerOptions.frontend[]`.
@@ -138,25 +142,6 @@ pub enum WatcherConfig {
         /// `path`.
         path: String,
     },
-}
-
-/// `serverSort`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ServerSort {
-    /// An order of this host's own, the same at each start.
-    Random,
-    /// By name, then address.
-    Name,
-    /// By the registration's creation.
-    Date,
-}
-
-/// `serverCorrelation: {type: excludeServer, scope: first}`: leaves out the server that another service of the same
-/// router has in the first place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Correlation {
-    /// `otherServiceName`.
-    pub other_service: String,
 }
 
 /// The address of the API when none is configured.

@@ -16,7 +16,7 @@ impl Collector for Scrape {
                 freshness: Freshness::Live,
                 ..WatcherState::default()
             }),
-            left_out: BTreeMap::new(),
+            ..ServiceOutcome::default()
         };
         encode_services(&mut encoder, &[("web", &outcome)], Instant::now())?;
         let status = HaproxyStatus {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::exit::Fatal;
 use common::ready::Readiness;
 use common::zk::session::EnsembleConfig;
-use synapse::config::{HaproxyConfig, HaproxyControl, ServerSort, ServiceConfig, WatcherConfig};
+use synapse::config::{HaproxyConfig, HaproxyControl, SelectionConfig, ServiceConfig, WatcherConfig};
 use synapse::desired::{Desired, Server, Service};
 use synapse::router::haproxy::{Haproxy, HaproxyStatus, HaproxyTask, ServerStatus, build};
 use tempfile::TempDir;
@@ -103,8 +103,7 @@ pub(crate) fn service(id: &str, port: u16) -> ServiceConfig {
             },
             path: "/services".into(),
         },
-        sort: ServerSort::Name,
-        correlation: None,
+        selection: SelectionConfig::default(),
         server_options: String::new(),
         frontend: vec!["mode http".into(), format!("bind 127.0.0.1:{port}")],
         backend: vec!["mode http".into()],

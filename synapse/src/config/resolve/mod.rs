@@ -5,6 +5,7 @@
 
 mod haproxy;
 mod lines;
+mod selection;
 mod service;
 mod watcher;
 
@@ -19,7 +20,7 @@ use std::time::Duration;
 use common::config::Section;
 use common::http::Listen;
 
-use super::{Config, DEFAULT_API, RouterConfig, RouterKind};
+use super::{Config, DEFAULT_API, RouterConfig, RouterKind, ZoneConfig};
 use service::Services;
 
 /// What the whole file shares while it is read.
@@ -50,6 +51,7 @@ pub(super) fn root(section: &mut Section<'_>, base: &Path) -> Option<Config> {
     let log_json = section.choice_or("logFormat", "text", &[("text", false), ("json", true)]);
     let api = api(section, base);
     let shutdown_timeout = section.duration_or("shutdownTimeout", Duration::from_secs(10));
+    let zone = selection::zone(section, None);
     let routers = section.sections("routers", "router");
     if routers.is_empty() {
         section.problem(
@@ -58,7 +60,10 @@ pub(super) fn root(section: &mut Section<'_>, base: &Path) -> Option<Config> {
             "name at least one: `routers: [{type: haproxy, …}]`",
         );
     }
-    let routers: Vec<_> = routers.into_iter().map(|router| reader.router(router)).collect();
+    let routers: Vec<_> = routers
+        .into_iter()
+        .map(|router| reader.router(router, zone.as_ref()))
+        .collect();
     Some(Config {
         log_level,
         log_json: log_json?,
@@ -103,7 +108,7 @@ fn api(section: &mut Section<'_>, base: &Path) -> Option<Listen> {
 }
 
 impl Reader<'_> {
-    fn router(&mut self, mut section: Section<'_>) -> Option<RouterConfig> {
+    fn router(&mut self, mut section: Section<'_>, zone: Option<&ZoneConfig>) -> Option<RouterConfig> {
         let kind = section.choice_or("type", "", &[("haproxy", Type::Haproxy), ("console", Type::Console)]);
         match kind {
             Some(Type::Haproxy) => section.is_a("router haproxy"),
@@ -111,7 +116,8 @@ impl Reader<'_> {
             None => {}
         }
         let events_buffer = section.milliseconds_or("eventsBufferDurationInMilli", Duration::from_millis(500));
-        let services = self.services(&mut section);
+        let zone = selection::zone(&mut section, zone);
+        let services = self.services(&mut section, zone.as_ref());
         let kind = match kind? {
             Type::Haproxy => {
                 let ids = services.as_ref().map(Services::ids).unwrap_or_default();

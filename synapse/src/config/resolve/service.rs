@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use common::config::Section;
 use common::template;
 
+use super::selection::{self, Other};
 use super::{Reader, lines, watcher};
-use crate::config::{Correlation, ServerSort, ServiceConfig, WatcherConfig};
+use crate::config::{ServiceConfig, WatcherConfig, ZoneConfig};
 
 /// The services of one router.
 pub(super) struct Services(pub(super) Vec<ServiceConfig>);
@@ -21,21 +22,22 @@ impl Services {
 /// A service whose `serverCorrelation` is not checked yet, for that takes the names of all.
 struct Read<'a> {
     name: Option<String>,
-    correlation: Option<(Section<'a>, String)>,
+    other: Option<Other<'a>>,
     service: Option<ServiceConfig>,
 }
 
 impl Reader<'_> {
-    pub(super) fn services(&mut self, router: &mut Section<'_>) -> Option<Services> {
+    /// Reads `services[]`; `zone` is what they inherit.
+    pub(super) fn services(&mut self, router: &mut Section<'_>, zone: Option<&ZoneConfig>) -> Option<Services> {
         let mut read: Vec<_> = router
             .sections("services", "service")
             .into_iter()
-            .map(|section| self.service(section))
+            .map(|section| self.service(section, zone))
             .collect();
         let names: Vec<Option<String>> = read.iter().map(|read| read.name.clone()).collect();
         for (nth, read) in read.iter_mut().enumerate() {
-            if let Some((section, other)) = &mut read.correlation {
-                check_correlation(section, other, &names, nth);
+            if let Some(other) = &mut read.other {
+                other.check(&names, nth);
             }
         }
         read.into_iter()
@@ -44,7 +46,7 @@ impl Reader<'_> {
             .map(Services)
     }
 
-    fn service<'a>(&mut self, mut section: Section<'a>) -> Read<'a> {
+    fn service<'a>(&mut self, mut section: Section<'a>, zone: Option<&ZoneConfig>) -> Read<'a> {
         self.services += 1;
         let watcher = section.section("watcher", "watcher");
         if watcher.is_none() {
@@ -56,33 +58,26 @@ impl Reader<'_> {
         }
         let watcher = watcher.and_then(|mut watcher| watcher::watcher(&mut watcher));
         let name = name(&mut section, watcher.as_ref());
-        let sort = section.choice_or(
-            "serverSort",
-            "random",
-            &[
-                ("random", ServerSort::Random),
-                ("name", ServerSort::Name),
-                ("date", ServerSort::Date),
-            ],
-        );
+        let (selection, other) = selection::selection(&mut section, zone);
         let server_options = server_options(&mut section);
-        let (frontend, backend) = router_options(&mut section);
+        let (frontend, mut backend) = router_options(&mut section);
+        backend.extend(
+            selection
+                .as_ref()
+                .and_then(|selection| selection::all_backups(selection, &backend)),
+        );
         for key in ["port", "socketFile", "reloadTimeout"] {
             section.ignored(
                 key,
                 "it stands in old examples, and no release of Go-Synapse has read it",
             );
         }
-        let correlation = correlation(&mut section);
         let service = || {
             Some(ServiceConfig {
                 id: format!("{}_{}", name.as_deref()?, self.services),
                 name: name.clone()?,
                 watcher: watcher?,
-                sort: sort?,
-                correlation: correlation.as_ref().map(|(_, other)| Correlation {
-                    other_service: other.clone(),
-                }),
+                selection: selection?,
                 server_options,
                 frontend,
                 backend,
@@ -91,7 +86,7 @@ impl Reader<'_> {
         Read {
             service: service(),
             name,
-            correlation,
+            other,
         }
     }
 }
@@ -139,41 +134,4 @@ fn router_options(section: &mut Section<'_>) -> (Vec<String>, Vec<String>) {
         lines
     });
     (frontend, backend)
-}
-
-fn correlation<'a>(section: &mut Section<'a>) -> Option<(Section<'a>, String)> {
-    let mut correlation = section.section("serverCorrelation", "serverCorrelation")?;
-    correlation.choice_or("type", "excludeServer", &[("excludeServer", ())]);
-    correlation.choice_or("scope", "first", &[("first", ())]);
-    let other = correlation.required_text("otherServiceName")?;
-    Some((correlation, other))
-}
-
-/// The other service has to be one of the same router, and not the service (the `nth`) itself.
-fn check_correlation(section: &mut Section<'_>, other: &str, names: &[Option<String>], nth: usize) {
-    let places: Vec<usize> = (0..names.len())
-        .filter(|&place| names.get(place).is_some_and(|name| name.as_deref() == Some(other)))
-        .collect();
-    match places.as_slice() {
-        [] if names.contains(&None) => {} // It may be the one whose name could not be read.
-        [] => {
-            let known: Vec<&str> = names.iter().flatten().map(String::as_str).collect();
-            section.problem(
-                "otherServiceName",
-                format!("this router has no service `{other}`"),
-                format!("its services are {}", known.join(", ")),
-            );
-        }
-        [first, ..] if *first == nth => section.problem(
-            "otherServiceName",
-            format!("`{other}` is the service itself"),
-            "name the service whose first server is to be left out here",
-        ),
-        [_] => {}
-        [_, _, ..] => section.warning(
-            "otherServiceName",
-            format!("several services are named `{other}`; the first of them is meant"),
-            "give them different names",
-        ),
-    }
 }

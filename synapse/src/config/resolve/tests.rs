@@ -68,8 +68,8 @@ fn what_is_not_written_has_go_synapses_defaults() {
         (service.name.as_str(), service.id.as_str()),
         ("services_a_b", "services_a_b_1")
     );
-    assert_eq!(service.sort, ServerSort::Random);
-    assert_eq!(service.correlation, None);
+    assert_eq!(service.selection.sort, ServerSort::Random);
+    assert_eq!(service.selection.correlation, None);
     let WatcherConfig::Zookeeper { ensemble, path } = &service.watcher;
     assert_eq!(ensemble.hosts, ["zk:2181"]);
     assert_eq!(ensemble.session_timeout, Duration::from_secs(10));
@@ -163,9 +163,9 @@ routers:
     assert_eq!(orders.server_options, "cookie {{sha1String .Name}} check inter 1s");
     assert_eq!(orders.frontend, ["mode http", "bind 127.0.0.1:9001"]);
     assert_eq!(orders.backend, ["mode http"]);
-    assert_eq!(orders.sort, ServerSort::Name);
+    assert_eq!(orders.selection.sort, ServerSort::Name);
     assert_eq!(
-        orders.correlation.as_ref().expect("one").other_service,
+        orders.selection.correlation.as_ref().expect("one").other_service,
         "orders-primary"
     );
     let WatcherConfig::Zookeeper { ensemble, path } = &orders.watcher;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use common::zk::session::EnsembleConfig;
 
 use super::*;
-use crate::config::{ServerSort, WatcherConfig};
+use crate::config::{SelectionConfig, WatcherConfig};
 use crate::desired::Server;
 use crate::router::haproxy::blame::blame;
 use crate::router::haproxy::disk;
@@ -49,8 +49,7 @@ fn service(id: &str, frontend: &[&str], backend: &[&str]) -> ServiceConfig {
             },
             path: "/services/web".into(),
         },
-        sort: ServerSort::Name,
-        correlation: None,
+        selection: SelectionConfig::default(),
         server_options: String::new(),
         frontend: frontend.iter().map(ToString::to_string).collect(),
         backend: backend.iter().map(ToString::to_string).collect(),

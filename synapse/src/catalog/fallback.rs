@@ -1,0 +1,110 @@
+//! What a service has to choose from, and what it falls back on when nothing of it is left. Pure.
+//!
+//! Default servers are the operator's own word: filters, zones and subsets do not apply to them. A registration of the
+//! same address takes precedence.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Note, Selection, ServiceOutcome};
+use common::zk::reflector::Freshness;
+
+use crate::config::{DefaultServer, SelectionConfig};
+use crate::desired::Server;
+use crate::watcher::{Candidate, WatcherState};
+
+/// All that one service has to choose from.
+#[derive(Debug)]
+pub(super) struct Stock<'s> {
+    pub(super) registered: Cow<'s, [Candidate]>,
+    defaults: Vec<Candidate>,
+    /// Whether the source has answered at all.
+    is_known: bool,
+}
+
+impl<'s> Stock<'s> {
+    /// What the source says and what the operator wrote, with `portOverride`.
+    pub(super) fn of(rules: &SelectionConfig, state: &'s WatcherState) -> Self {
+        let mut stock = Self {
+            registered: Cow::Borrowed(&state.candidates),
+            defaults: defaults(rules),
+            is_known: state.freshness != Freshness::Never,
+        };
+        if let Some(port) = rules.port_override {
+            let registered = stock.registered.to_mut().iter_mut();
+            for candidate in registered.chain(&mut stock.defaults) {
+                candidate.server.address.set_port(port.get());
+            }
+        }
+        stock
+    }
+}
+
+fn defaults(rules: &SelectionConfig) -> Vec<Candidate> {
+    let candidate = |default: &DefaultServer| Candidate {
+        server: Server {
+            // No node of ZooKeeper has a slash in its name.
+            node: format!("defaultServers/{}", default.address).into(),
+            name: default.name.clone(),
+            address: default.address,
+            weight: default.weight,
+            options: String::new(),
+            labels: BTreeMap::new(),
+            created: 0,
+            backup: false,
+        },
+        czxid: 0,
+        unavailable: None,
+    };
+    rules.default_servers.iter().map(candidate).collect()
+}
+
+/// Adds the default servers if they are wanted; if there are none, and nobody is left, those that were there before. A
+/// source that has not answered has lost nobody.
+pub(super) fn fall_back<'c>(
+    selection: &mut Selection<'c>,
+    rules: &SelectionConfig,
+    stock: &'c Stock<'_>,
+    previous: Option<&'c ServiceOutcome>,
+) {
+    if !stock.is_known {
+        return;
+    }
+    if selection.kept.is_empty() || rules.keep_default_servers {
+        let mut taken: BTreeSet<_> = selection.kept.iter().map(|kept| kept.server.address).collect();
+        for default in &stock.defaults {
+            if taken.insert(default.server.address) {
+                selection.kept.push(default);
+                selection.note(&default.server.node, Note::Default);
+            }
+        }
+    }
+    if selection.kept.is_empty() && rules.use_previous_servers {
+        for candidate in previous.iter().flat_map(|previous| previous.previous.iter()) {
+            selection.left_out.remove(&candidate.server.node);
+            selection.kept.push(candidate);
+            selection.note(&candidate.server.node, Note::Previous);
+        }
+    }
+}
+
+/// What `usePreviousServers` will fall back on.
+pub(super) fn remember(rules: &SelectionConfig, selection: &Selection<'_>) -> Arc<[Candidate]> {
+    if rules.use_previous_servers {
+        selection.kept.iter().copied().cloned().collect()
+    } else {
+        Arc::default()
+    }
+}
+
+/// Those of `servers` that are none of the source's.
+pub(super) fn added(servers: &[Server], selection: &ServiceOutcome, state: &WatcherState) -> Vec<Server> {
+    let is_from_elsewhere = |note: &Note| matches!(note, Note::Default | Note::Previous);
+    if !selection.notes.values().flatten().any(is_from_elsewhere) {
+        return Vec::new();
+    }
+    let known: BTreeSet<&str> = state.candidates.iter().map(|known| &*known.server.node).collect();
+    let is_added = |server: &&Server| !known.contains(&*server.node);
+    servers.iter().filter(is_added).cloned().collect()
+}

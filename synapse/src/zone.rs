@@ -1,0 +1,64 @@
+//! Finds the zone of this host where the configuration says.
+//!
+//! It is looked up once, at the start: a host does not move. Where it can't be told, the services go without their zone
+//! rule, for a wrong guess would send all traffic away.
+
+use std::collections::BTreeMap;
+
+use crate::config::{Config, LocalZone};
+
+/// Puts what was found into the configuration, and takes the rules out that nothing was found for.
+pub fn settle(config: &mut Config) {
+    let mut found = BTreeMap::new();
+    for service in config.routers.iter_mut().flat_map(|router| &mut router.services) {
+        let Some(zone) = &mut service.selection.zone else {
+            continue;
+        };
+        let known = found
+            .entry(zone.local.to_string())
+            .or_insert_with(|| find(&zone.local))
+            .clone();
+        match known {
+            Some(known) => zone.local = LocalZone::Known(known),
+            None => service.selection.zone = None,
+        }
+    }
+}
+
+fn find(local: &LocalZone) -> Option<String> {
+    let found = match local {
+        LocalZone::Known(zone) => Ok(zone.clone()),
+        LocalZone::Environment(name) => std::env::var(name).map_err(|error| error.to_string()),
+        LocalZone::File(path) => std::fs::read_to_string(path).map_err(|error| error.to_string()),
+    };
+    let error = match found.map(|zone| zone.trim().to_owned()) {
+        Ok(zone) if !zone.is_empty() => return Some(zone),
+        Ok(_) => "it is empty".to_owned(),
+        Err(error) => error,
+    };
+    tracing::warn!(from = %local, %error, "The zone of this host is unknown: its services treat all zones alike.");
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn a_zone_is_read_and_trimmed_or_unknown() {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        writeln!(file, "eu-1a").expect("written");
+        let found = |text: &str| find(&LocalZone::parse(text));
+        assert_eq!(found("eu-1b").as_deref(), Some("eu-1b"));
+        assert_eq!(
+            found(&format!("file:{}", file.path().display())).as_deref(),
+            Some("eu-1a")
+        );
+        assert_eq!(found("file:/nowhere/at/all"), None);
+        assert_eq!(found("env:SYNAPSE_NO_SUCH_VARIABLE"), None);
+        file.as_file().set_len(0).expect("emptied");
+        assert_eq!(found(&format!("file:{}", file.path().display())), None);
+    }
+}
