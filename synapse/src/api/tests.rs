@@ -9,7 +9,7 @@ use common::zk::reflector::Freshness;
 use tokio::sync::watch;
 
 use super::*;
-use crate::catalog::{Outcome, ServiceOutcome, Verdict};
+use crate::catalog::{Note, Outcome, ServiceOutcome, Verdict, ZoneOutcome};
 use crate::desired::Server;
 use crate::router::Service;
 use crate::watcher::{Candidate, Reason, Skipped, WatcherState};
@@ -31,7 +31,7 @@ fn candidate(node: &str) -> Candidate {
     }
 }
 
-/// One console router with one service of two instances and one that makes no sense.
+/// One console router with one service of two instances, one that makes no sense, and a default server.
 fn api() -> Api {
     let state = WatcherState {
         freshness: Freshness::Live,
@@ -42,10 +42,21 @@ fn api() -> Api {
         }],
         ..WatcherState::default()
     };
+    let weight = Note::Weight {
+        used: 11,
+        registered: 5,
+        zone: Some("b".to_owned()),
+    };
     let outcome = Outcome {
         services: vec![ServiceOutcome {
             state: Arc::new(state),
             left_out: BTreeMap::from([(Arc::from("a"), Verdict::DuplicateOf(Arc::from("b")))]),
+            notes: BTreeMap::from([(Arc::from("b"), vec![weight]), (Arc::from("d"), vec![Note::Default])]),
+            added: vec![candidate("d").server],
+            zone: Some(ZoneOutcome {
+                local: "a".to_owned(),
+                covered: Some(85),
+            }),
             ..ServiceOutcome::default()
         }],
         ..Outcome::default()

@@ -8,7 +8,8 @@ use common::zk::session::{Ensemble, Link};
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::catalog::ServiceOutcome;
+use crate::catalog::{Note, ServiceOutcome};
+use crate::desired::Server;
 use crate::router::haproxy::HaproxyStatus;
 use crate::router::{Kind, Router, Service};
 use crate::watcher::WatcherState;
@@ -57,6 +58,8 @@ pub(super) struct ServiceView {
     ensemble: String,
     path: String,
     freshness: FreshnessView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<ZoneView>,
     /// How many instances are used.
     used: usize,
     instances: Vec<InstanceView>,
@@ -72,12 +75,25 @@ struct FreshnessView {
     error: String,
 }
 
+/// What the zone rule goes by.
+#[derive(Debug, Serialize)]
+struct ZoneView {
+    /// This host's.
+    local: String,
+    /// How much of what local clients need the local servers can carry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    covered_percent: Option<u32>,
+}
+
 #[derive(Debug, Serialize)]
 struct InstanceView {
     node: Arc<str>,
     #[serde(flatten)]
     registered: Option<RegisteredView>,
-    /// `used`, or why it is not.
+    /// The weight it is used with, where the zone rule gives it one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used_weight: Option<u16>,
+    /// `used` and how, or why it is not.
     verdict: String,
 }
 
@@ -172,6 +188,10 @@ impl ServiceView {
                 age_seconds: age_seconds(state.freshness, started, now),
                 error: state.error.clone(),
             },
+            zone: outcome.zone.as_ref().map(|zone| ZoneView {
+                local: zone.local.clone(),
+                covered_percent: zone.covered,
+            }),
             used: outcome.used(),
             instances: instances(state, outcome),
         }
@@ -183,27 +203,48 @@ impl ServiceView {
 }
 
 fn instances(state: &WatcherState, outcome: &ServiceOutcome) -> Vec<InstanceView> {
-    let read = state.candidates.iter().map(|candidate| {
-        let server = &candidate.server;
+    let read = state.candidates.iter().map(|candidate| &candidate.server);
+    let known = read.chain(&outcome.added).map(|server| {
+        let notes = outcome.notes.get(&server.node).map(Vec::as_slice).unwrap_or_default();
         InstanceView {
             node: Arc::clone(&server.node),
-            registered: Some(RegisteredView {
-                name: server.name.clone(),
-                address: server.address.to_string(),
-                weight: server.weight,
-                labels: server.labels.clone(),
-                created: server.created,
+            registered: Some(RegisteredView::of(server)),
+            used_weight: notes.iter().find_map(|note| match note {
+                Note::Weight { used, .. } => Some(*used),
+                _ => None,
             }),
             verdict: match outcome.left_out.get(&server.node) {
                 Some(verdict) => verdict.to_string(),
-                None => "used".to_owned(),
+                None => used(notes),
             },
         }
     });
     let skipped = state.skipped.iter().map(|skipped| InstanceView {
         node: Arc::clone(&skipped.node),
         registered: None,
+        used_weight: None,
         verdict: format!("skipped: {}", skipped.reason),
     });
-    read.chain(skipped).collect()
+    known.chain(skipped).collect()
+}
+
+/// `used`, and what is to be said of it.
+fn used(notes: &[Note]) -> String {
+    if notes.is_empty() {
+        return "used".to_owned();
+    }
+    let notes: Vec<String> = notes.iter().map(ToString::to_string).collect();
+    format!("used: {}", notes.join("; "))
+}
+
+impl RegisteredView {
+    fn of(server: &Server) -> Self {
+        Self {
+            name: server.name.clone(),
+            address: server.address.to_string(),
+            weight: server.weight,
+            labels: server.labels.clone(),
+            created: server.created,
+        }
+    }
 }

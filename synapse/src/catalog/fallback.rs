@@ -77,14 +77,18 @@ pub(super) fn fall_back<'c>(
             if taken.insert(default.server.address) {
                 selection.kept.push(default);
                 selection.note(&default.server.node, Note::Default);
+                selection.unlisted.insert(Arc::clone(&default.server.node));
             }
         }
     }
     if selection.kept.is_empty() && rules.use_previous_servers {
         for candidate in previous.iter().flat_map(|previous| previous.previous.iter()) {
-            selection.left_out.remove(&candidate.server.node);
+            let node = &candidate.server.node;
+            if selection.left_out.remove(node).is_none() {
+                selection.unlisted.insert(Arc::clone(node));
+            }
             selection.kept.push(candidate);
-            selection.note(&candidate.server.node, Note::Previous);
+            selection.note(node, Note::Previous);
         }
     }
 }
@@ -96,15 +100,4 @@ pub(super) fn remember(rules: &SelectionConfig, selection: &Selection<'_>) -> Ar
     } else {
         Arc::default()
     }
-}
-
-/// Those of `servers` that are none of the source's.
-pub(super) fn added(servers: &[Server], selection: &ServiceOutcome, state: &WatcherState) -> Vec<Server> {
-    let is_from_elsewhere = |note: &Note| matches!(note, Note::Default | Note::Previous);
-    if !selection.notes.values().flatten().any(is_from_elsewhere) {
-        return Vec::new();
-    }
-    let known: BTreeSet<&str> = state.candidates.iter().map(|known| &*known.server.node).collect();
-    let is_added = |server: &&Server| !known.contains(&*server.node);
-    servers.iter().filter(is_added).cloned().collect()
 }

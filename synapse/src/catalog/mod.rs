@@ -25,7 +25,7 @@ mod zone;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use common::zk::reflector::Freshness;
@@ -85,6 +85,8 @@ impl ServiceOutcome {
 #[derive(Debug, Default)]
 struct Selection<'c> {
     kept: Vec<&'c Candidate>,
+    /// Those of them that the source does not list.
+    unlisted: BTreeSet<Arc<str>>,
     left_out: BTreeMap<Arc<str>, Verdict>,
     notes: BTreeMap<Arc<str>, Vec<Note>>,
 }
@@ -99,17 +101,28 @@ impl<'c> Selection<'c> {
 
     /// Leaves out every candidate that `verdict` says something of.
     fn leave_out(&mut self, verdict: impl Fn(&Candidate) -> Option<Verdict>) {
-        self.kept.retain(|candidate| match verdict(candidate) {
-            Some(verdict) => {
-                self.left_out.insert(Arc::clone(&candidate.server.node), verdict);
-                false
+        self.kept.retain(|candidate| {
+            let Some(verdict) = verdict(candidate) else {
+                return true;
+            };
+            let node = &candidate.server.node;
+            self.notes.remove(node);
+            if !self.unlisted.contains(node) {
+                self.left_out.insert(Arc::clone(node), verdict);
             }
-            None => true,
+            false
         });
     }
 
     fn note(&mut self, node: &Arc<str>, note: Note) {
         self.notes.entry(Arc::clone(node)).or_default().push(note);
+    }
+
+    /// Those that are used and that the source does not list.
+    fn added(&self) -> Vec<Server> {
+        let servers = self.kept.iter().map(|kept| &kept.server);
+        let added = servers.filter(|server| self.unlisted.contains(&server.node));
+        added.cloned().collect()
     }
 
     /// Whether it is one of the operator's own, which no rule about registrations touches.
@@ -154,9 +167,7 @@ pub fn outcome(
     let decided = services.iter().zip(states).zip(selections).zip(remembered).zip(unknown);
     for (nth, ((((service, state), selection), remembered), unknown)) in decided.enumerate() {
         let before = previous.services.get(nth);
-        let (servers, mut decided) = finish(service, selection, health, before, seed);
-        decided.added = fallback::added(&servers, &decided, state);
-        decided.state = Arc::clone(state);
+        let (servers, mut decided) = finish(service, state, selection, health, before, seed);
         decided.previous = remembered;
         desired.push(Service {
             id: service.id.clone(),
@@ -192,6 +203,7 @@ fn select<'c>(
 /// What is left after others had their say: a subset of it, each with its part in the zone.
 fn finish(
     service: &ServiceConfig,
+    state: &Arc<WatcherState>,
     mut selection: Selection<'_>,
     health: &Health,
     previous: Option<&ServiceOutcome>,
@@ -199,9 +211,16 @@ fn finish(
 ) -> (Vec<Server>, ServiceOutcome) {
     let whole = selection.kept.clone();
     subset::choose(&mut selection, service, health, seed);
+    if let Some(port) = service.selection.port_override {
+        for candidate in selection.kept.clone() {
+            selection.note(&candidate.server.node, Note::Port(port));
+        }
+    }
     let before = previous.and_then(|previous| previous.zone.as_ref()?.covered);
     let (servers, zone) = zone::place(&mut selection, &whole, service, health, before);
     let outcome = ServiceOutcome {
+        state: Arc::clone(state),
+        added: selection.added(),
         left_out: selection.left_out,
         notes: selection.notes,
         zone,

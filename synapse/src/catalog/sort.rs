@@ -42,8 +42,9 @@ pub(super) fn sort(candidates: &mut [&Candidate], by: ServerSort, Seed(seed): Se
     }
 }
 
-fn by_name(candidate: &Candidate) -> (&str, SocketAddr, i64) {
-    (&candidate.server.name, candidate.server.address, candidate.czxid)
+fn by_name(candidate: &Candidate) -> (&str, SocketAddr, i64, &str) {
+    let server = &candidate.server;
+    (&server.name, server.address, candidate.czxid, &server.node)
 }
 
 /// FNV-1a with a final mix: the same in every release, which the standard library's hashers don't promise.

@@ -1,6 +1,7 @@
 //! What is said of a candidate. Pure.
 
 use std::fmt;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use crate::config::{Condition, Scope};
@@ -58,12 +59,14 @@ pub enum Note {
     Default,
     /// One of those that were used before nothing was left: `usePreviousServers`.
     Previous,
+    /// It has this port by `portOverride`.
+    Port(NonZeroU16),
     /// It takes traffic only while no local server can.
     Backup {
         /// Its zone.
         zone: Option<String>,
     },
-    /// It has another weight than registered, for the zones' parts.
+    /// Its weight says how much its zone takes.
     Weight {
         /// What it has.
         used: u16,
@@ -79,9 +82,14 @@ impl fmt::Display for Note {
         match self {
             Self::Default => f.write_str("a default server"),
             Self::Previous => f.write_str("used before, and nothing else is left"),
+            Self::Port(port) => write!(f, "port {port} by portOverride"),
             Self::Backup { zone } => write!(f, "backup, being in {}", Value(zone.as_deref())),
             Self::Weight { used, registered, zone } => {
-                write!(f, "weight {used} for {registered}, being in {}", Value(zone.as_deref()))
+                write!(
+                    f,
+                    "weight {used} (registered: {registered}), being in {}",
+                    Value(zone.as_deref())
+                )
             }
         }
     }

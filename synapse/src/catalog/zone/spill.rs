@@ -40,11 +40,9 @@ pub(super) fn weighed(selection: &mut Selection<'_>, rule: &ZoneConfig, weights:
             weights.remote
         };
         let used = part.of(registered, weights.scale);
-        if used != registered {
-            server.weight = Some(used);
-            let zone = zone_of(rule, candidate).cloned();
-            selection.note(&server.node, Note::Weight { used, registered, zone });
-        }
+        server.weight = Some(used);
+        let zone = zone_of(rule, candidate).cloned();
+        selection.note(&server.node, Note::Weight { used, registered, zone });
         servers.push(server);
     }
     servers
@@ -208,5 +206,103 @@ impl Part {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn capacity(local: Side, remote: Side, share: (u64, u64)) -> Capacity {
+        Capacity {
+            local,
+            remote,
+            share,
+            heaviest: 1,
+        }
+    }
+
+    fn side() -> impl Strategy<Value = Side> {
+        (1_u64..200, 0.0..=1.0_f64, 0.0..=1.0_f64).prop_map(|(whole, used, sound)| {
+            let part = |of: u64, part: f64| {
+                (0..=of)
+                    .rev()
+                    .find(|some| *some as f64 <= of as f64 * part)
+                    .unwrap_or(0)
+            };
+            let used = part(whole, used).max(1);
+            Side {
+                whole,
+                used,
+                sound: part(used, sound),
+            }
+        })
+    }
+
+    #[test]
+    fn the_scale_is_a_power_of_two_within_the_limit() {
+        for (heaviest, expected) in [
+            (0, 1),
+            (1, 256),
+            (2, 128),
+            (3, 64),
+            (100, 2),
+            (128, 2),
+            (129, 1),
+            (256, 1),
+        ] {
+            assert_eq!(scale(heaviest), expected, "{heaviest}");
+        }
+    }
+
+    #[test]
+    fn a_part_keeps_a_trace_and_lets_who_drains_drain() {
+        assert_eq!(Part(1, 3).of(3, 64), 64);
+        assert_eq!(Part::TRACE.of(255, 1), 1);
+        assert_eq!(Part::WHOLE.of(0, 256), 0);
+        assert_eq!(Part::WHOLE.of(256, 1), 256);
+    }
+
+    #[test]
+    fn weights_follow_a_change_that_counts_and_no_other() {
+        let mut before = None;
+        let mut settled = |covered| {
+            let now = settle(covered, before);
+            before = Some(now);
+            now
+        };
+        let steps = [150, 102, 98, 93, 92, 99, 101, 103, 97, 108];
+        assert_eq!(steps.map(&mut settled), [150, 102, 102, 102, 92, 92, 92, 103, 103, 103]);
+    }
+
+    proptest! {
+        #[test]
+        fn traffic_is_shared_as_the_local_reach_says(local in side(), remote in side(), percent in 1_u64..=100) {
+            let capacity = capacity(local, remote, (percent, 100));
+            let covered = capacity.covered();
+            let weights = capacity.weights(covered);
+            let factor = |part: Part| part.0 as f64 / part.1 as f64;
+            prop_assert!(factor(weights.local) <= 1.0 && factor(weights.remote) <= 1.0);
+            if local.sound > 0 && remote.sound > 0 && covered > 0 {
+                let here = factor(weights.local) * local.sound as f64;
+                let there = factor(weights.remote) * remote.sound as f64;
+                let expected = f64::from(covered.min(100)) / 100.0;
+                prop_assert!((here / (here + there) - expected).abs() < 1e-6, "{here} {there} {expected}");
+            }
+        }
+
+        #[test]
+        fn who_serves_has_a_weight_and_who_drains_has_none(
+            parts in (0_u64..1000, 1_u64..1000),
+            weight in 0_u16..=256,
+        ) {
+            let used = Part(parts.0.min(parts.1), parts.1).of(weight, scale(weight));
+            prop_assert_eq!(used == 0, weight == 0);
+            prop_assert!(used <= 256);
+        }
+
+        #[test]
+        fn a_better_reach_never_sends_more_away(local in side(), remote in side(), percent in 1_u64..=100) {
+            let before = capacity(local, remote, (percent, 100)).covered();
+            let more = Side { sound: local.used, ..local };
+            prop_assert!(capacity(more, remote, (percent, 100)).covered() >= before);
+        }
+    }
 }
