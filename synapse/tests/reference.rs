@@ -14,6 +14,9 @@ routers:
       - watcher: {type: zookeeper, hosts: [zk], path: /a}
         routerOptions: {}
         serverCorrelation: {otherServiceName: b}
+        labelFilters: [{label: az, condition: exists}]
+        defaultServers: [{host: 10.0.0.1, port: 80}]
+        zone: {local: a}
       - name: b
         watcher: {type: zookeeper, hosts: [zk], path: /b}
   - type: console

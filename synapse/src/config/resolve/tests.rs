@@ -10,12 +10,12 @@ fn read(text: &str) -> Result<Understood<Config>, Problems> {
     understand(&document, UnknownKeys::Refuse, Path::new("/base"))
 }
 
-fn config(text: &str) -> Config {
+pub(super) fn config(text: &str) -> Config {
     read(text).unwrap_or_else(|problems| panic!("{problems}")).value
 }
 
 /// The problems as `key: what`.
-fn problems(text: &str) -> Vec<String> {
+pub(super) fn problems(text: &str) -> Vec<String> {
     let problems = read(text).expect_err("a problem");
     lines(&problems.0)
 }
@@ -44,7 +44,7 @@ fn haproxy(keys: &str) -> HaproxyConfig {
 }
 
 /// A console router with these services, each with a watcher beside its keys.
-fn with_services(services: &[&str]) -> String {
+pub(super) fn with_services(services: &[&str]) -> String {
     let watcher = "watcher: {type: zookeeper, hosts: ['zk:2181'], path: /services/a/b}";
     let services: Vec<String> = services.iter().map(|keys| format!("{{{keys}{watcher}}}")).collect();
     format!("routers: [{{type: console, services: [{}]}}]", services.join(", "))

@@ -1,5 +1,8 @@
 //! The keys of a service that say which of its registered instances it uses.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
@@ -265,6 +268,7 @@ pub(super) fn zone(section: &mut Section<'_>, inherited: Option<&ZoneConfig>) ->
     let policy = match (policy?, inherited.map(|inherited| inherited.policy)) {
         (Policy::Prefer, Some(inherited)) if !zone.has("policy") => inherited,
         (Policy::Prefer, _) => ZonePolicy::Prefer,
+        (Policy::SpillOver, Some(inherited @ ZonePolicy::SpillOver { .. })) => inherited,
         (Policy::SpillOver, _) => ZonePolicy::SpillOver { local_share: None },
         (Policy::Require, _) => ZonePolicy::Require,
         (Policy::None, _) => return None,
