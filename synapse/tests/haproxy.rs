@@ -10,7 +10,7 @@ use std::time::Duration;
 use bench::{Backend, Bench, eventually, server, server_at, service};
 use common::zk::reflector::Freshness;
 use synapse::catalog::{Outcome, Seed, outcome};
-use synapse::config::{LocalZone, ZoneConfig, ZonePolicy};
+use synapse::config::{DefaultServer, LocalZone, ZoneConfig, ZonePolicy};
 use synapse::desired::Server;
 use synapse::health::{Check, Health};
 use synapse::watcher::{Candidate, WatcherState};
@@ -341,6 +341,27 @@ async fn a_service_that_nobody_knows_holds_up_no_other() {
     bench.want(&[("api_2", vec![server(&one)])]);
     bench.in_sync().await;
     assert_eq!(bench.get("api_2").await.as_deref(), Some("one"));
+    assert_eq!(bench.reloads(), [("first_start", "ok", 1)]);
+}
+
+#[tokio::test]
+async fn a_service_that_nobody_knows_starts_with_its_default_servers() {
+    let (spare, one) = (Backend::start("spare").await, Backend::start("one").await);
+    let mut bench = Bench::new(&["web_1"]).await;
+    bench.services[0].selection.default_servers = vec![DefaultServer {
+        name: "spare".to_owned(),
+        address: spare.address,
+        weight: None,
+    }];
+    bench.wait_only(Duration::from_millis(200));
+    bench.start().await;
+    eventually("the default server answers", async || {
+        bench.get("web_1").await.as_deref() == Some("spare")
+    })
+    .await;
+    bench.want(&[("web_1", vec![server(&one)])]);
+    bench.in_sync().await;
+    assert_eq!(bench.names("web_1", 4).await, ["one"]);
     assert_eq!(bench.reloads(), [("first_start", "ok", 1)]);
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::{Note, Selection, ServiceOutcome};
 use common::zk::reflector::Freshness;
 
-use crate::config::{DefaultServer, SelectionConfig};
+use crate::config::SelectionConfig;
 use crate::desired::Server;
 use crate::watcher::{Candidate, WatcherState};
 
@@ -26,38 +26,45 @@ pub(super) struct Stock<'s> {
 impl<'s> Stock<'s> {
     /// What the source says and what the operator wrote, with `portOverride`.
     pub(super) fn of(rules: &SelectionConfig, state: &'s WatcherState) -> Self {
-        let mut stock = Self {
-            registered: Cow::Borrowed(&state.candidates),
-            defaults: defaults(rules),
-            is_known: state.freshness != Freshness::Never,
-        };
+        let mut registered = Cow::Borrowed(state.candidates.as_slice());
         if let Some(port) = rules.port_override {
-            let registered = stock.registered.to_mut().iter_mut();
-            for candidate in registered.chain(&mut stock.defaults) {
+            for candidate in registered.to_mut() {
                 candidate.server.address.set_port(port.get());
             }
         }
-        stock
+        let unregistered = |server| Candidate {
+            server,
+            czxid: 0,
+            unavailable: None,
+        };
+        Self {
+            registered,
+            defaults: default_servers(rules).map(unregistered).collect(),
+            is_known: state.freshness != Freshness::Never,
+        }
     }
 }
 
-fn defaults(rules: &SelectionConfig) -> Vec<Candidate> {
-    let candidate = |default: &DefaultServer| Candidate {
-        server: Server {
+/// `defaultServers`, with `portOverride`: the catalog's answer where the source has none, and the router's where nothing
+/// is known at all.
+pub fn default_servers(rules: &SelectionConfig) -> impl Iterator<Item = Server> {
+    rules.default_servers.iter().map(|default| {
+        let mut address = default.address;
+        if let Some(port) = rules.port_override {
+            address.set_port(port.get());
+        }
+        Server {
             // No node of ZooKeeper has a slash in its name.
             node: format!("defaultServers/{}", default.address).into(),
             name: default.name.clone(),
-            address: default.address,
+            address,
             weight: default.weight,
             options: String::new(),
             labels: BTreeMap::new(),
             created: 0,
             backup: false,
-        },
-        czxid: 0,
-        unavailable: None,
-    };
-    rules.default_servers.iter().map(candidate).collect()
+        }
+    })
 }
 
 /// Adds the default servers if they are wanted; if there are none, and nobody is left, those that were there before. A

@@ -36,6 +36,7 @@ use crate::health::Health;
 use crate::watcher::{Candidate, WatcherState};
 
 use fallback::Stock;
+pub use fallback::default_servers;
 pub use sort::Seed;
 pub use verdict::{Note, Verdict};
 

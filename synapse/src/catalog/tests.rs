@@ -521,15 +521,15 @@ proptest! {
     }
 
     #[test]
-    fn a_server_that_goes_moves_no_other(all in candidates(), by in sorts(), gone in 0_usize..12) {
+    fn a_server_that_goes_moves_no_other(all in candidates(), by in sorts(), gone: prop::sample::Index) {
         let order = |all: &[Candidate]| {
             let mut sorted: Vec<&Candidate> = all.iter().collect();
             sort::sort(&mut sorted, by, seed());
             sorted.into_iter().map(|c| c.server.node.to_string()).collect::<Vec<_>>()
         };
-        prop_assume!(gone < all.len());
+        prop_assume!(!all.is_empty());
         let mut fewer = all.clone();
-        let gone = fewer.remove(gone).server.node.to_string();
+        let gone = fewer.remove(gone.index(all.len())).server.node.to_string();
         let expected: Vec<String> = order(&all).into_iter().filter(|node| *node != gone).collect();
         prop_assert_eq!(order(&fewer), expected);
     }

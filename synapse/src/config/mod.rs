@@ -68,7 +68,7 @@ pub struct HaproxyConfig {
     /// `reloadMinIntervalInMilli`: no two reloads are closer than this.
     pub reload_min_interval: Duration,
     /// `startWait`: how long the first file waits for services whose watchers have not answered; then they keep what the
-    /// file on disk has for them, or start without servers.
+    /// file on disk has for them, or start with their default servers.
     pub start_wait: Duration,
     /// `reconcileInterval`: how often the live process is compared with the desired state, whatever happens.
     pub reconcile_interval: Duration,

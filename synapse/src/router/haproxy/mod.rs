@@ -55,6 +55,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::catalog::default_servers;
 use crate::config::{HaproxyConfig, HaproxyControl, ServiceConfig};
 use crate::desired::Desired;
 
@@ -141,7 +142,9 @@ pub async fn build(
     let version = version(&program).await?;
     let lock = lock(&config.config_path)?;
     let mut operators = BTreeMap::new();
+    let mut defaults = BTreeMap::new();
     for service in &services {
+        defaults.insert(service.id.clone(), default_servers(&service.selection).collect());
         let options = OperatorOptions::new(&service.server_options)
             .map_err(|error| Fatal::config(format!("serverOptions of service {}: {error}", service.id)))?;
         operators.insert(service.id.clone(), options);
@@ -174,7 +177,7 @@ pub async fn build(
         shared: Arc::clone(&shared),
         desired,
         requests: receiver,
-        state: State::new(frame, operators),
+        state: State::new(frame, operators, defaults),
         first_apply: Some(first_apply),
         status,
     };

@@ -53,6 +53,8 @@ pub(super) struct Loaded {
 pub(super) struct State {
     frame: Arc<Frame>,
     operators: BTreeMap<String, OperatorOptions>,
+    /// `defaultServers`, for a service that nothing else is known of.
+    defaults: BTreeMap<String, Vec<Server>>,
     servers: BTreeMap<String, Vec<Server>>,
     /// By service; one whose watcher has never answered is not here.
     pub(super) wants: BTreeMap<String, Arc<Wants>>,
@@ -81,10 +83,15 @@ enum Patience {
 
 impl State {
     /// Nothing is known.
-    pub(super) fn new(frame: Arc<Frame>, operators: BTreeMap<String, OperatorOptions>) -> Self {
+    pub(super) fn new(
+        frame: Arc<Frame>,
+        operators: BTreeMap<String, OperatorOptions>,
+        defaults: BTreeMap<String, Vec<Server>>,
+    ) -> Self {
         Self {
             frame,
             operators,
+            defaults,
             servers: BTreeMap::new(),
             wants: BTreeMap::new(),
             changed: BTreeSet::new(),
@@ -122,7 +129,7 @@ impl State {
     }
 
     /// Enough was waited: a service whose watcher has not answered keeps the slots it has in HAProxy or in the file
-    /// (`disk`), and one that has none there starts without servers rather than keep every other from its start.
+    /// (`disk`), and one that has none there starts with its default servers rather than keep every other from its start.
     pub(super) fn stop_waiting(&mut self, disk: &Disk) {
         self.patience = Patience::Over;
         let loaded = match &self.world {
@@ -133,7 +140,8 @@ impl State {
             let has_slots =
                 disk.layout.contains_key(service) || loaded.is_some_and(|slots| slots.contains_key(service));
             if !has_slots && !self.wants.contains_key(service) {
-                self.wants.insert(service.clone(), Arc::new(wants(&[], operator)));
+                let servers = self.defaults.get(service).map(Vec::as_slice).unwrap_or_default();
+                self.wants.insert(service.clone(), Arc::new(wants(servers, operator)));
                 self.changed.insert(service.clone());
             }
         }

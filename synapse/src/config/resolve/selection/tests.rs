@@ -33,7 +33,7 @@ fn every_selection_key_is_read() {
             filter("v", Condition::Exists),
         ],
         leader_election: true,
-        port_override: std::num::NonZeroU16::new(81),
+        port_override: NonZeroU16::new(81),
         default_servers: vec![
             DefaultServer {
                 name: "[::1]".to_owned(),
