@@ -168,7 +168,7 @@ fn in_zone(backend: &Backend, zone: &str) -> Candidate {
 /// A bench whose service prefers zone `a`, and checks its servers every 100 ms.
 async fn bench_in_zone_a(policy: ZonePolicy) -> Bench {
     let mut bench = Bench::new(&["web_1"]).await;
-    let service = &mut bench.services[0];
+    let service = bench.services.first_mut().unwrap();
     service.selection.zone = Some(ZoneConfig {
         local: LocalZone::Known("a".to_owned()),
         label: "zone".to_owned(),
@@ -193,7 +193,8 @@ fn want(bench: &Bench, candidates: &[&Candidate], health: &Health) {
         &Outcome::default(),
         Seed::of("host"),
     );
-    bench.want(&[("web_1", decided.desired.services[0].servers.clone().unwrap())]);
+    let service = decided.desired.services.first().unwrap();
+    bench.want(&[("web_1", service.servers.clone().unwrap())]);
 }
 
 #[tokio::test]

@@ -115,8 +115,8 @@ impl<'c> Selection<'c> {
         });
     }
 
-    fn note(&mut self, node: &Arc<str>, note: Note) {
-        self.notes.entry(Arc::clone(node)).or_default().push(note);
+    fn note(&mut self, of: &Arc<str>, note: Note) {
+        self.notes.entry(Arc::clone(of)).or_default().push(note);
     }
 
     /// Those that are used and that the source does not list.

@@ -220,18 +220,12 @@ mod tests {
     }
 
     fn side() -> impl Strategy<Value = Side> {
-        (1_u64..200, 0.0..=1.0_f64, 0.0..=1.0_f64).prop_map(|(whole, used, sound)| {
-            let part = |of: u64, part: f64| {
-                (0..=of)
-                    .rev()
-                    .find(|some| *some as f64 <= of as f64 * part)
-                    .unwrap_or(0)
-            };
-            let used = part(whole, used).max(1);
+        (1_u64..200, 0_u64..=100, 0_u64..=100).prop_map(|(whole, used, sound)| {
+            let used = (whole * used / 100).max(1);
             Side {
                 whole,
                 used,
-                sound: part(used, sound),
+                sound: used * sound / 100,
             }
         })
     }
@@ -278,13 +272,14 @@ mod tests {
             let capacity = capacity(local, remote, (percent, 100));
             let covered = capacity.covered();
             let weights = capacity.weights(covered);
-            let factor = |part: Part| part.0 as f64 / part.1 as f64;
-            prop_assert!(factor(weights.local) <= 1.0 && factor(weights.remote) <= 1.0);
+            prop_assert!(weights.local.0 <= weights.local.1 && weights.remote.0 <= weights.remote.1);
             if local.sound > 0 && remote.sound > 0 && covered > 0 {
-                let here = factor(weights.local) * local.sound as f64;
-                let there = factor(weights.remote) * remote.sound as f64;
-                let expected = f64::from(covered.min(100)) / 100.0;
-                prop_assert!((here / (here + there) - expected).abs() < 1e-6, "{here} {there} {expected}");
+                let here = u64::from(covered.min(100));
+                // `here / there` is `covered` to the rest, multiplied out.
+                prop_assert_eq!(
+                    weights.local.0 * local.sound * weights.remote.1 * (100 - here),
+                    weights.remote.0 * remote.sound * weights.local.1 * here
+                );
             }
         }
 
