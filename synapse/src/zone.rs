@@ -43,6 +43,9 @@ fn find(local: &LocalZone) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+    use std::path::Path;
+
+    use common::config::{Document, UnknownKeys};
 
     use super::*;
 
@@ -60,5 +63,23 @@ mod tests {
         assert_eq!(found("env:SYNAPSE_NO_SUCH_VARIABLE"), None);
         file.as_file().set_len(0).expect("emptied");
         assert_eq!(found(&format!("file:{}", file.path().display())), None);
+    }
+
+    #[test]
+    fn services_whose_zone_is_unknown_go_without_its_rule() {
+        let watcher = "watcher: {type: zookeeper, hosts: [z], path: /s}";
+        let text = format!(
+            "routers: [{{type: console, services: [{{{watcher}, zone: {{local: a}}}}, \
+             {{{watcher}, zone: {{local: 'file:/nowhere/at/all'}}}}, {{{watcher}}}]}}]"
+        );
+        let document = Document::parse("test", text).expect("it parses");
+        let understood = crate::config::understand(&document, UnknownKeys::Refuse, Path::new("/"));
+        let mut config = understood.expect("it is right").value;
+        settle(&mut config);
+        let services = config.routers.iter().flat_map(|router| &router.services);
+        let zones: Vec<Option<&str>> = services
+            .map(|service| service.selection.zone.as_ref().and_then(|zone| zone.known()))
+            .collect();
+        assert_eq!(zones, [Some("a"), None, None]);
     }
 }

@@ -285,8 +285,16 @@ pub(super) fn zone(section: &mut Section<'_>, inherited: Option<&ZoneConfig>) ->
             policy
         }
     };
+    let written = LocalZone::parse(&local);
+    if matches!(&written, LocalZone::Known(zone) if zone.starts_with("env:") || zone.starts_with("file:")) {
+        zone.problem(
+            "local",
+            format!("{local:?} names neither a variable nor an absolute path"),
+            "write `env:ZONE` or `file:/etc/zone`",
+        );
+    }
     let local = match inherited {
-        _ if !local.is_empty() => LocalZone::parse(&local),
+        _ if !local.is_empty() => written,
         Some(inherited) => inherited.local.clone(),
         None => {
             zone.problem(

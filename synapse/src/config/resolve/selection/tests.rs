@@ -105,6 +105,11 @@ fn a_selection_that_makes_no_sense_is_a_problem() {
             "10.0.0.1:1 stands there twice",
         ),
         ("zone: {}", "zone.local: the zone of this host is not said"),
+        ("zone: {local: 'env:'}", "names neither a variable nor an absolute path"),
+        (
+            "zone: {local: 'file:etc/zone'}",
+            "names neither a variable nor an absolute path",
+        ),
         ("zone: {local: a, localShare: 5}", "it belongs to `policy: spill-over`"),
         ("zone: {local: a, policy: spill-over, localShare: 101}", "localShare: "),
     ] {
