@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Note, Selection, ServiceOutcome};
 use common::zk::reflector::Freshness;
 
+use super::{Note, Selection, ServiceOutcome};
 use crate::config::SelectionConfig;
 use crate::desired::Server;
 use crate::watcher::{Candidate, WatcherState};
