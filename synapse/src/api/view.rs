@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::catalog::ServiceOutcome;
 use crate::router::haproxy::HaproxyStatus;
 use crate::router::{Kind, Router, Service};
-use crate::watcher::WatcherState;
+use crate::watcher::{Description, WatcherState};
 
 /// `GET /status`.
 #[derive(Debug, Serialize)]
@@ -54,8 +54,7 @@ pub(super) struct RouterView {
 pub(super) struct ServiceView {
     id: String,
     name: String,
-    ensemble: String,
-    path: String,
+    source: Description,
     freshness: FreshnessView,
     /// How many instances are used.
     used: usize,
@@ -161,8 +160,7 @@ impl ServiceView {
         Self {
             id: service.id.clone(),
             name: service.name.clone(),
-            ensemble: service.ensemble.clone(),
-            path: service.path.clone(),
+            source: service.source.clone(),
             freshness: FreshnessView {
                 state: match state.freshness {
                     Freshness::Never => "never",

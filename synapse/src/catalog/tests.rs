@@ -1,8 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use common::zk::session::EnsembleConfig;
 use proptest::prelude::*;
 
 use super::*;
@@ -17,14 +15,7 @@ fn service(name: &str, sort: ServerSort, other: Option<&str>) -> ServiceConfig {
     ServiceConfig {
         id: format!("{name}_1"),
         name: name.to_owned(),
-        watcher: WatcherConfig::Zookeeper {
-            ensemble: EnsembleConfig {
-                hosts: vec!["zk".to_owned()],
-                session_timeout: Duration::from_secs(10),
-                security: common::zk::security::Security::default(),
-            },
-            path: format!("/{name}"),
-        },
+        watcher: WatcherConfig::Static(Vec::new()),
         sort,
         correlation: other.map(|other| Correlation {
             other_service: other.to_owned(),

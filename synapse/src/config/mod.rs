@@ -2,12 +2,15 @@
 //! range waiting to be checked. Built by `resolve` from Go-Synapse's keys and ours.
 
 mod resolve;
+mod watcher;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::config::{Document, Problems, Understood, UnknownKeys};
+
+pub use watcher::{Combine, DnsConfig, MultiConfig, Question, Record, WatcherConfig};
 
 /// All of synapse's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,18 +129,6 @@ pub struct ServiceConfig {
     pub frontend: Vec<String>,
     /// `routerOptions.backend[]`.
     pub backend: Vec<String>,
-}
-
-/// `watcher`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WatcherConfig {
-    /// `type: zookeeper`.
-    Zookeeper {
-        /// `hosts[]`, and `timeoutInMilli` or `sessionTimeout`.
-        ensemble: common::zk::session::EnsembleConfig,
-        /// `path`.
-        path: String,
-    },
 }
 
 /// `serverSort`.

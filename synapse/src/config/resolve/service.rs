@@ -54,7 +54,7 @@ impl Reader<'_> {
                 "e.g. `watcher: {type: zookeeper, hosts: […], path: …}`",
             );
         }
-        let watcher = watcher.and_then(|mut watcher| watcher::watcher(&mut watcher));
+        let watcher = watcher.and_then(|mut watcher| watcher::watcher(&mut watcher, self.base));
         let name = name(&mut section, watcher.as_ref());
         let sort = section.choice_or(
             "serverSort",
@@ -96,11 +96,14 @@ impl Reader<'_> {
     }
 }
 
-/// `name`, or the watcher's path without its first character and with `_` for `/`.
+/// `name`, or the path in ZooKeeper without its first character and with `_` for `/`.
 fn name(section: &mut Section<'_>, watcher: Option<&WatcherConfig>) -> Option<String> {
     let written = section.text_or("name", "");
     let name = if written.is_empty() {
-        let WatcherConfig::Zookeeper { path, .. } = watcher?;
+        let WatcherConfig::Zookeeper { path, .. } = watcher? else {
+            section.problem("name", "is required", "only a path in ZooKeeper can stand for it");
+            return None;
+        };
         path.trim_start_matches('/').replace('/', "_")
     } else {
         written

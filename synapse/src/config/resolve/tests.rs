@@ -70,7 +70,9 @@ fn what_is_not_written_has_go_synapses_defaults() {
     );
     assert_eq!(service.sort, ServerSort::Random);
     assert_eq!(service.correlation, None);
-    let WatcherConfig::Zookeeper { ensemble, path } = &service.watcher;
+    let WatcherConfig::Zookeeper { ensemble, path, .. } = &service.watcher else {
+        panic!("{:?}", service.watcher);
+    };
     assert_eq!(ensemble.hosts, ["zk:2181"]);
     assert_eq!(ensemble.session_timeout, Duration::from_secs(10));
     assert_eq!(path, "/services/a/b");
@@ -168,7 +170,9 @@ routers:
         orders.correlation.as_ref().expect("one").other_service,
         "orders-primary"
     );
-    let WatcherConfig::Zookeeper { ensemble, path } = &orders.watcher;
+    let WatcherConfig::Zookeeper { ensemble, path, .. } = &orders.watcher else {
+        panic!("{:?}", orders.watcher);
+    };
     assert_eq!(ensemble.hosts, ["zk-b:2181", "zk-a/app"]);
     assert_eq!(ensemble.session_timeout, Duration::from_secs(5));
     assert_eq!(path, "/services/orders");
@@ -343,7 +347,10 @@ fn paths_that_haproxy_would_misread_are_refused() {
 fn the_session_timeout_has_two_names() {
     let keys = |more: &str| watcher(&format!("hosts: [z], path: /s, {more}"));
     let timeout = |more: &str| {
-        let WatcherConfig::Zookeeper { ensemble, .. } = config(&keys(more)).routers[0].services[0].watcher.clone();
+        let watcher = config(&keys(more)).routers[0].services[0].watcher.clone();
+        let WatcherConfig::Zookeeper { ensemble, .. } = watcher else {
+            panic!("{watcher:?}");
+        };
         ensemble.session_timeout
     };
     assert_eq!(timeout("sessionTimeout: 6s"), Duration::from_secs(6));
