@@ -55,3 +55,6 @@ fn file(section: &mut Section<'_>, base: &Path) -> Option<WatcherConfig> {
         check_interval,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,7 +42,10 @@ pub(super) fn multi(section: &mut Section<'_>, base: &Path) -> Option<MultiConfi
 
 /// The name is part of those of the nodes, so it has no `/` and is nobody else's.
 fn name(section: &mut Section<'_>, names: &mut BTreeSet<String>) -> Option<String> {
-    let name = section.required_text("name")?;
+    let Some(name) = section.text("name").filter(|name| !name.is_empty()) else {
+        section.problem("name", "each source needs one", "a word, e.g. `name: eu`");
+        return None;
+    };
     let is_sound = name
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
