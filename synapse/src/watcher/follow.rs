@@ -114,6 +114,9 @@ impl FollowTask {
                 tracing::warn!(%source, node = %skipped.node, reason = %skipped.reason, "Skipped an instance.");
             }
         }
+        if !now.error.is_empty() && now.error != before.error {
+            tracing::warn!(%source, error = %now.error, "Can't read a source; keeping its last content and trying on.");
+        }
         match (before.freshness, now.freshness) {
             (Freshness::Never | Freshness::Stale { .. }, Freshness::Live) => {
                 tracing::info!(%source, instances = now.candidates.len(), "Service read.");

@@ -3,7 +3,9 @@
 mod combine;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use common::zk::reflector::Freshness;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +29,7 @@ pub(super) struct Child {
 pub(super) struct MultiTask {
     source: String,
     method: Combine,
-    patience: std::time::Duration,
+    patience: Duration,
     children: Vec<Child>,
     state: watch::Sender<Arc<WatcherState>>,
     bell: Bell,
@@ -37,7 +39,7 @@ pub(super) struct MultiTask {
 pub(super) fn multi(
     source: String,
     method: Combine,
-    patience: std::time::Duration,
+    patience: Duration,
     children: Vec<Child>,
     bell: Bell,
 ) -> (watch::Receiver<Arc<WatcherState>>, MultiTask) {
@@ -69,7 +71,10 @@ impl MultiTask {
             let combined = combining.combine(&self.parts(), Instant::now());
             self.log(used, combined.used);
             used = combined.used;
-            if combined.state != **self.state.borrow() {
+            // A source that is awaited in the first moments does not make unknown what was known.
+            let was_known = self.state.borrow().freshness != Freshness::Never;
+            let is_known = combined.state.freshness != Freshness::Never;
+            if combined.state != **self.state.borrow() && (is_known || !was_known) {
                 self.state.send_replace(Arc::new(combined.state));
                 self.bell.send_replace(());
             }

@@ -116,11 +116,12 @@ impl Combining {
     fn first(&self, parts: &[Part], now: Instant) -> Combined {
         let mut look_again: Option<Instant> = None;
         let mut at = |until: Instant| look_again = Some(look_again.map_or(until, |at| at.min(until)));
-        let mut chosen = None;
+        let (mut chosen, mut is_awaiting) = (None, false);
         for (number, part) in parts.iter().enumerate() {
             match self.standing(&part.state, now) {
                 Standing::Awaited { until } => {
                     at(until);
+                    is_awaiting = true;
                     break;
                 }
                 Standing::Good { until } => {
@@ -133,8 +134,7 @@ impl Combining {
                 Standing::Lost => {}
             }
         }
-        let is_waiting = chosen.is_none() && look_again.is_some() && parts.iter().any(|p| self.is_awaited(p, now));
-        if chosen.is_none() && !is_waiting {
+        if chosen.is_none() && !is_awaiting {
             let said = |part: &Part| part.state.freshness != Freshness::Never;
             chosen = parts
                 .iter()
@@ -155,10 +155,6 @@ impl Combining {
             used: chosen,
             look_again,
         }
-    }
-
-    fn is_awaited(&self, part: &Part, now: Instant) -> bool {
-        matches!(self.standing(&part.state, now), Standing::Awaited { .. })
     }
 }
 
