@@ -8,10 +8,10 @@ impl Report {
     ///
     /// A key that is null counts as absent, unknown keys are passed over, of a repeated key the last one counts.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        Self::of(&Fields(&fields::object(bytes)?))
+        Self::of(Fields(&fields::object(bytes)?))
     }
 
-    pub(super) fn of(fields: &Fields<'_>) -> Result<Self, DecodeError> {
+    pub(super) fn of(fields: Fields<'_>) -> Result<Self, DecodeError> {
         let available = fields.flag("available")?.unwrap_or(true);
         let weight = fields.number("weight", 0..=MAX_WEIGHT)?;
         Ok(Self {

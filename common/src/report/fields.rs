@@ -34,15 +34,15 @@ pub(super) struct Fields<'j>(pub(super) &'j Map<String, Value>);
 
 impl<'j> Fields<'j> {
     /// The value, when it is there and not null.
-    fn get(&self, field: &str) -> Option<&'j Value> {
+    fn get(self, field: &str) -> Option<&'j Value> {
         self.0.get(field).filter(|value| !value.is_null())
     }
 
-    pub(super) fn has(&self, field: &str) -> bool {
+    pub(super) fn has(self, field: &str) -> bool {
         self.get(field).is_some()
     }
 
-    pub(super) fn flag(&self, field: &'static str) -> Result<Option<bool>, DecodeError> {
+    pub(super) fn flag(self, field: &'static str) -> Result<Option<bool>, DecodeError> {
         match self.get(field) {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
@@ -51,7 +51,7 @@ impl<'j> Fields<'j> {
     }
 
     /// A nested object.
-    pub(super) fn object(&self, field: &'static str) -> Result<Option<Fields<'j>>, DecodeError> {
+    pub(super) fn object(self, field: &'static str) -> Result<Option<Fields<'j>>, DecodeError> {
         match self.get(field) {
             None => Ok(None),
             Some(Value::Object(object)) => Ok(Some(Fields(object))),
@@ -60,11 +60,11 @@ impl<'j> Fields<'j> {
     }
 
     /// The object of a name that is the operator's; of another type it is as good as absent.
-    pub(super) fn object_named(&self, name: &str) -> Option<Fields<'j>> {
+    pub(super) fn object_named(self, name: &str) -> Option<Fields<'j>> {
         self.get(name).and_then(Value::as_object).map(Fields)
     }
 
-    pub(super) fn host(&self, field: &'static str) -> Result<String, DecodeError> {
+    pub(super) fn host(self, field: &'static str) -> Result<String, DecodeError> {
         let host = self.required_text(field, MAX_HOST)?;
         if host.chars().any(char::is_whitespace) {
             return Err(bad(field, "has white space in it"));
@@ -72,15 +72,15 @@ impl<'j> Fields<'j> {
         Ok(host)
     }
 
-    pub(super) fn port(&self, field: &'static str) -> Result<Option<u16>, DecodeError> {
+    pub(super) fn port(self, field: &'static str) -> Result<Option<u16>, DecodeError> {
         self.number(field, 1..=u16::MAX)
     }
 
-    pub(super) fn name(&self, field: &'static str) -> Result<String, DecodeError> {
+    pub(super) fn name(self, field: &'static str) -> Result<String, DecodeError> {
         self.required_text(field, MAX_NAME)
     }
 
-    fn required_text(&self, field: &'static str, longest: usize) -> Result<String, DecodeError> {
+    fn required_text(self, field: &'static str, longest: usize) -> Result<String, DecodeError> {
         match self.get(field) {
             None => Err(missing(field)),
             Some(Value::String(text)) if text.is_empty() => Err(bad(field, "is empty")),
@@ -96,12 +96,12 @@ impl<'j> Fields<'j> {
     }
 
     /// Text that is no part of an instance's identity: of another type it is as good as absent.
-    pub(super) fn text_or_empty(&self, field: &str) -> String {
+    pub(super) fn text_or_empty(self, field: &str) -> String {
         self.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 
     /// A whole number, as a number or, as Airbnb's nerve passes it on from its file, as text.
-    pub(super) fn number(&self, field: &'static str, range: RangeInclusive<u16>) -> Result<Option<u16>, DecodeError> {
+    pub(super) fn number(self, field: &'static str, range: RangeInclusive<u16>) -> Result<Option<u16>, DecodeError> {
         let Some(value) = self.get(field) else { return Ok(None) };
         let number = match value {
             Value::Number(number) => number.as_u64().or_else(|| number.as_f64().and_then(whole)),
@@ -129,12 +129,12 @@ impl<'j> Fields<'j> {
     }
 
     /// Free pairs of key and value.
-    pub(super) fn labels(&self, field: &'static str) -> Result<BTreeMap<String, String>, DecodeError> {
-        Ok(self.object(field)?.map(|labels| labels.as_labels()).unwrap_or_default())
+    pub(super) fn labels(self, field: &'static str) -> Result<BTreeMap<String, String>, DecodeError> {
+        Ok(self.object(field)?.map(Fields::as_labels).unwrap_or_default())
     }
 
     /// All fields as labels; a value that is not text as its JSON.
-    pub(super) fn as_labels(&self) -> BTreeMap<String, String> {
+    pub(super) fn as_labels(self) -> BTreeMap<String, String> {
         let label = |(label, value): (&String, &Value)| match value {
             Value::Null => None,
             Value::String(text) => Some((label.clone(), text.clone())),

@@ -3,6 +3,7 @@
 //! What they know and we don't is left out. What has no name of its own is named after its node or its address.
 
 use std::collections::BTreeMap;
+use std::net::Ipv6Addr;
 
 use super::fields::{Fields, MAX_HOST, MAX_NAME, MAX_WEIGHT, bad, missing};
 use super::{DecodeError, Report};
@@ -10,7 +11,7 @@ use super::{DecodeError, Report};
 /// A member of a server set (Finagle, Aurora): its endpoint of the name `endpoint`, or the service's own.
 ///
 /// Only a member that is `ALIVE` takes traffic; one without a status is.
-pub(super) fn server_set(node: &str, fields: &Fields<'_>, endpoint: Option<&str>) -> Result<Report, DecodeError> {
+pub(super) fn server_set(node: &str, fields: Fields<'_>, endpoint: Option<&str>) -> Result<Report, DecodeError> {
     let address = match endpoint {
         None => fields
             .object("serviceEndpoint")?
@@ -37,7 +38,7 @@ pub(super) fn server_set(node: &str, fields: &Fields<'_>, endpoint: Option<&str>
 
 /// A `ServiceInstance` of Curator's discovery. Spring Cloud says more in the `metadata` of its payload: whether the
 /// instance is in service, its labels, perhaps a weight.
-pub(super) fn curator(fields: &Fields<'_>) -> Result<Report, DecodeError> {
+pub(super) fn curator(fields: Fields<'_>) -> Result<Report, DecodeError> {
     let is_enabled = fields.flag("enabled")?.unwrap_or(true);
     // A payload is of a type that only its users know.
     let metadata = fields
@@ -59,13 +60,13 @@ pub(super) fn curator(fields: &Fields<'_>) -> Result<Report, DecodeError> {
         port: port.ok_or_else(|| missing("port"))?,
         name: fields.name(if fields.has("id") { "id" } else { "name" })?,
         weight: down.weight.or(weight),
-        labels: metadata.map(|metadata| metadata.as_labels()).unwrap_or_default(),
+        labels: metadata.map(Fields::as_labels).unwrap_or_default(),
         ..down
     })
 }
 
 /// What registrator knows of a container.
-pub(super) fn registrator(fields: &Fields<'_>) -> Result<Report, DecodeError> {
+pub(super) fn registrator(fields: Fields<'_>) -> Result<Report, DecodeError> {
     let host = fields.host("IP")?;
     let port = fields.port("PublicPort")?.ok_or_else(|| missing("PublicPort"))?;
     Ok(Report {
@@ -95,13 +96,11 @@ pub(super) fn plain(node: &str, data: &[u8]) -> Result<Report, DecodeError> {
 fn host_and_port(text: &str) -> Option<(String, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let is_sound = match bare {
-        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            let is_of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
-            !host.is_empty() && host.len() <= MAX_HOST && host.bytes().all(is_of_a_name)
-        }
-    };
+    let is_of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let is_sound = bare.map_or_else(
+        || !host.is_empty() && host.len() <= MAX_HOST && host.bytes().all(is_of_a_name),
+        |v6| v6.parse::<Ipv6Addr>().is_ok(),
+    );
     let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
     let port = port.parse().ok().filter(|port| *port > 0 && is_number)?;
     is_sound.then(|| (bare.unwrap_or(host).to_owned(), port))

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::config::{Document, Problems, Understood, UnknownKeys};
 
-pub use watcher::{Combine, DnsConfig, MultiConfig, Question, Record, WatcherConfig};
+pub use watcher::{Combine, DnsConfig, MultiConfig, Question, Record, WatcherConfig, ZookeeperConfig};
 
 /// All of synapse's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,16 +11,7 @@ use common::zk::session::EnsembleConfig;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WatcherConfig {
     /// `type: zookeeper`, or `zookeeper_poll`.
-    Zookeeper {
-        /// `hosts[]`, and `timeoutInMilli` or `sessionTimeout`, `auth`, `tls`.
-        ensemble: EnsembleConfig,
-        /// `path`.
-        path: String,
-        /// `decode`.
-        decoder: Decoder,
-        /// `pollingInterval`; the path is watched when absent.
-        polling: Option<Duration>,
-    },
+    Zookeeper(Box<ZookeeperConfig>),
     /// `type: static`: `servers[]`, in the file's order, each of another address or name.
     Static(Vec<Report>),
     /// `type: file`.
@@ -40,14 +31,27 @@ impl WatcherConfig {
     /// The `type`.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Zookeeper { polling: None, .. } => "zookeeper",
-            Self::Zookeeper { polling: Some(_), .. } => "zookeeper_poll",
+            Self::Zookeeper(config) if config.polling.is_some() => "zookeeper_poll",
+            Self::Zookeeper(_) => "zookeeper",
             Self::Static(_) => "static",
             Self::File { .. } => "file",
             Self::Dns(_) => "dns",
             Self::Multi(_) => "multi",
         }
     }
+}
+
+/// `type: zookeeper`, or `zookeeper_poll`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ZookeeperConfig {
+    /// `hosts[]`, and `timeoutInMilli` or `sessionTimeout`, `auth`, `tls`.
+    pub ensemble: EnsembleConfig,
+    /// `path`.
+    pub path: String,
+    /// `decode`.
+    pub decoder: Decoder,
+    /// `pollingInterval`; the path is watched when absent.
+    pub polling: Option<Duration>,
 }
 
 /// `type: dns`.

@@ -16,7 +16,7 @@ use super::file::{FileTask, file};
 use super::follow::{Bell, FollowTask, follow};
 use super::multi::{Child, MultiTask, multi};
 use super::{Description, WatcherState};
-use crate::config::{Combine, DnsConfig, Record, WatcherConfig};
+use crate::config::{Combine, DnsConfig, Question, Record, WatcherConfig, ZookeeperConfig};
 
 /// How many names are looked up at once: each takes a thread until the resolver gives up.
 const LOOKUPS: usize = 8;
@@ -57,7 +57,7 @@ struct Watched {
 #[derive(Debug)]
 enum Task {
     /// It is read by one task, and its nodes are understood by another.
-    Nodes(Feed, FollowTask),
+    Nodes(Box<(Feed, FollowTask)>),
     Multi(MultiTask),
 }
 
@@ -113,12 +113,13 @@ impl Sources {
 
     fn new_source(&mut self, config: &WatcherConfig) -> (Source, Task) {
         let (place, snapshots, feed, decoder) = match config {
-            WatcherConfig::Zookeeper {
-                ensemble,
-                path,
-                decoder,
-                polling,
-            } => {
+            WatcherConfig::Zookeeper(config) => {
+                let ZookeeperConfig {
+                    ensemble,
+                    path,
+                    decoder,
+                    polling,
+                } = config.as_ref();
                 let ensemble = self.ensemble(ensemble);
                 let (snapshots, task) = reflector(&ensemble, path.clone());
                 let said = decoder.clone();
@@ -166,7 +167,7 @@ impl Sources {
         let (state, follow) = follow(place.clone(), snapshots, decoder, bell, lookups);
         let kind = config.kind();
         let description = Description { kind, place };
-        (Source { description, state }, Task::Nodes(feed, follow))
+        (Source { description, state }, Task::Nodes(Box::new((feed, follow))))
     }
 
     fn child(&mut self, name: &str, config: &WatcherConfig) -> Child {
@@ -206,7 +207,8 @@ impl Sources {
         for Watched { source, task, .. } in self.watched {
             let name = format!("watcher {}", source.description);
             match task {
-                Task::Nodes(feed, follow) => {
+                Task::Nodes(tasks) => {
+                    let (feed, follow) = *tasks;
                     supervisor.start(watchers, format!("source {}", source.description), |stop| {
                         feed.run(stop)
                     });
@@ -221,8 +223,8 @@ impl Sources {
 /// What tells two sources apart.
 fn identity(config: &WatcherConfig) -> WatcherConfig {
     let mut identity = config.clone();
-    if let WatcherConfig::Zookeeper { ensemble, .. } = &mut identity {
-        *ensemble = ensemble_identity(ensemble);
+    if let WatcherConfig::Zookeeper(config) = &mut identity {
+        config.ensemble = ensemble_identity(&config.ensemble);
     }
     identity
 }
@@ -256,7 +258,7 @@ fn fixed(servers: &[Report]) -> Snapshot {
 }
 
 fn names(config: &DnsConfig) -> String {
-    let name = |question: &crate::config::Question| match question.record {
+    let name = |question: &Question| match question.record {
         Record::A(port) => format!("{}:{port}", question.host),
         Record::Aaaa(port) => format!("{}:{port} (aaaa)", question.host),
         Record::Srv => format!("{} (srv)", question.host),
@@ -286,8 +288,8 @@ mod tests {
 
     use super::*;
 
-    fn zookeeper(hosts: &[&str], path: &str) -> WatcherConfig {
-        WatcherConfig::Zookeeper {
+    fn zookeeper(hosts: &[&str], path: &str) -> ZookeeperConfig {
+        ZookeeperConfig {
             ensemble: EnsembleConfig {
                 hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
                 session_timeout: Duration::from_secs(10),
@@ -302,7 +304,8 @@ mod tests {
     #[test]
     fn the_same_ensemble_and_path_are_shared() {
         let mut sources = Sources::new(watch::Sender::new(()));
-        let mut source = |hosts: &[&str], path| sources.source(&zookeeper(hosts, path));
+        let mut source =
+            |hosts: &[&str], path| sources.source(&WatcherConfig::Zookeeper(zookeeper(hosts, path).into()));
         let a = source(&["a:1", "b:2"], "/x");
         let same = source(&["b:2", "a:1"], "/x");
         let path = source(&["a:1", "b:2"], "/y");
@@ -320,14 +323,12 @@ mod tests {
         let mut sources = Sources::new(watch::Sender::new(()));
         for (user, password) in [("a", "1"), ("a", "1"), ("b", "1"), ("a", "2")] {
             let mut config = zookeeper(&["a:1"], "/x");
-            if let WatcherConfig::Zookeeper { ensemble, .. } = &mut config {
-                ensemble.security.auth = Some(Auth {
-                    scheme: Scheme::Digest,
-                    user: user.to_owned(),
-                    password: Secret::parse(password),
-                });
-            }
-            sources.source(&config);
+            config.ensemble.security.auth = Some(Auth {
+                scheme: Scheme::Digest,
+                user: user.to_owned(),
+                password: Secret::parse(password),
+            });
+            sources.source(&WatcherConfig::Zookeeper(config.into()));
         }
         assert_eq!((sources.ensembles().len(), sources.watched.len()), (3, 3));
     }

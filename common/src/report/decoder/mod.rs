@@ -36,34 +36,34 @@ impl Decoder {
         if data.len() > MAX_BYTES {
             return Err(DecodeError::TooLong(data.len()));
         }
-        if let Some(report) = self.from_name(name) {
+        if let Some(report) = self.told_by_name(name) {
             return Ok(report);
         }
         let is_object = data.trim_ascii_start().starts_with(b"{");
         match self.method {
             Method::Nerve => Report::decode(data),
-            Method::ServerSet => self.server_set(name, &Fields(&fields::object(data)?)),
-            Method::Curator => foreign::curator(&Fields(&fields::object(data)?)),
-            Method::Registrator if is_object => foreign::registrator(&Fields(&fields::object(data)?)),
-            Method::Auto if is_object => self.recognise(name, &Fields(&fields::object(data)?)),
+            Method::ServerSet => self.server_set(name, Fields(&fields::object(data)?)),
+            Method::Curator => foreign::curator(Fields(&fields::object(data)?)),
+            Method::Registrator if is_object => foreign::registrator(Fields(&fields::object(data)?)),
+            Method::Auto if is_object => self.recognise(name, Fields(&fields::object(data)?)),
             Method::Registrator | Method::Plain | Method::Auto => foreign::plain(name, data),
         }
     }
 
     /// Whether the name alone says what [`Decoder::decode`] returns, so that the node need not be read.
     pub fn is_said_by_name(&self, name: &str) -> bool {
-        self.from_name(name).is_some()
+        self.told_by_name(name).is_some()
     }
 
     /// The report in an encoded name. One that makes no sense is none: then the data counts, as in Airbnb's synapse.
-    fn from_name(&self, name: &str) -> Option<Report> {
+    fn told_by_name(&self, name: &str) -> Option<Report> {
         let may_be = matches!(self.method, Method::Auto | Method::Nerve);
         let content = may_be.then(|| encoded::decode(name)).flatten()?;
         Report::decode(&content).ok()
     }
 
     /// Each writer has a word for the address that no other has.
-    fn recognise(&self, name: &str, fields: &Fields<'_>) -> Result<Report, DecodeError> {
+    fn recognise(&self, name: &str, fields: Fields<'_>) -> Result<Report, DecodeError> {
         if fields.has("serviceEndpoint") {
             self.server_set(name, fields)
         } else if fields.has("address") && !fields.has("host") {
@@ -75,7 +75,7 @@ impl Decoder {
         }
     }
 
-    fn server_set(&self, name: &str, fields: &Fields<'_>) -> Result<Report, DecodeError> {
+    fn server_set(&self, name: &str, fields: Fields<'_>) -> Result<Report, DecodeError> {
         foreign::server_set(name, fields, self.endpoint_name.as_deref())
     }
 }

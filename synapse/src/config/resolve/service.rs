@@ -100,11 +100,11 @@ impl Reader<'_> {
 fn name(section: &mut Section<'_>, watcher: Option<&WatcherConfig>) -> Option<String> {
     let written = section.text_or("name", "");
     let name = if written.is_empty() {
-        let WatcherConfig::Zookeeper { path, .. } = watcher? else {
+        let WatcherConfig::Zookeeper(zookeeper) = watcher? else {
             section.problem("name", "is required", "only a path in ZooKeeper can stand for it");
             return None;
         };
-        path.trim_start_matches('/').replace('/', "_")
+        zookeeper.path.trim_start_matches('/').replace('/', "_")
     } else {
         written
     };

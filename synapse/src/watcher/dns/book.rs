@@ -249,11 +249,9 @@ mod tests {
         }
     }
 
-    fn answer(targets: Vec<Target>, ttl: u64) -> Result<Answer, String> {
-        Ok(Answer {
-            targets,
-            ttl: Duration::from_secs(ttl),
-        })
+    fn answer(targets: Vec<Target>, ttl: u64) -> Answer {
+        let ttl = Duration::from_secs(ttl);
+        Answer { targets, ttl }
     }
 
     fn told(book: &Book) -> Option<Vec<String>> {
@@ -276,7 +274,7 @@ mod tests {
             let at = book.next().expect("it is due");
             assert_eq!(book.due(at).len(), 1);
             assert_eq!((book.next(), book.due(at).len()), (None, 0));
-            book.learn(0, answer(vec![target("web", None, &[1])], ttl), at);
+            book.learn(0, Ok(answer(vec![target("web", None, &[1])], ttl)), at);
             assert_eq!(book.next(), Some(at + Duration::from_secs(wait)));
         }
     }
@@ -286,20 +284,20 @@ mod tests {
         let now = Instant::now();
         let mut book = book(vec![question("a", Record::A(80)), question("b", Record::A(80))], now);
         assert_eq!(book.due(now).len(), 2);
-        book.learn(0, answer(vec![target("a", None, &[1])], 5), now);
+        book.learn(0, Ok(answer(vec![target("a", None, &[1])], 5)), now);
         assert_eq!(book.look().nodes, None, "the other is on its way");
         book.learn(1, Err("no answer".to_owned()), now);
         assert_eq!(told(&book).expect("known"), ["a/10.0.0.1:80 a"]);
         assert_eq!(book.look().error, "can't resolve b: no answer");
         assert_eq!(book.next(), Some(now + RETRY));
 
-        book.learn(1, answer(vec![target("b", None, &[2, 3])], 5), now);
+        book.learn(1, Ok(answer(vec![target("b", None, &[2, 3])], 5)), now);
         book.learn(0, Err("SERVFAIL".to_owned()), now);
         assert_eq!(
             told(&book).expect("known"),
             ["a/10.0.0.1:80 a", "b/10.0.0.2:80 b", "b/10.0.0.3:80 b"]
         );
-        book.learn(0, answer(Vec::new(), 5), now);
+        book.learn(0, Ok(answer(Vec::new(), 5)), now);
         assert_eq!(told(&book).expect("known"), ["b/10.0.0.2:80 b", "b/10.0.0.3:80 b"]);
         assert_eq!(book.look().error, "");
     }
@@ -321,7 +319,7 @@ mod tests {
             target("n2", Some((1, 0)), &[2]),
             target("n3", Some((2, 5)), &[3]),
         ];
-        book.learn(0, answer(targets, 5), now);
+        book.learn(0, Ok(answer(targets, 5)), now);
         assert_eq!(
             told(&book).expect("known"),
             [
@@ -341,12 +339,12 @@ mod tests {
         let now = Instant::now();
         let mut book = book(vec![question("_x", Record::Srv)], now);
         let n1 = || target("n1", Some((1, 1)), &[1]);
-        book.learn(0, answer(vec![n1(), target("n2", Some((1, 1)), &[2])], 20), now);
+        book.learn(0, Ok(answer(vec![n1(), target("n2", Some((1, 1)), &[2])], 20)), now);
         let lost = |host: &str| Target {
             addresses: Err("SERVFAIL".to_owned()),
             ..target(host, Some((1, 1)), &[])
         };
-        book.learn(0, answer(vec![n1(), lost("n2"), lost("n3")], 20), now);
+        book.learn(0, Ok(answer(vec![n1(), lost("n2"), lost("n3")], 20)), now);
         assert_eq!(
             told(&book).expect("known"),
             ["_x/10.0.0.1:80 n1 1", "_x/10.0.0.2:80 n2 1"]

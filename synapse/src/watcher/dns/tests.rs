@@ -97,11 +97,11 @@ impl Server {
             nameserver: Some(self.address),
             check_interval: Duration::from_secs(1),
         });
-        let stop = CancellationToken::new();
-        tokio::spawn(task.run(stop.clone()));
+        let mut running = JoinSet::new();
+        running.spawn(task.run(CancellationToken::new()));
         Watched {
             snapshots,
-            _running: stop.drop_guard(),
+            _running: running,
         }
     }
 }
@@ -137,7 +137,7 @@ fn reply(question: &[u8], sayings: &Sayings, is_tcp: bool) -> Vec<u8> {
 
 struct Watched {
     snapshots: watch::Receiver<Snapshot>,
-    _running: tokio_util::sync::DropGuard,
+    _running: JoinSet<()>,
 }
 
 impl Watched {

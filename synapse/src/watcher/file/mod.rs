@@ -12,8 +12,9 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use common::clock::unix_millis;
 use common::zk::reflector::Snapshot;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
@@ -26,7 +27,7 @@ use super::feed::{self, Look, Nodes};
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Two writes within this may leave the same traces on a coarse file system.
-const SETTLED: Duration = Duration::from_secs(2);
+const SETTLED_MILLIS: u64 = 3_000;
 
 /// Looks at a file or a directory.
 #[derive(Debug)]
@@ -63,11 +64,8 @@ impl FileTask {
             files.look(&path);
             files
         });
-        let files = match looked.await {
-            Ok(files) => files,
-            // Only when the runtime ends.
-            Err(_) => Files::default(),
-        };
+        // It fails only when the runtime ends.
+        let files: Files = looked.await.unwrap_or_default();
         let look = files.told(&self.path);
         self.out
             .send_if_modified(|snapshot| feed::take_in(snapshot, look, Instant::now()));
@@ -120,7 +118,7 @@ impl Files {
                 self.files.retain(|name, _| found.contains_key(name));
                 for (name, path) in found {
                     let document = self.files.entry(name.clone()).or_default();
-                    document.look(&name, &path, SystemTime::now());
+                    document.look(&name, &path, unix_millis());
                 }
                 self.error.clear();
             }
@@ -145,7 +143,7 @@ impl Files {
 }
 
 impl Document {
-    fn look(&mut self, name: &str, path: &Path, now: SystemTime) {
+    fn look(&mut self, name: &str, path: &Path, now: u64) {
         match self.read(path, now) {
             Ok(None) => {}
             Ok(Some(text)) => match document::nodes(name, &text) {
@@ -163,7 +161,7 @@ impl Document {
     }
 
     /// The text; `None` when it can only be the same.
-    fn read(&mut self, path: &Path, now: SystemTime) -> io::Result<Option<String>> {
+    fn read(&mut self, path: &Path, now: u64) -> io::Result<Option<String>> {
         let metadata = fs::metadata(path)?;
         let traces = Traces::of(&metadata);
         if self.traces == Some(traces) {
@@ -178,9 +176,10 @@ impl Document {
         }
         let text = fs::read_to_string(path)?;
         // The change time is the kernel's own; the modification time is whatever a copy was given.
-        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let changed = Duration::from_secs(u64::try_from(metadata.ctime()).unwrap_or_default());
-        let is_settled = changed + SETTLED < now && Traces::of(&fs::metadata(path)?) == traces;
+        let changed = u64::try_from(metadata.ctime())
+            .unwrap_or_default()
+            .saturating_mul(1_000);
+        let is_settled = now.saturating_sub(changed) > SETTLED_MILLIS && Traces::of(&fs::metadata(path)?) == traces;
         self.traces = is_settled.then_some(traces);
         Ok(Some(text))
     }

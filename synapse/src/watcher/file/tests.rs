@@ -1,4 +1,5 @@
 use common::zk::reflector::Freshness;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::*;
@@ -9,19 +10,19 @@ const OFTEN: Duration = Duration::from_millis(5);
 struct Watched {
     directory: tempfile::TempDir,
     snapshots: watch::Receiver<Snapshot>,
-    _running: tokio_util::sync::DropGuard,
+    _running: JoinSet<()>,
 }
 
 impl Watched {
     fn start(below: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let (snapshots, task) = file(directory.path().join(below), OFTEN);
-        let stop = CancellationToken::new();
-        tokio::spawn(task.run(stop.clone()));
+        let mut running = JoinSet::new();
+        running.spawn(task.run(CancellationToken::new()));
         Self {
             directory,
             snapshots,
-            _running: stop.drop_guard(),
+            _running: running,
         }
     }
 
@@ -117,10 +118,10 @@ fn what_has_not_changed_is_not_read_again() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("web.json");
     fs::write(&path, "[\"a:1\"]").expect("it is written");
-    let later = SystemTime::now() + Duration::from_mins(1);
+    let later = unix_millis() + 60_000;
     let mut document = Document::default();
     let mut read = |now| document.read(&path, now).expect("it is looked at");
-    assert!(read(SystemTime::now()).is_some());
+    assert!(read(unix_millis()).is_some());
     assert!(
         read(later).is_some(),
         "its last change was too near to the last reading"

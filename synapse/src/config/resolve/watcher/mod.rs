@@ -38,8 +38,10 @@ pub(super) fn watcher(section: &mut Section<'_>, base: &Path) -> Option<WatcherC
     )?;
     section.is_a(name);
     match kind {
-        Type::Zookeeper => zookeeper::zookeeper(section, false),
-        Type::ZookeeperPoll => zookeeper::zookeeper(section, true),
+        Type::Zookeeper | Type::ZookeeperPoll => {
+            let config = zookeeper::zookeeper(section, matches!(kind, Type::ZookeeperPoll));
+            config.map(Box::new).map(WatcherConfig::Zookeeper)
+        }
         Type::Static => servers::fixed(section).map(WatcherConfig::Static),
         Type::File => file(section, base),
         Type::Dns => servers::dns(section).map(WatcherConfig::Dns),

@@ -3,7 +3,7 @@ use common::report::{Decoder, Method};
 use common::zk::security::Scheme;
 
 use super::*;
-use crate::config::{Combine, Record, understand};
+use crate::config::{Combine, Record, ZookeeperConfig, understand};
 
 fn read(watcher: &str) -> Result<WatcherConfig, Problems> {
     let text = format!("routers:\n  - type: console\n    services:\n      - name: s\n        watcher: {watcher}\n");
@@ -16,37 +16,33 @@ fn watcher(text: &str) -> WatcherConfig {
     read(text).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
+fn zookeeper(text: &str) -> ZookeeperConfig {
+    match watcher(text) {
+        WatcherConfig::Zookeeper(config) => *config,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn zookeeper_as_somebody_over_tls_in_one_writers_words() {
     let text = "{type: zookeeper, hosts: ['zk:2281'], path: /s, auth: {scheme: sasl, user: web, password: 'env:P'}, \
                 tls: {ca: /ca.pem}, decode: {method: ServerSet, endpointName: admin}}";
-    let WatcherConfig::Zookeeper {
-        ensemble,
-        decoder,
-        polling,
-        ..
-    } = watcher(text)
-    else {
-        panic!("{text}");
-    };
-    let auth = ensemble.security.auth.expect("it is read");
+    let config = zookeeper(text);
+    let auth = config.ensemble.security.auth.expect("it is read");
     assert_eq!((auth.scheme, auth.user.as_str()), (Scheme::Sasl, "web"));
-    assert!(ensemble.security.tls.is_some());
+    assert!(config.ensemble.security.tls.is_some());
     let expected = Decoder {
         method: Method::ServerSet,
         endpoint_name: Some("admin".to_owned()),
     };
-    assert_eq!((decoder, polling), (expected, None));
+    assert_eq!((config.decoder, config.polling), (expected, None));
 }
 
 #[test]
 fn polling_every_minute_unless_it_is_said() {
     for (keys, seconds) in [("", 60), (", pollingInterval: 5s", 5)] {
         let text = format!("{{type: zookeeper_poll, hosts: [zk], path: /s{keys}}}");
-        let WatcherConfig::Zookeeper { polling, .. } = watcher(&text) else {
-            panic!("{text}");
-        };
-        assert_eq!(polling, Some(Duration::from_secs(seconds)));
+        assert_eq!(zookeeper(&text).polling, Some(Duration::from_secs(seconds)));
     }
 }
 

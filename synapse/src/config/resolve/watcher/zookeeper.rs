@@ -7,7 +7,7 @@ use common::report::{Decoder, Method};
 use common::zk::security::Security;
 use common::zk::session::EnsembleConfig;
 
-use crate::config::WatcherConfig;
+use crate::config::ZookeeperConfig;
 
 /// Below this a server with the usual tick of 2 s grants more than it is asked for.
 const SHORTEST_USUAL: Duration = Duration::from_secs(4);
@@ -16,7 +16,7 @@ const SHORTEST_USUAL: Duration = Duration::from_secs(4);
 const LONGEST_MILLIS: u64 = 30 * 24 * 60 * 60 * 1000;
 
 /// Reads a section of the type `zookeeper`, or of `zookeeper_poll`.
-pub(super) fn zookeeper(section: &mut Section<'_>, is_polled: bool) -> Option<WatcherConfig> {
+pub(super) fn zookeeper(section: &mut Section<'_>, is_polled: bool) -> Option<ZookeeperConfig> {
     let hosts = section.texts("hosts");
     if hosts.is_empty() {
         section.problem(
@@ -39,7 +39,7 @@ pub(super) fn zookeeper(section: &mut Section<'_>, is_polled: bool) -> Option<Wa
     let security = Security::of(section);
     let polling = is_polled.then(|| section.duration_or("pollingInterval", Duration::from_mins(1)));
     let decoder = decoder(section);
-    Some(WatcherConfig::Zookeeper {
+    Some(ZookeeperConfig {
         ensemble: EnsembleConfig {
             hosts,
             session_timeout,

@@ -93,7 +93,7 @@ fn servers_that_take_no_requests_count_for_nothing() {
 fn a_lost_source_is_passed_over_when_patience_ends() {
     let start = Instant::now();
     let sequential = combining(Combine::Sequential, start);
-    let since = start + Duration::from_secs(60);
+    let since = start + Duration::from_mins(1);
     let stale = Freshness::Stale { since };
     let parts = [part("eu", stale, &["a"]), part("us", Live, &["b"])];
     let soon = sequential.combine(&parts, since + PATIENCE / 2);
@@ -177,7 +177,7 @@ proptest! {
         let now = start() + Duration::from_secs(seconds);
         let combined = combining.combine(&parts, now);
         prop_assert!(combined.look_again.is_none_or(|at| at > now));
-        let until = combined.look_again.unwrap_or(now + Duration::from_secs(3600));
+        let until = combined.look_again.unwrap_or(now + Duration::from_hours(1));
         let later = combining.combine(&parts, until - Duration::from_nanos(1));
         prop_assert_eq!(&later.state, &combined.state);
     }
@@ -186,7 +186,7 @@ proptest! {
     #[test]
     fn what_anybody_has_is_not_lost(sequential in any::<bool>(), parts in prop::collection::vec(any_part(start()), 1..4)) {
         let method = if sequential { Combine::Sequential } else { Combine::Union };
-        let combined = combining(method, start()).combine(&parts, start() + Duration::from_secs(3600));
+        let combined = combining(method, start()).combine(&parts, start() + Duration::from_hours(1));
         let sizes: Vec<usize> = parts.iter().map(|part| part.state.candidates.len()).collect();
         let size = combined.state.candidates.len();
         if sequential {
