@@ -161,8 +161,7 @@ async fn build(
     let services = services.map(|(service, source)| Service {
         id: service.id.clone(),
         name: service.name.clone(),
-        ensemble: source.ensemble.clone(),
-        path: source.path.clone(),
+        source: source.description.clone(),
     });
     let services = services.collect();
     let states = of_services.into_iter().map(|source| source.state).collect();

@@ -18,7 +18,16 @@ routers:
         defaultServers: [{host: 10.0.0.1, port: 80}]
         zone: {local: a}
       - name: b
-        watcher: {type: zookeeper, hosts: [zk], path: /b}
+        watcher:
+          type: multi
+          method: union
+          watchers:
+            - {name: a, type: zookeeper, hosts: [zk], path: /b, decode: {}, auth: {user: u, password: p}, tls: {ca: /ca}}
+            - {name: b, type: zookeeper_poll, hosts: [zk], path: /b}
+            - {name: c, type: static, servers: [{host: h, port: 1}]}
+            - {name: d, type: file, path: /d}
+            - {name: e, type: dns, servers: [{host: h, port: 1}]}
+            - {name: f, type: multi, method: union, watchers: [{name: a, type: file, path: /d}]}
   - type: console
 ";
 
@@ -50,7 +59,7 @@ fn tables(text: &str) -> KnownKeys {
             .map(|cell| cell.trim().trim_matches('`').to_owned())
             .skip(1);
         if let (true, Some(key), Some(default)) = (in_table, cells.next(), cells.next())
-            && key != "key"
+            && !line.starts_with("| key | default |")
             && !key.starts_with("---")
         {
             let table: &mut BTreeMap<String, String> = tables.entry(section.clone()).or_default();

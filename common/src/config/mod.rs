@@ -67,6 +67,15 @@ pub fn duration(text: &str) -> Result<std::time::Duration, String> {
     time::parse(text)
 }
 
+/// Parses data, JSON or YAML, that is no configuration: it may be of any shape. A repeated key is an error.
+pub fn data(text: &str) -> Result<serde_json::Value, String> {
+    let root = yaml::parse(text).map_err(|yaml::SyntaxError { at, what }| match at {
+        Some((line, column)) => format!("line {line}, column {column}: {what}"),
+        None => what,
+    })?;
+    root.into_json()
+}
+
 /// Reads and parses a file. `transform` sees the text first (environment templating in nerve); problems show the file's
 /// own lines.
 pub fn load(path: &Path, transform: impl FnOnce(String) -> Result<String, Problem>) -> Result<Document, Problems> {

@@ -2,14 +2,20 @@
 //!
 //! Source of the format: Go-Nerve's `encoding/json` output (key order, escapes) and Airbnb nerve's JSON. Written is the Go
 //! dialect to the byte, so that Go-Synapse and whoever compares bytes sees no difference; on request a [`Dialect`] of
-//! others. Read are Go's and Airbnb's, and with patience: what the originals' readers let pass in a field passes here, unless it could do harm further on.
+//! others. Read ([`Decoder`]) are these and what else is found in the field, and with patience: what the originals' readers let
+//! pass in a field passes here, unless it could do harm further on.
 
 mod decode;
+mod decoder;
 mod dialect;
 mod encode;
+pub mod encoded;
+mod fields;
+mod foreign;
 
 use std::collections::BTreeMap;
 
+pub use decoder::{Decoder, Method};
 pub use dialect::{Dialect, address};
 
 /// One instance's word about itself.
@@ -42,6 +48,9 @@ pub enum DecodeError {
     /// Not a JSON object.
     #[error("not a JSON object: {0}")]
     NotJson(String),
+    /// No JSON object, and neither the data nor the node's name is an address.
+    #[error("neither a JSON object nor `host:port`")]
+    NotUnderstood,
     /// A field is missing or has a value that no report may have.
     #[error("`{field}` {what}")]
     Field {

@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep_until};
 use zookeeper_client::{Error as ClientError, EventType, OneshotWatcher};
 
 use super::error::CallError;
-use super::link::{Link, Session};
+use super::link::Session;
 use super::reflect_state::GATHER;
-use super::reflector::{Child, ReflectorTask, next_resync};
+use super::reflector::{Child, ReflectorTask, connection_changed, next_resync};
 
 /// The names of the children, and the watch that tells of another list.
 type Listing = (BTreeSet<Arc<str>>, OneshotWatcher);
@@ -92,6 +92,10 @@ impl ReflectorTask {
         names: impl Iterator<Item = Arc<str>>,
     ) -> Result<(), CallError> {
         for name in names {
+            if self.is_said_by_name(&name) {
+                known.children.insert(name, Child::unread());
+                continue;
+            }
             let path = format!("{}{name}", self.prefix);
             let read = session.call(|client| client.get_and_watch_data(&path)).await;
             let child = match read {
@@ -111,18 +115,5 @@ impl ReflectorTask {
             };
         }
         Ok(())
-    }
-}
-
-/// Ends when the connection was lost, even when it is back by now.
-async fn connection_changed(link: &mut tokio::sync::watch::Receiver<Link>, epoch: u64) {
-    loop {
-        if link.changed().await.is_err() {
-            return;
-        }
-        let link = link.borrow_and_update();
-        if !matches!(&*link, Link::Connected(session) if session.epoch() == epoch) {
-            return;
-        }
     }
 }

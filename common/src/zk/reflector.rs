@@ -5,6 +5,7 @@
 //! event on it means: start over, watch first, read after. What was read before stays published, as stale, until the
 //! new read is complete.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,8 +25,10 @@ pub use super::snapshot::{Child, Freshness, Snapshot};
 /// A whole read even when no event asks for it, so that nothing stays wrong for ever.
 const RESYNC: Duration = Duration::from_mins(5);
 
+/// Tells by a child's name that its data is not needed.
+type SaidByName = Box<dyn Fn(&str) -> bool + Send + Sync>;
+
 /// The reflector's task.
-#[derive(Debug)]
 #[must_use = "nothing is read until the task runs"]
 pub struct ReflectorTask {
     pub(super) path: String,
@@ -37,6 +40,17 @@ pub struct ReflectorTask {
     retry: Retry,
     /// The epoch of the last whole read: another client may sit on a server that lags behind.
     synced_epoch: Option<u64>,
+    said_by_name: SaidByName,
+    polling: Option<Duration>,
+}
+
+impl fmt::Debug for ReflectorTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReflectorTask")
+            .field("path", &self.path)
+            .field("polling", &self.polling)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Follows the children of `path` (absolute, below the chroot).
@@ -52,11 +66,25 @@ pub fn reflector(ensemble: &Ensemble, path: String) -> (watch::Receiver<Snapshot
         out,
         retry: Retry::new(),
         synced_epoch: None,
+        said_by_name: Box::new(|_| false),
+        polling: None,
     };
     (snapshots, task)
 }
 
 impl ReflectorTask {
+    /// Does not read the children of whose names `said` is true: they are published without data.
+    pub fn not_reading(mut self, said: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.said_by_name = Box::new(said);
+        self
+    }
+
+    /// Watches nothing and reads the path whole at each `interval`, give or take a tenth.
+    pub fn polling(mut self, interval: Duration) -> Self {
+        self.polling = Some(interval);
+        self
+    }
+
     /// Follows until `stop`, or until nobody listens any more.
     pub async fn run(mut self, stop: CancellationToken) {
         let out = self.out.clone();
@@ -71,10 +99,10 @@ impl ReflectorTask {
     /// Follows through one connection after the other until the ensemble is closed.
     async fn follow_all(&mut self) {
         while let Some(session) = connected(&mut self.link).await {
-            let ended = if session.lacks_add_watch() {
-                self.follow_one_shot(&session).await
-            } else {
-                self.follow(&session).await
+            let ended = match self.polling {
+                Some(interval) => self.poll(&session, interval).await,
+                None if session.lacks_add_watch() => self.follow_one_shot(&session).await,
+                None => self.follow(&session).await,
             };
             let wait = self.fell_behind(&session, ended);
             // Clones keep the session open: none is held over a wait.
@@ -93,7 +121,7 @@ impl ReflectorTask {
         let error = ended.err();
         let refused = error == Some(CallError::Answer(ClientError::Unimplemented));
         let wait = if refused && session.note_lack_of_add_watch() {
-            tracing::warn!(path = %self.path, "This ZooKeeper has no persistent watches (they came with 3.6); falling back to one watch per node, good for about 2,000 nodes per session.");
+            tracing::warn!(path = %self.path, "This ZooKeeper has neither persistent watches nor reads of many nodes at once (they came with 3.6); falling back to one watch and one read per node, good for about 2,000 nodes per session.");
             None
         } else {
             error
@@ -102,10 +130,7 @@ impl ReflectorTask {
         };
         if let (Some(error), Some(_)) = (error, wait) {
             let error = format!("can't read {}: {error}", self.path);
-            if self.state.note_error(&error) {
-                tracing::warn!(path = %self.path, %error, "Can't read the children of a path; keeping the last content and trying on.");
-                news = true;
-            }
+            news |= self.state.note_error(&error);
         }
         if news {
             self.publish();
@@ -129,7 +154,13 @@ impl ReflectorTask {
                 biased;
                 () = sleep_until(due.unwrap_or(resync_at)), if due.is_some() => {
                     let names = dirty.take(Instant::now());
-                    let reads = self.read(session, &names).await?;
+                    let mut reads = self.read(session, &names).await?;
+                    // An event tells that something happened to a name, only a read whether it is there.
+                    for (name, child) in &mut reads {
+                        if child.is_some() && self.is_said_by_name(name) {
+                            *child = Some(Child::unread());
+                        }
+                    }
                     if self.state.merge(reads) {
                         self.publish();
                     }
@@ -155,18 +186,32 @@ impl ReflectorTask {
         }
     }
 
+    /// Reads again and again through one connection. `Ok` when it was lost.
+    async fn poll(&mut self, session: &Session, interval: Duration) -> Result<(), CallError> {
+        loop {
+            self.read_whole(session).await?;
+            tokio::select! {
+                // Hosts that have lost the server at one moment drift apart again.
+                () = sleep(interval.mul_f64(0.9 + 0.2 * fastrand::f64())) => {}
+                () = connection_changed(&mut self.link, session.epoch()) => return Ok(()),
+            }
+        }
+    }
+
     /// Reads the path whole and publishes it: one listing, one request per 500 children. True when the content was
     /// another.
     async fn read_whole(&mut self, session: &Session) -> Result<bool, CallError> {
         let turn = session.whole_read().await;
         self.catch_up(session).await?;
         let path = self.path.as_str();
-        let names = match session.call(|client| client.list_children(path)).await {
+        let names: Vec<Arc<str>> = match session.call(|client| client.list_children(path)).await {
             Ok(names) => names.into_iter().map(Arc::from).collect(),
             Err(CallError::Answer(ClientError::NoNode)) => Vec::new(),
             Err(error) => return Err(error),
         };
-        let reads = self.read(session, &names).await?;
+        let (said, unsaid): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| self.is_said_by_name(name));
+        let mut reads = self.read(session, &unsaid).await?;
+        reads.extend(said.into_iter().map(|name| (name, Some(Child::unread()))));
         drop(turn);
         Ok(self.publish_whole(reads))
     }
@@ -196,10 +241,27 @@ impl ReflectorTask {
     /// Reads these children; each comes back, as `None` when it is gone or can't be read.
     async fn read(&self, session: &Session, names: &[Arc<str>]) -> Result<Vec<Read>, CallError> {
         let mut reads = Vec::with_capacity(names.len());
+        if session.lacks_add_watch() {
+            for name in names {
+                let child = self.read_one(session, name).await?;
+                reads.push((Arc::clone(name), child));
+            }
+            return Ok(reads);
+        }
         for chunk in chunks(&self.prefix, names) {
             self.read_chunk(session, chunk, &mut reads).await?;
         }
         Ok(reads)
+    }
+
+    /// Reads one child of a server that can't read many at once.
+    async fn read_one(&self, session: &Session, name: &str) -> Result<Option<Child>, CallError> {
+        let path = format!("{}{name}", self.prefix);
+        match session.call(|client| client.get_data(&path)).await {
+            Ok((data, stat)) => Ok(Some(Child::new(data, &stat))),
+            Err(CallError::Answer(error)) => self.unreadable(name, error),
+            Err(lost) => Err(lost),
+        }
     }
 
     async fn read_chunk(
@@ -251,8 +313,25 @@ impl ReflectorTask {
         }
     }
 
+    pub(super) fn is_said_by_name(&self, name: &str) -> bool {
+        (self.said_by_name)(name)
+    }
+
     pub(super) fn publish(&self) {
         self.out.send_replace(self.state.snapshot().clone());
+    }
+}
+
+/// Ends when the connection was lost, even when it is back by now.
+pub(super) async fn connection_changed(link: &mut watch::Receiver<Link>, epoch: u64) {
+    loop {
+        if link.changed().await.is_err() {
+            return;
+        }
+        let link = link.borrow_and_update();
+        if !matches!(&*link, Link::Connected(session) if session.epoch() == epoch) {
+            return;
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use zookeeper_client::{Connector, SaslOptions, TlsOptions as ClientTls};
 
-use crate::config::Secret;
+use crate::config::{Secret, Section};
 use crate::tls::{self, TlsOptions};
 
 /// How a session is secured; by default it is not.
@@ -38,6 +38,26 @@ pub enum Scheme {
 }
 
 impl Security {
+    /// Reads the `auth` and `tls` of a section; `None` when one of them is wrong.
+    pub fn of(section: &mut Section<'_>) -> Option<Self> {
+        let auth = section.section("auth", "auth").map(|mut section| auth(&mut section));
+        let with_tls = section.has("tls");
+        let tls = TlsOptions::of(section, "tls");
+        if let Some(tls) = &tls {
+            tls_is_supported(section, tls);
+        }
+        if with_tls && tls.is_none() {
+            return None;
+        }
+        Some(Self {
+            auth: match auth {
+                Some(auth) => Some(auth?),
+                None => None,
+            },
+            tls,
+        })
+    }
+
     /// `USER@`, or nothing.
     pub(super) fn user(&self) -> String {
         self.auth
@@ -61,6 +81,51 @@ impl Security {
             Scheme::Digest => connector.with_auth("digest", format!("{}:{password}", auth.user).as_bytes()),
             Scheme::Sasl => connector.with_sasl(SaslOptions::digest_md5(auth.user.clone(), password)),
         })
+    }
+}
+
+fn auth(section: &mut Section<'_>) -> Option<Auth> {
+    let scheme = section.choice_or(
+        "scheme",
+        "digest",
+        &[("digest", Scheme::Digest), ("sasl", Scheme::Sasl)],
+    );
+    let user = section.required_text("user");
+    let password = section.secret("password");
+    if user.as_ref().is_some_and(|user| user.contains(':')) {
+        section.problem(
+            "user",
+            "has a `:`",
+            "ZooKeeper separates user and password by it: leave it out",
+        );
+    }
+    if password.is_none() {
+        section.problem("password", "is missing", "the text, `env:NAME` or `file:/PATH`");
+    }
+    Some(Auth {
+        scheme: scheme?,
+        user: user?,
+        password: password?,
+    })
+}
+
+/// The ZooKeeper client can do less than our own.
+fn tls_is_supported(section: &mut Section<'_>, tls: &TlsOptions) {
+    if tls.ca.is_none() {
+        let what = "names no `ca`, and ZooKeeper is not trusted by the machine's roots";
+        section.problem(
+            "tls",
+            what,
+            "add `ca: FILE`, the authority of the ensemble's certificates",
+        );
+    }
+    if tls.server_name.is_some() {
+        let what = "has a `serverName`, which is not there for ZooKeeper";
+        section.problem("tls", what, "name the `hosts` as their certificates do");
+    }
+    if tls.insecure_skip_verify {
+        let what = "has `insecureSkipVerify`, which is not there for ZooKeeper";
+        section.problem("tls", what, "name the ensemble's `ca` instead");
     }
 }
 

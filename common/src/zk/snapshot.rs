@@ -24,17 +24,27 @@ pub enum Freshness {
 /// One child.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Child {
-    /// Its data.
+    /// Its data; empty when it was not read.
     pub data: Bytes,
-    /// The transaction that created it: two nodes of one name differ in it.
+    /// The transaction that created it: two nodes of one name differ in it. 0 when it was not read.
     pub czxid: i64,
-    /// The transaction that last changed it.
+    /// The transaction that last changed it. 0 when it was not read.
     pub mzxid: i64,
-    /// Its creation, milliseconds since the Unix epoch by the server's clock.
+    /// Its creation, milliseconds since the Unix epoch by the server's clock. 0 when it was not read.
     pub ctime: i64,
 }
 
 impl Child {
+    /// A child that was seen and not read.
+    pub(super) fn unread() -> Self {
+        Self {
+            data: Bytes::new(),
+            czxid: 0,
+            mzxid: 0,
+            ctime: 0,
+        }
+    }
+
     pub(super) fn new(data: Vec<u8>, stat: &Stat) -> Self {
         Self {
             data: data.into(),

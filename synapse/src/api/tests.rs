@@ -12,7 +12,7 @@ use super::*;
 use crate::catalog::{Note, Outcome, ServiceOutcome, Verdict, ZoneOutcome};
 use crate::desired::Server;
 use crate::router::Service;
-use crate::watcher::{Candidate, Reason, Skipped, WatcherState};
+use crate::watcher::{Candidate, Description, Reason, Skipped, WatcherState};
 
 fn candidate(node: &str) -> Candidate {
     Candidate {
@@ -65,8 +65,10 @@ fn api() -> Api {
         services: vec![Service {
             id: "web_1".to_owned(),
             name: "web".to_owned(),
-            ensemble: "zk:2181".to_owned(),
-            path: "/services/web".to_owned(),
+            source: Description {
+                kind: "zookeeper",
+                place: "zk:2181/services/web".to_owned(),
+            },
         }],
         outcome: watch::Sender::new(Arc::new(outcome)).subscribe(),
         kind: Kind::Console(Arc::new(AtomicU64::new(0))),

@@ -12,7 +12,7 @@ use crate::catalog::{Note, ServiceOutcome};
 use crate::desired::Server;
 use crate::router::haproxy::HaproxyStatus;
 use crate::router::{Kind, Router, Service};
-use crate::watcher::WatcherState;
+use crate::watcher::{Description, WatcherState};
 
 /// `GET /status`.
 #[derive(Debug, Serialize)]
@@ -55,8 +55,7 @@ pub(super) struct RouterView {
 pub(super) struct ServiceView {
     id: String,
     name: String,
-    ensemble: String,
-    path: String,
+    source: Description,
     freshness: FreshnessView,
     #[serde(skip_serializing_if = "Option::is_none")]
     zone: Option<ZoneView>,
@@ -177,8 +176,7 @@ impl ServiceView {
         Self {
             id: service.id.clone(),
             name: service.name.clone(),
-            ensemble: service.ensemble.clone(),
-            path: service.path.clone(),
+            source: service.source.clone(),
             freshness: FreshnessView {
                 state: match state.freshness {
                     Freshness::Never => "never",

@@ -1,8 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use common::zk::session::EnsembleConfig;
 use proptest::prelude::*;
 
 use super::*;
@@ -21,14 +19,7 @@ pub(super) fn service(name: &str, sort: ServerSort, other: Option<&str>) -> Serv
     ServiceConfig {
         id: format!("{name}_1"),
         name: name.to_owned(),
-        watcher: WatcherConfig::Zookeeper {
-            ensemble: EnsembleConfig {
-                hosts: vec!["zk".to_owned()],
-                session_timeout: Duration::from_secs(10),
-                security: common::zk::security::Security::default(),
-            },
-            path: format!("/{name}"),
-        },
+        watcher: WatcherConfig::Static(Vec::new()),
         selection: SelectionConfig {
             sort,
             correlation: other.map(|other| Correlation {

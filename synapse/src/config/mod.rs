@@ -3,6 +3,7 @@
 
 mod resolve;
 mod selection;
+mod watcher;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ pub use selection::{
     Condition, Correlation, DefaultServer, LabelFilter, LocalZone, Pattern, Scope, SelectionConfig, ServerSort,
     ZoneConfig, ZonePolicy,
 };
+pub use watcher::{Combine, DnsConfig, MultiConfig, Question, Record, WatcherConfig, ZookeeperConfig};
 
 /// All of synapse's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,18 +132,6 @@ pub struct ServiceConfig {
     pub frontend: Vec<String>,
     /// `routerOptions.backend[]`.
     pub backend: Vec<String>,
-}
-
-/// `watcher`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WatcherConfig {
-    /// `type: zookeeper`.
-    Zookeeper {
-        /// `hosts[]`, and `timeoutInMilli` or `sessionTimeout`.
-        ensemble: common::zk::session::EnsembleConfig,
-        /// `path`.
-        path: String,
-    },
 }
 
 /// The address of the API when none is configured.

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use tokio::sync::watch;
 
 use crate::catalog::Outcome;
+use crate::watcher::Description;
 
 /// A running router, as the API and the metrics see it.
 #[derive(Debug, Clone)]
@@ -28,10 +29,8 @@ pub struct Service {
     pub id: String,
     /// As configured; may be another's too.
     pub name: String,
-    /// The ensemble it is read from.
-    pub ensemble: String,
-    /// The path it is read from.
-    pub path: String,
+    /// Where its servers come from.
+    pub source: Description,
 }
 
 /// The handle of a router by its type.

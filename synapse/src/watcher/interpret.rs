@@ -1,13 +1,13 @@
-//! From znodes to candidates. Pure.
+//! From nodes to candidates. Pure.
 //!
-//! What is in a znode was written by someone else: it becomes a literal address, a port, a weight and text, or the
+//! What is in a node was written by someone else: it becomes a literal address, a port, a weight and text, or the
 //! node is skipped with the reason. A change of one node decodes one node.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use common::report::Report;
+use common::report::{Decoder, Report, encoded};
 use common::zk::reflector::Child;
 
 use super::{Candidate, Reason, Skipped};
@@ -21,9 +21,7 @@ pub(super) struct Decoded {
 
 #[derive(Debug)]
 struct Node {
-    czxid: i64,
-    mzxid: i64,
-    ctime: i64,
+    child: Arc<Child>,
     report: Result<(Report, Host), String>,
 }
 
@@ -43,22 +41,17 @@ pub(super) struct Interpreted {
 
 impl Decoded {
     /// Follows a snapshot, decoding what is new or has changed. Returns how many nodes were newly found bad.
-    pub(super) fn follow(&mut self, children: &BTreeMap<Arc<str>, Arc<Child>>) -> u64 {
+    pub(super) fn follow(&mut self, children: &BTreeMap<Arc<str>, Arc<Child>>, decoder: &Decoder) -> u64 {
         self.nodes.retain(|name, _| children.contains_key(name));
         let mut bad = 0;
         for (name, child) in children {
-            let is_known = self
-                .nodes
-                .get(name)
-                .is_some_and(|node| (node.czxid, node.mzxid) == (child.czxid, child.mzxid));
-            if is_known {
+            let known = self.nodes.get(name).map(|node| &node.child);
+            if known.is_some_and(|known| Arc::ptr_eq(known, child) || known == child) {
                 continue;
             }
             let node = Node {
-                czxid: child.czxid,
-                mzxid: child.mzxid,
-                ctime: child.ctime,
-                report: decode(&child.data),
+                child: Arc::clone(child),
+                report: decode(decoder, name, &child.data),
             };
             bad += u64::from(node.report.is_err());
             self.nodes.insert(Arc::clone(name), node);
@@ -114,17 +107,28 @@ impl Node {
                 weight: report.weight,
                 options: report.haproxy_server_options.clone(),
                 labels: report.labels.clone(),
-                created: self.ctime,
+                created: self.child.ctime,
                 backup: false,
             },
-            czxid: self.czxid,
+            czxid: self.created_by(name),
             unavailable: (!report.available).then(|| report.unavailable_reason.trim().to_owned()),
         })
     }
+
+    /// The transaction that created the node. Of one that was not read only its number among its siblings is known,
+    /// which orders it among its like.
+    fn created_by(&self, name: &str) -> i64 {
+        match self.child.czxid {
+            0 => encoded::sequence(name)
+                .and_then(|number| number.try_into().ok())
+                .unwrap_or(0),
+            czxid => czxid,
+        }
+    }
 }
 
-fn decode(data: &[u8]) -> Result<(Report, Host), String> {
-    let report = Report::decode(data).map_err(|error| error.to_string())?;
+fn decode(decoder: &Decoder, name: &str, data: &[u8]) -> Result<(Report, Host), String> {
+    let report = decoder.decode(name, data).map_err(|error| error.to_string())?;
     let host = host(&report.host)?;
     Ok((report, host))
 }
@@ -184,13 +188,17 @@ mod tests {
         format!(r#"{{"available":true,"host":"{host}","port":80,"name":"n","weight":5}}"#)
     }
 
+    fn auto() -> Decoder {
+        Decoder::default()
+    }
+
     fn unresolved(name: &str) -> Result<IpAddr, Reason> {
         Err(Reason::Pending(name.to_owned()))
     }
 
     fn interpret(nodes: &[(&str, &str, i64)]) -> Interpreted {
         let mut decoded = Decoded::default();
-        decoded.follow(&children(nodes));
+        decoded.follow(&children(nodes), &auto());
         decoded.interpret(unresolved)
     }
 
@@ -210,10 +218,9 @@ mod tests {
     #[test]
     fn a_name_waits_for_its_address_alone() {
         let mut decoded = Decoded::default();
-        decoded.follow(&children(&[
-            ("a", &report("10.0.0.1"), 1),
-            ("b", &report("DB.example"), 2),
-        ]));
+        let nodes = [("a", report("10.0.0.1"), 1), ("b", report("DB.example"), 2)];
+        let nodes = nodes.each_ref().map(|(name, data, zxid)| (*name, data.as_str(), *zxid));
+        decoded.follow(&children(&nodes), &auto());
         assert_eq!(decoded.names(), BTreeSet::from(["db.example"]));
         let before = decoded.interpret(unresolved);
         assert_eq!((before.candidates.len(), before.skipped.len()), (1, 1));
@@ -234,7 +241,7 @@ mod tests {
             assert_eq!(interpret(&[("a", &report(host), 1)]).skipped.len(), 1, "{host}");
         }
         let mut decoded = Decoded::default();
-        decoded.follow(&children(&[("a", &report("any.example"), 1)]));
+        decoded.follow(&children(&[("a", &report("any.example"), 1)]), &auto());
         let all = decoded.interpret(|_| Ok(IpAddr::from([0, 0, 0, 0])));
         assert_eq!(
             all.skipped[0].reason.to_string(),
@@ -253,14 +260,11 @@ mod tests {
     fn only_what_changed_is_decoded_and_counted() {
         let mut decoded = Decoded::default();
         let good = report("10.0.0.1");
-        assert_eq!(decoded.follow(&children(&[("a", &good, 1), ("b", "{", 2)])), 1);
-        assert_eq!(
-            decoded.follow(&children(&[("a", "not looked at", 1), ("b", "{", 2)])),
-            0
-        );
+        assert_eq!(decoded.follow(&children(&[("a", &good, 1), ("b", "{", 2)]), &auto()), 1);
+        assert_eq!(decoded.follow(&children(&[("a", &good, 1), ("b", "{", 2)]), &auto()), 0);
         assert_eq!(decoded.interpret(unresolved).candidates.len(), 1);
-        assert_eq!(decoded.follow(&children(&[("a", "{", 3), ("b", "{", 2)])), 1);
-        assert_eq!(decoded.follow(&children(&[])), 0);
+        assert_eq!(decoded.follow(&children(&[("a", "{", 3), ("b", "{", 2)]), &auto()), 1);
+        assert_eq!(decoded.follow(&children(&[]), &auto()), 0);
         assert_eq!(decoded.interpret(unresolved), Interpreted::default());
     }
 
@@ -270,7 +274,7 @@ mod tests {
             let mut nodes = children(&[("a", &report("10.0.0.1"), 1)]);
             nodes.insert(Arc::from("b"), Arc::new(Child { data: data.into(), czxid: 2, mzxid: 2, ctime: 2 }));
             let mut decoded = Decoded::default();
-            decoded.follow(&nodes);
+            decoded.follow(&nodes, &auto());
             let all = decoded.interpret(unresolved);
             prop_assert_eq!(&*all.candidates[0].server.node, "a");
             prop_assert_eq!(all.candidates.len() + all.skipped.len(), 2);

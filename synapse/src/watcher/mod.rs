@@ -1,18 +1,46 @@
 //! Where servers come from: each watcher publishes what its source says of one service, with its freshness.
 //!
+//! ```text
+//! zookeeper ─ reflector ─┐
+//! file, dns, static ─────┴─Snapshot of nodes─▶ follow: interpret, names ──WatcherState──┬─▶ gather
+//!                                                                                multi ─┘
+//! ```
+//!
 //! A source that can't be read leaves the last state in place and marks its age; an entry that makes no sense is left
 //! out with its reason and touches no other.
 
+mod dns;
+mod feed;
+mod file;
+pub mod follow;
 mod interpret;
+mod multi;
 mod names;
 pub mod sources;
-pub mod zookeeper;
 
+use std::fmt;
 use std::sync::Arc;
 
 use common::zk::reflector::Freshness;
+use serde::Serialize;
 
 use crate::desired::Server;
+
+/// What a source is, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Description {
+    /// The `type` of the configuration.
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// What is read: in ZooKeeper the ensemble and the path.
+    pub place: String,
+}
+
+impl fmt::Display for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.place)
+    }
+}
 
 /// What one source says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +62,7 @@ pub struct WatcherState {
 pub struct Candidate {
     /// What it registered, resolved.
     pub server: Server,
-    /// The transaction that created its node: of two nodes the one with the greater is the newer.
+    /// The transaction that created its node: of two nodes the one with the greater is the newer. 0 outside of ZooKeeper.
     pub czxid: i64,
     /// Why it says of itself that it takes no traffic.
     pub unavailable: Option<String>,

@@ -1,32 +1,31 @@
-//! Who shares what: one session per ensemble, one reflector and one watcher per path of it.
+//! Who shares what: one session per ensemble, one watcher per source of it.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
-use std::time::Duration;
 
+use common::report::{Decoder, Report};
 use common::supervise::Supervisor;
-use common::zk::reflector::{ReflectorTask, reflector};
+use common::zk::reflector::{ReflectorTask, Snapshot, reflector};
 use common::zk::session::{Ensemble, EnsembleConfig, EnsembleTask, ensemble};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::WatcherState;
-use super::zookeeper::{Bell, ZookeeperTask, zookeeper};
-use crate::config::WatcherConfig;
+use super::dns::{DnsTask, dns};
+use super::feed::{self, Look};
+use super::file::{FileTask, file};
+use super::follow::{Bell, FollowTask, follow};
+use super::multi::{Child, MultiTask, multi};
+use super::{Description, WatcherState};
+use crate::config::{Combine, DnsConfig, Question, Record, WatcherConfig, ZookeeperConfig};
 
 /// How many names are looked up at once: each takes a thread until the resolver gives up.
 const LOOKUPS: usize = 8;
 
-/// Servers in order, chroot, session timeout.
-type Identity = (Vec<String>, String, Duration);
-
 /// One service's source.
 #[derive(Debug, Clone)]
 pub struct Source {
-    /// Its ensemble's name.
-    pub ensemble: String,
-    /// The path that is watched.
-    pub path: String,
+    /// What it is.
+    pub description: Description,
     /// What it says.
     pub state: watch::Receiver<Arc<WatcherState>>,
 }
@@ -36,21 +35,54 @@ pub struct Source {
 pub struct Sources {
     bell: Bell,
     lookups: Arc<Semaphore>,
-    ensembles: BTreeMap<Identity, Shared>,
+    ensembles: Vec<Shared>,
+    watched: Vec<Watched>,
 }
 
 #[derive(Debug)]
 struct Shared {
+    identity: EnsembleConfig,
     ensemble: Ensemble,
     session: EnsembleTask,
-    paths: BTreeMap<String, Watched>,
 }
 
 #[derive(Debug)]
 struct Watched {
-    state: watch::Receiver<Arc<WatcherState>>,
-    reflector: ReflectorTask,
-    watcher: ZookeeperTask,
+    identity: WatcherConfig,
+    source: Source,
+    task: Task,
+}
+
+/// What keeps a source's state.
+#[derive(Debug)]
+enum Task {
+    /// It is read by one task, and its nodes are understood by another.
+    Nodes(Box<(Feed, FollowTask)>),
+    Multi(MultiTask),
+}
+
+/// Who reads the nodes.
+#[derive(Debug)]
+enum Feed {
+    Zookeeper(ReflectorTask),
+    File(FileTask),
+    Dns(DnsTask),
+    /// Nobody: they never change.
+    Static(watch::Sender<Snapshot>),
+}
+
+impl Feed {
+    async fn run(self, stop: CancellationToken) {
+        match self {
+            Self::Zookeeper(task) => task.run(stop).await,
+            Self::File(task) => task.run(stop).await,
+            Self::Dns(task) => task.run(stop).await,
+            Self::Static(nodes) => {
+                stop.cancelled().await;
+                drop(nodes);
+            }
+        }
+    }
 }
 
 impl Sources {
@@ -59,96 +91,245 @@ impl Sources {
         Self {
             bell,
             lookups: Arc::new(Semaphore::new(LOOKUPS)),
-            ensembles: BTreeMap::new(),
+            ensembles: Vec::new(),
+            watched: Vec::new(),
         }
     }
 
     /// The source that `config` asks for, an existing one when it is the same.
     pub fn source(&mut self, config: &WatcherConfig) -> Source {
-        let WatcherConfig::Zookeeper { ensemble: config, path } = config;
-        let shared = self.ensembles.entry(identity(config)).or_insert_with(|| {
-            let (ensemble, session) = ensemble(config.clone());
-            Shared {
-                ensemble,
-                session,
-                paths: BTreeMap::new(),
-            }
+        let identity = identity(config);
+        if let Some(known) = self.watched.iter().find(|watched| watched.identity == identity) {
+            return known.source.clone();
+        }
+        let (source, task) = self.new_source(config);
+        self.watched.push(Watched {
+            identity,
+            source: source.clone(),
+            task,
         });
-        let watched = match shared.paths.entry(path.clone()) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                let (snapshots, reflector) = reflector(&shared.ensemble, path.clone());
-                let (state, watcher) = zookeeper(path.clone(), snapshots, self.bell.clone(), Arc::clone(&self.lookups));
-                new.insert(Watched {
-                    state,
-                    reflector,
-                    watcher,
-                })
+        source
+    }
+
+    fn new_source(&mut self, config: &WatcherConfig) -> (Source, Task) {
+        let (place, snapshots, feed, decoder) = match config {
+            WatcherConfig::Zookeeper(config) => {
+                let ZookeeperConfig {
+                    ensemble,
+                    path,
+                    decoder,
+                    polling,
+                } = config.as_ref();
+                let ensemble = self.ensemble(ensemble);
+                let (snapshots, task) = reflector(&ensemble, path.clone());
+                let said = decoder.clone();
+                let task = task.not_reading(move |name| said.is_said_by_name(name));
+                let task = match polling {
+                    Some(interval) => task.polling(*interval),
+                    None => task,
+                };
+                let place = format!("{}{path}", ensemble.name());
+                (place, snapshots, Feed::Zookeeper(task), decoder.clone())
+            }
+            WatcherConfig::Static(servers) => {
+                let (nodes, snapshots) = watch::channel(fixed(servers));
+                let place = format!("{} servers", servers.len());
+                (place, snapshots, Feed::Static(nodes), Decoder::default())
+            }
+            WatcherConfig::File { path, check_interval } => {
+                let (snapshots, task) = file(path.clone(), *check_interval);
+                let place = path.display().to_string();
+                (place, snapshots, Feed::File(task), Decoder::default())
+            }
+            WatcherConfig::Dns(config) => {
+                let (snapshots, task) = dns(config.clone());
+                (names(config), snapshots, Feed::Dns(task), Decoder::default())
+            }
+            WatcherConfig::Multi(config) => {
+                let children: Vec<Child> = config
+                    .watchers
+                    .iter()
+                    .map(|(name, config)| self.child(name, config))
+                    .collect();
+                let place = combined(config.method, &children);
+                let (state, task) = multi(
+                    place.clone(),
+                    config.method,
+                    config.patience,
+                    children,
+                    self.bell.clone(),
+                );
+                let description = Description { kind: "multi", place };
+                return (Source { description, state }, Task::Multi(task));
             }
         };
-        Source {
-            ensemble: shared.ensemble.name().to_owned(),
-            path: path.clone(),
-            state: watched.state.clone(),
+        let (bell, lookups) = (self.bell.clone(), Arc::clone(&self.lookups));
+        let (state, follow) = follow(place.clone(), snapshots, decoder, bell, lookups);
+        let kind = config.kind();
+        let description = Description { kind, place };
+        (Source { description, state }, Task::Nodes(Box::new((feed, follow))))
+    }
+
+    fn child(&mut self, name: &str, config: &WatcherConfig) -> Child {
+        let Source { description, state } = self.source(config);
+        Child {
+            name: name.to_owned(),
+            description,
+            state,
         }
+    }
+
+    fn ensemble(&mut self, config: &EnsembleConfig) -> Ensemble {
+        let identity = ensemble_identity(config);
+        if let Some(known) = self.ensembles.iter().find(|shared| shared.identity == identity) {
+            return known.ensemble.clone();
+        }
+        let (ensemble, session) = ensemble(config.clone());
+        self.ensembles.push(Shared {
+            identity,
+            ensemble: ensemble.clone(),
+            session,
+        });
+        ensemble
     }
 
     /// The ensembles, for those who report on them.
     pub fn ensembles(&self) -> Vec<Ensemble> {
-        self.ensembles.values().map(|shared| shared.ensemble.clone()).collect()
+        self.ensembles.iter().map(|shared| shared.ensemble.clone()).collect()
     }
 
     /// Starts every task: the watchers in one stage, the sessions they need in another.
     pub fn start<S: Copy + Ord + std::fmt::Debug>(self, supervisor: &mut Supervisor<S>, watchers: S, sessions: S) {
-        for shared in self.ensembles.into_values() {
-            let name = shared.ensemble.name().to_owned();
-            supervisor.start(sessions, format!("session {name}"), |stop| shared.session.run(stop));
-            for (path, watched) in shared.paths {
-                supervisor.start(watchers, format!("reflector {name}{path}"), |stop| {
-                    watched.reflector.run(stop)
-                });
-                supervisor.start(watchers, format!("watcher {name}{path}"), |stop| {
-                    watched.watcher.run(stop)
-                });
+        for shared in self.ensembles {
+            let name = format!("session {}", shared.ensemble.name());
+            supervisor.start(sessions, name, |stop| shared.session.run(stop));
+        }
+        for Watched { source, task, .. } in self.watched {
+            let name = format!("watcher {}", source.description);
+            match task {
+                Task::Nodes(tasks) => {
+                    let (feed, follow) = *tasks;
+                    supervisor.start(watchers, format!("source {}", source.description), |stop| {
+                        feed.run(stop)
+                    });
+                    supervisor.start(watchers, name, |stop| follow.run(stop));
+                }
+                Task::Multi(task) => supervisor.start(watchers, name, |stop| task.run(stop)),
             }
         }
     }
 }
 
-/// The order in which the servers are written does not tell two ensembles apart.
-fn identity(config: &EnsembleConfig) -> Identity {
+/// What tells two sources apart.
+fn identity(config: &WatcherConfig) -> WatcherConfig {
+    let mut identity = config.clone();
+    if let WatcherConfig::Zookeeper(config) = &mut identity {
+        config.ensemble = ensemble_identity(&config.ensemble);
+    }
+    identity
+}
+
+/// The order in which the servers are written does not tell two ensembles apart; who we are there does.
+fn ensemble_identity(config: &EnsembleConfig) -> EnsembleConfig {
     let joined = config.hosts.join(",");
     let (servers, chroot) = joined.split_once('/').unwrap_or((&joined, ""));
-    let mut servers: Vec<String> = servers.split(',').map(str::to_owned).collect();
-    servers.sort_unstable();
-    (servers, chroot.trim_end_matches('/').to_owned(), config.session_timeout)
+    let mut hosts: Vec<String> = servers.split(',').map(str::to_owned).collect();
+    hosts.sort_unstable();
+    hosts.push(format!("/{}", chroot.trim_end_matches('/')));
+    EnsembleConfig {
+        hosts,
+        ..config.clone()
+    }
+}
+
+/// Servers as the nodes they would be.
+fn fixed(servers: &[Report]) -> Snapshot {
+    let node = |report: &Report| {
+        let name = format!("{}@{}:{}", report.name, report.host, report.port);
+        (Arc::from(name), report.encode().into())
+    };
+    let look = Look {
+        nodes: Some(servers.iter().map(node).collect()),
+        error: String::new(),
+    };
+    let mut snapshot = feed::unread();
+    feed::take_in(&mut snapshot, look, Instant::now());
+    snapshot
+}
+
+fn names(config: &DnsConfig) -> String {
+    let name = |question: &Question| match question.record {
+        Record::A(port) => format!("{}:{port}", question.host),
+        Record::Aaaa(port) => format!("{}:{port} (aaaa)", question.host),
+        Record::Srv => format!("{} (srv)", question.host),
+    };
+    let names: Vec<String> = config.questions.iter().map(name).collect();
+    let of = config.nameserver.map(|nameserver| format!(" of {nameserver}"));
+    names.join(", ") + &of.unwrap_or_default()
+}
+
+fn combined(method: Combine, children: &[Child]) -> String {
+    let children: Vec<String> = children
+        .iter()
+        .map(|child| format!("{} ({})", child.name, child.description))
+        .collect();
+    match method {
+        Combine::Union => children.join(" and "),
+        Combine::Sequential => children.join(", else "),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use common::config::Secret;
+    use common::zk::security::{Auth, Scheme, Security};
+
     use super::*;
 
-    fn source(sources: &mut Sources, hosts: &[&str], path: &str) -> Source {
-        sources.source(&WatcherConfig::Zookeeper {
+    fn zookeeper(hosts: &[&str], path: &str) -> ZookeeperConfig {
+        ZookeeperConfig {
             ensemble: EnsembleConfig {
                 hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
                 session_timeout: Duration::from_secs(10),
-                security: common::zk::security::Security::default(),
+                security: Security::default(),
             },
             path: path.to_owned(),
-        })
+            decoder: Decoder::default(),
+            polling: None,
+        }
     }
 
     #[test]
     fn the_same_ensemble_and_path_are_shared() {
         let mut sources = Sources::new(watch::Sender::new(()));
-        let a = source(&mut sources, &["a:1", "b:2"], "/x");
-        let same = source(&mut sources, &["b:2", "a:1"], "/x");
-        let path = source(&mut sources, &["a:1", "b:2"], "/y");
-        let chroot = source(&mut sources, &["a:1", "b:2/app"], "/x");
+        let mut source =
+            |hosts: &[&str], path| sources.source(&WatcherConfig::Zookeeper(zookeeper(hosts, path).into()));
+        let a = source(&["a:1", "b:2"], "/x");
+        let same = source(&["b:2", "a:1"], "/x");
+        let path = source(&["a:1", "b:2"], "/y");
+        let chroot = source(&["a:1", "b:2/app"], "/x");
         assert!(a.state.same_channel(&same.state));
         assert!(!a.state.same_channel(&path.state));
         assert!(!a.state.same_channel(&chroot.state));
+        assert_eq!(a.description.to_string(), "zookeeper a:1,b:2/x");
         assert_eq!(sources.ensembles().len(), 2);
+    }
+
+    /// It once went by hosts alone, so that the second service was read as the first one's user.
+    #[test]
+    fn two_users_have_two_sessions() {
+        let mut sources = Sources::new(watch::Sender::new(()));
+        for (user, password) in [("a", "1"), ("a", "1"), ("b", "1"), ("a", "2")] {
+            let mut config = zookeeper(&["a:1"], "/x");
+            config.ensemble.security.auth = Some(Auth {
+                scheme: Scheme::Digest,
+                user: user.to_owned(),
+                password: Secret::parse(password),
+            });
+            sources.source(&WatcherConfig::Zookeeper(config.into()));
+        }
+        assert_eq!((sources.ensembles().len(), sources.watched.len()), (3, 3));
     }
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use common::exit::Fatal;
 use common::ready::Readiness;
-use common::zk::session::EnsembleConfig;
 use synapse::config::{HaproxyConfig, HaproxyControl, SelectionConfig, ServiceConfig, WatcherConfig};
 use synapse::desired::{Desired, Server, Service};
 use synapse::router::haproxy::{Haproxy, HaproxyStatus, HaproxyTask, ServerStatus, build};
@@ -95,14 +94,7 @@ pub(crate) fn service(id: &str, port: u16) -> ServiceConfig {
     ServiceConfig {
         id: id.into(),
         name: id.into(),
-        watcher: WatcherConfig::Zookeeper {
-            ensemble: EnsembleConfig {
-                hosts: vec!["127.0.0.1:2181".into()],
-                session_timeout: Duration::from_secs(2),
-                security: common::zk::security::Security::default(),
-            },
-            path: "/services".into(),
-        },
+        watcher: WatcherConfig::Static(Vec::new()),
         selection: SelectionConfig::default(),
         server_options: String::new(),
         frontend: vec!["mode http".into(), format!("bind 127.0.0.1:{port}")],

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::zk::node::NodeConfig;
-use common::zk::reflector::{Freshness, Snapshot, reflector};
+use common::zk::reflector::{Freshness, ReflectorTask, Snapshot, reflector};
 use common::zk::registration::{Registration, RegistrationState, registration};
 use common::zk::security::Security;
 use common::zk::session::{Ensemble, EnsembleConfig, Link, ensemble};
@@ -64,8 +64,16 @@ impl Party {
     }
 
     pub(crate) fn reflect(&mut self, path: &str) -> watch::Receiver<Snapshot> {
+        self.reflect_as(path, |task| task)
+    }
+
+    pub(crate) fn reflect_as(
+        &mut self,
+        path: &str,
+        how: impl FnOnce(ReflectorTask) -> ReflectorTask,
+    ) -> watch::Receiver<Snapshot> {
         let (snapshots, task) = reflector(&self.ensemble, path.to_owned());
-        self.users.spawn(task.run(self.stop_users.clone()));
+        self.users.spawn(how(task).run(self.stop_users.clone()));
         snapshots
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::zk::reflector::{Freshness, Snapshot};
+use common::zk::reflector::{Freshness, ReflectorTask, Snapshot};
 use e2e::eventually::{ensure, eventually, throughout};
 use e2e::fault_proxy::{FaultProxy, Mode};
 use e2e::zookeeper::{Client, ZooKeeper};
@@ -164,6 +164,68 @@ async fn a_thousand_children_cost_three_requests_and_a_change_one() {
     eprintln!("500 deleted at once: {} reads", reads.len());
     assert!(reads.len() <= 5, "{reads:?}");
     party.stop().await;
+}
+
+#[tokio::test]
+async fn a_child_whose_name_says_it_all_is_not_read() {
+    let server = ZooKeeper::start().await;
+    let client = server.client().await;
+    put(&client, "plain", "data").await;
+    for index in 0..20 {
+        put(&client, &format!("said-{index:02}"), "never looked at").await;
+    }
+    for lacking in [&[][..], &[ADD_WATCH, MULTI_READ]] {
+        let recorder = Recorder::start(server.address(), lacking).await;
+        let mut party = Party::start(&recorder.address());
+        let mut seen = party.reflect_as(DIRECTORY, |task| task.not_reading(|name| name.starts_with("said-")));
+        seen.wait_for(|snapshot| snapshot.children.len() == 21).await.unwrap();
+        let snapshot = seen.borrow_and_update().clone();
+        assert_eq!(snapshot.children["said-00"].data, "");
+        assert_eq!(snapshot.children["plain"].data, "data");
+        let reads = recorder.take();
+        let reads = reads.iter().filter(|code| [GET_DATA, MULTI_READ].contains(code));
+        // The old server's first read of many is refused.
+        assert_eq!(reads.count(), 1, "{lacking:?}");
+
+        put(&client, "said-99", "").await;
+        seen.wait_for(|snapshot| snapshot.children.contains_key("said-99"))
+            .await
+            .unwrap();
+        delete(&client, "said-99").await;
+        seen.wait_for(|snapshot| !snapshot.children.contains_key("said-99"))
+            .await
+            .unwrap();
+        assert_eq!(seen.borrow().freshness, Freshness::Live);
+        party.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_polled_path_is_read_at_intervals_and_never_watched_or_created() {
+    let server = ZooKeeper::start().await;
+    let client = server.client().await;
+    for lacking in [&[][..], &[ADD_WATCH, MULTI_READ]] {
+        let recorder = Recorder::start(server.address(), lacking).await;
+        let proxy = FaultProxy::start(recorder.address()).await;
+        let mut party = Party::start(&proxy.address());
+        let polling = |task: ReflectorTask| task.polling(Duration::from_millis(50));
+        let mut seen = party.reflect_as(DIRECTORY, polling);
+        live(&mut seen, &[]).await;
+        assert!(client.node(DIRECTORY).await.is_none());
+        put(&client, "a", "1").await;
+        live(&mut seen, &["a=1"]).await;
+        proxy.set(Mode::Refuse);
+        stale(&seen).await;
+        put(&client, "a", "2").await;
+        proxy.set(Mode::Forward);
+        live(&mut seen, &["a=2"]).await;
+        delete(&client, "a").await;
+        client.delete(DIRECTORY).await;
+        live(&mut seen, &[]).await;
+        let requests = recorder.take();
+        assert!(!requests.contains(&ADD_WATCH), "{requests:?}");
+        party.stop().await;
+    }
 }
 
 #[tokio::test]

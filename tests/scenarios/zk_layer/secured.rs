@@ -1,15 +1,15 @@
 //! Who may do what, and who is believed to be whom.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use common::config::Secret;
 use common::tls::{Identity, TlsOptions};
 use common::zk::node::{Access, NodeConfig};
 use common::zk::registration::RegistrationState;
 use common::zk::security::{Auth, Scheme, Security};
+use e2e::authority::Authority;
 use e2e::eventually::{ensure, eventually};
 use e2e::zookeeper::ZooKeeper;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::party::{PATIENCE, Party, registered, state, want};
 
@@ -128,40 +128,6 @@ async fn sasl_knows_its_users_and_refuses_others() {
     state(&other, told).await;
     stranger.stop().await;
     party.stop().await;
-}
-
-/// An authority and what it has signed: PEM files in a directory.
-struct Authority {
-    directory: tempfile::TempDir,
-    issuer: Issuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let certificate = params.self_signed(&key).unwrap();
-        std::fs::write(directory.path().join("ca.pem"), certificate.pem()).unwrap();
-        let issuer = Issuer::new(params, key);
-        Self { directory, issuer }
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// Writes `name.pem` (a certificate for 127.0.0.1) and `name.key`, and both in `name.both`.
-    fn sign(&self, name: &str) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
-        std::fs::write(self.file(&format!("{name}.pem")), &certificate).unwrap();
-        std::fs::write(self.file(&format!("{name}.key")), key.serialize_pem()).unwrap();
-        let both = format!("{}{certificate}", key.serialize_pem());
-        std::fs::write(self.file(&format!("{name}.both")), both).unwrap();
-    }
 }
 
 fn over_tls(ca: &Path, identity: Option<(&Path, &Path)>) -> Security {

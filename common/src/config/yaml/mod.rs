@@ -7,6 +7,7 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value as Json;
 
 /// A parsed value.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +19,33 @@ pub(super) enum Node {
     Text(String),
     List(Vec<Node>),
     Map(Entries),
+}
+
+impl Node {
+    /// The value as JSON; a repeated key is an error.
+    pub(super) fn into_json(self) -> Result<Json, String> {
+        Ok(match self {
+            Self::Null => Json::Null,
+            Self::Bool(flag) => Json::from(flag),
+            Self::Integer(number) => i64::try_from(number).map_or_else(|_| Json::from(number.to_string()), Json::from),
+            Self::Float(number) => Json::from(number),
+            Self::Text(text) => Json::from(text),
+            Self::List(nodes) => {
+                let elements: Result<_, _> = nodes.into_iter().map(Self::into_json).collect();
+                Json::Array(elements?)
+            }
+            Self::Map(entries) => {
+                let mut map = serde_json::Map::new();
+                for (key, node) in entries {
+                    if map.contains_key(&key) {
+                        return Err(format!("the key {key:?} is there a second time"));
+                    }
+                    map.insert(key, node.into_json()?);
+                }
+                Json::Object(map)
+            }
+        })
+    }
 }
 
 /// The entries of a map in the file's order, repeated keys included.

@@ -5,15 +5,10 @@
 
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE;
 use sha1::{Digest, Sha1};
 use zookeeper_client::{Acl, AuthId, CreateMode, Permission};
 
-use crate::report;
-
-/// The longest encoded content that goes into a name, as in Airbnb's nerve.
-const LONGEST_ENCODED: usize = 65_536;
+use crate::report::{self, encoded};
 
 /// The fewest digits of a sequence number; `ZooKeeper` writes ten, and more beyond 32 bits.
 const SEQUENCE_DIGITS: usize = 10;
@@ -69,7 +64,10 @@ impl NodeConfig {
     pub(super) fn base(&self, content: &[u8]) -> String {
         match &self.name {
             NodeName::Own(name) => name.clone(),
-            NodeName::Shared { prefix, encoded, .. } => encode(content).filter(|_| *encoded).unwrap_or(prefix.clone()),
+            NodeName::Shared { prefix, encoded, .. } => {
+                let name = encoded.then(|| encoded::encode(content)).flatten();
+                name.unwrap_or_else(|| prefix.clone())
+            }
         }
     }
 
@@ -79,7 +77,9 @@ impl NodeConfig {
         match &self.name {
             NodeName::Own(own) if named(own) => Whose::Ours,
             NodeName::Shared { prefix, .. } if named(prefix) => Whose::AskContent,
-            NodeName::Shared { encoded: true, .. } if decode(name).is_some_and(|content| self.says_us(&content)) => {
+            NodeName::Shared { encoded: true, .. }
+                if encoded::decode(name).is_some_and(|content| self.says_us(&content)) =>
+            {
                 Whose::Ours
             }
             NodeName::Own(_) | NodeName::Shared { .. } => Whose::Others,
@@ -173,19 +173,6 @@ impl NodeKind {
 fn is_sequence(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     text.len() >= SEQUENCE_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// Airbnb's path encoding; `None` for a content that is too long for it.
-fn encode(content: &[u8]) -> Option<String> {
-    let encoded = URL_SAFE.encode(content);
-    (encoded.len() <= LONGEST_ENCODED).then(|| format!("base64_{}_{encoded}_", encoded.len()))
-}
-
-/// The content in an encoded name, whatever follows it.
-fn decode(name: &str) -> Option<Vec<u8>> {
-    let (length, rest) = name.strip_prefix("base64_")?.split_once('_')?;
-    let encoded = rest.get(..length.parse().ok()?)?;
-    URL_SAFE.decode(encoded).ok()
 }
 
 /// 32 hexadecimal digits that are the same for the same words, and only for them: what makes the names of an instance's

@@ -65,25 +65,22 @@ fn a_shared_name_asks_the_content() {
 
 #[test]
 fn an_encoded_name_is_airbnbs() {
-    let encoded = node(shared(true), NodeKind::EphemeralSequential);
+    let named = node(shared(true), NodeKind::EphemeralSequential);
     let content = br#"{"host":"127.0.0.1","port":25002,"name":"host-a.example","labels":{"az":"us-east-1a"}}"#;
     let name = "base64_116_eyJob3N0IjoiMTI3LjAuMC4xIiwicG9ydCI6MjUwMDIsIm5hbWUiOiJob3N0LWEuZXhhbXBsZSIsImxhYmVscyI6eyJheiI6InVzLWVhc3QtMWEifX0=_";
-    assert_eq!(encoded.base(content), name);
+    assert_eq!(named.base(content), name);
     assert_eq!(
-        decode(&format!("{name}0000000000")).as_deref(),
+        encoded::decode(&format!("{name}0000000000")).as_deref(),
         Some(content.as_slice())
     );
-    assert_eq!(encoded.whose(&format!("{name}0000000000")), Whose::Others);
-    assert_eq!(encoded.whose(&format!("{}0000000012", encoded.base(OURS))), Whose::Ours);
-    assert_eq!(
-        encoded.whose(&format!("{}0000000012", encoded.base(THEIRS))),
-        Whose::Others
-    );
+    assert_eq!(named.whose(&format!("{name}0000000000")), Whose::Others);
+    assert_eq!(named.whose(&format!("{}0000000012", named.base(OURS))), Whose::Ours);
+    assert_eq!(named.whose(&format!("{}0000000012", named.base(THEIRS))), Whose::Others);
     // What is too long for a name is a plain one, and its content is asked.
     let long = vec![b'x'; 49_153];
-    assert_eq!(encoded.base(&long), "host7_");
-    assert!(encoded.base(&long[..49_152]).starts_with("base64_65536_"));
-    assert_eq!(encoded.whose("host7_0000000001"), Whose::AskContent);
+    assert_eq!(named.base(&long), "host7_");
+    assert!(named.base(&long[..49_152]).starts_with("base64_65536_"));
+    assert_eq!(named.whose("host7_0000000001"), Whose::AskContent);
 }
 
 #[test]

@@ -3,11 +3,11 @@
 //! Each key is read in one place, here or in `resolve/`; the reference in the README is compared with what is read.
 //! A reader goes on after a problem, so that one run names them all.
 
+mod access;
 mod advertise;
 pub(super) mod check;
 mod node;
 mod reporter;
-mod security;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use common::config::Section;
 use common::zk::node::NodeConfig;
+use common::zk::security::Security;
 use common::zk::session::EnsembleConfig;
 
+use super::access;
 use super::node::{self, Instance};
-use super::security;
 use crate::config::{ReporterConfig, ZookeeperConfig};
 
 /// ZooKeeper's own lower bound with its default tick: asking for less gives this anyway.
@@ -67,8 +68,8 @@ fn zookeeper(section: &mut Section<'_>, instance: Instance<'_>) -> Option<Report
         "the node is watched and read back, so there is nothing to refresh",
     );
     let expose_on_unavailable = section.flag_or("exposeOnUnavailable", false);
-    let security = security::security(section);
-    let access = security::access(section, security.as_ref());
+    let security = Security::of(section);
+    let access = access::access(section, security.as_ref());
     let node = node::node(section, instance, expose_on_unavailable);
     let (node, payload) = node?;
     Some(ReporterConfig::Zookeeper(Box::new(ZookeeperConfig {

@@ -56,7 +56,7 @@ impl Reader<'_> {
                 "e.g. `watcher: {type: zookeeper, hosts: […], path: …}`",
             );
         }
-        let watcher = watcher.and_then(|mut watcher| watcher::watcher(&mut watcher));
+        let watcher = watcher.and_then(|mut watcher| watcher::watcher(&mut watcher, self.base));
         let name = name(&mut section, watcher.as_ref());
         let (selection, other) = selection::selection(&mut section, zone);
         let server_options = server_options(&mut section);
@@ -91,12 +91,15 @@ impl Reader<'_> {
     }
 }
 
-/// `name`, or the watcher's path without its first character and with `_` for `/`.
+/// `name`, or the path in ZooKeeper without its first character and with `_` for `/`.
 fn name(section: &mut Section<'_>, watcher: Option<&WatcherConfig>) -> Option<String> {
     let written = section.text_or("name", "");
     let name = if written.is_empty() {
-        let WatcherConfig::Zookeeper { path, .. } = watcher?;
-        path.trim_start_matches('/').replace('/', "_")
+        let WatcherConfig::Zookeeper(zookeeper) = watcher? else {
+            section.problem("name", "is required", "only a path in ZooKeeper can stand for it");
+            return None;
+        };
+        zookeeper.path.trim_start_matches('/').replace('/', "_")
     } else {
         written
     };

@@ -70,10 +70,12 @@ fn what_is_not_written_has_go_synapses_defaults() {
     );
     assert_eq!(service.selection.sort, ServerSort::Random);
     assert_eq!(service.selection.correlation, None);
-    let WatcherConfig::Zookeeper { ensemble, path } = &service.watcher;
-    assert_eq!(ensemble.hosts, ["zk:2181"]);
-    assert_eq!(ensemble.session_timeout, Duration::from_secs(10));
-    assert_eq!(path, "/services/a/b");
+    let WatcherConfig::Zookeeper(zookeeper) = &service.watcher else {
+        panic!("{:?}", service.watcher);
+    };
+    assert_eq!(zookeeper.ensemble.hosts, ["zk:2181"]);
+    assert_eq!(zookeeper.ensemble.session_timeout, Duration::from_secs(10));
+    assert_eq!(zookeeper.path, "/services/a/b");
 }
 
 #[test]
@@ -168,10 +170,12 @@ routers:
         orders.selection.correlation.as_ref().expect("one").other_service,
         "orders-primary"
     );
-    let WatcherConfig::Zookeeper { ensemble, path } = &orders.watcher;
-    assert_eq!(ensemble.hosts, ["zk-b:2181", "zk-a/app"]);
-    assert_eq!(ensemble.session_timeout, Duration::from_secs(5));
-    assert_eq!(path, "/services/orders");
+    let WatcherConfig::Zookeeper(zookeeper) = &orders.watcher else {
+        panic!("{:?}", orders.watcher);
+    };
+    assert_eq!(zookeeper.ensemble.hosts, ["zk-b:2181", "zk-a/app"]);
+    assert_eq!(zookeeper.ensemble.session_timeout, Duration::from_secs(5));
+    assert_eq!(zookeeper.path, "/services/orders");
     let ids: Vec<&str> = [first, second]
         .iter()
         .flat_map(|router| &router.services)
@@ -343,8 +347,11 @@ fn paths_that_haproxy_would_misread_are_refused() {
 fn the_session_timeout_has_two_names() {
     let keys = |more: &str| watcher(&format!("hosts: [z], path: /s, {more}"));
     let timeout = |more: &str| {
-        let WatcherConfig::Zookeeper { ensemble, .. } = config(&keys(more)).routers[0].services[0].watcher.clone();
-        ensemble.session_timeout
+        let watcher = config(&keys(more)).routers[0].services[0].watcher.clone();
+        let WatcherConfig::Zookeeper(zookeeper) = watcher else {
+            panic!("{watcher:?}");
+        };
+        zookeeper.ensemble.session_timeout
     };
     assert_eq!(timeout("sessionTimeout: 6s"), Duration::from_secs(6));
     assert_eq!(timeout("timeoutInMilli: 2000"), Duration::from_secs(2));

@@ -3,8 +3,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::zk::session::EnsembleConfig;
-
 use super::*;
 use crate::config::{SelectionConfig, WatcherConfig};
 use crate::desired::Server;
@@ -41,14 +39,7 @@ fn service(id: &str, frontend: &[&str], backend: &[&str]) -> ServiceConfig {
     ServiceConfig {
         id: id.into(),
         name: id.into(),
-        watcher: WatcherConfig::Zookeeper {
-            ensemble: EnsembleConfig {
-                hosts: vec!["127.0.0.1".into()],
-                session_timeout: Duration::from_secs(2),
-                security: common::zk::security::Security::default(),
-            },
-            path: "/services/web".into(),
-        },
+        watcher: WatcherConfig::Static(Vec::new()),
         selection: SelectionConfig::default(),
         server_options: String::new(),
         frontend: frontend.iter().map(ToString::to_string).collect(),

@@ -1,12 +1,13 @@
-//! `watcher`: where a service's servers come from.
+//! `type: zookeeper` and `zookeeper_poll`.
 
 use std::time::Duration;
 
 use common::config::Section;
+use common::report::{Decoder, Method};
 use common::zk::security::Security;
 use common::zk::session::EnsembleConfig;
 
-use crate::config::WatcherConfig;
+use crate::config::ZookeeperConfig;
 
 /// Below this a server with the usual tick of 2 s grants more than it is asked for.
 const SHORTEST_USUAL: Duration = Duration::from_secs(4);
@@ -14,10 +15,8 @@ const SHORTEST_USUAL: Duration = Duration::from_secs(4);
 /// 30 days.
 const LONGEST_MILLIS: u64 = 30 * 24 * 60 * 60 * 1000;
 
-/// Reads `watcher`.
-pub(super) fn watcher(section: &mut Section<'_>) -> Option<WatcherConfig> {
-    section.choice_or("type", "", &[("zookeeper", ())])?;
-    section.is_a("watcher zookeeper");
+/// Reads a section of the type `zookeeper`, or of `zookeeper_poll`.
+pub(super) fn zookeeper(section: &mut Section<'_>, is_polled: bool) -> Option<ZookeeperConfig> {
     let hosts = section.texts("hosts");
     if hosts.is_empty() {
         section.problem(
@@ -37,13 +36,48 @@ pub(super) fn watcher(section: &mut Section<'_>) -> Option<WatcherConfig> {
     }
     let path = path(section);
     let session_timeout = session_timeout(section);
-    Some(WatcherConfig::Zookeeper {
+    let security = Security::of(section);
+    let polling = is_polled.then(|| section.duration_or("pollingInterval", Duration::from_mins(1)));
+    let decoder = decoder(section);
+    Some(ZookeeperConfig {
         ensemble: EnsembleConfig {
             hosts,
             session_timeout,
-            security: Security::default(),
+            security: security?,
         },
         path: path?,
+        decoder: decoder?,
+        polling,
+    })
+}
+
+fn decoder(section: &mut Section<'_>) -> Option<Decoder> {
+    let Some(mut decode) = section.section("decode", "decode") else {
+        return Some(Decoder::default());
+    };
+    let method = decode.choice_or(
+        "method",
+        "auto",
+        &[
+            ("auto", Method::Auto),
+            ("nerve", Method::Nerve),
+            ("serverset", Method::ServerSet),
+            ("curator", Method::Curator),
+            ("registrator", Method::Registrator),
+            ("plain", Method::Plain),
+        ],
+    );
+    let endpoint_name = decode.text("endpointName").filter(|name| !name.is_empty());
+    if endpoint_name.is_some() && !matches!(method, None | Some(Method::Auto | Method::ServerSet)) {
+        decode.problem(
+            "endpointName",
+            "only the members of server sets have endpoints with names",
+            "remove it, or use `method: serverset`",
+        );
+    }
+    Some(Decoder {
+        method: method?,
+        endpoint_name,
     })
 }
 

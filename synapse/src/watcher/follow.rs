@@ -1,11 +1,13 @@
-//! The children of a path of ZooKeeper, as candidates.
+//! The nodes of a source, as candidates.
 //!
-//! The state is published at once with what is known; a name's address comes later, and never holds up the others.
+//! Whatever the source, what it holds are nodes: names and bytes that somebody else wrote. The state is published at once
+//! with what is known; a name's address comes later, and never holds up the others.
 
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::report::Decoder;
 use common::zk::reflector::{Freshness, Snapshot};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinSet, spawn_blocking};
@@ -22,28 +24,32 @@ const LOOKUP: Duration = Duration::from_secs(5);
 /// Rung at each change of any watcher, for those who look at several.
 pub type Bell = watch::Sender<()>;
 
-/// Follows the snapshots of one path.
+/// Follows the snapshots of one source.
 #[derive(Debug)]
 #[must_use = "nothing is published until the task runs"]
-pub struct ZookeeperTask {
-    path: String,
+pub struct FollowTask {
+    source: String,
     snapshots: watch::Receiver<Snapshot>,
+    decoder: Decoder,
     state: watch::Sender<Arc<WatcherState>>,
     bell: Bell,
     lookups: Arc<Semaphore>,
 }
 
-/// A watcher of the snapshots of `path`; `lookups` bounds the look-ups of names that run at once in the daemon.
-pub fn zookeeper(
-    path: String,
+/// A watcher of the snapshots of `source`, whose nodes `decoder` reads; `lookups` bounds the look-ups of names that run
+/// at once in the daemon.
+pub fn follow(
+    source: String,
     snapshots: watch::Receiver<Snapshot>,
+    decoder: Decoder,
     bell: Bell,
     lookups: Arc<Semaphore>,
-) -> (watch::Receiver<Arc<WatcherState>>, ZookeeperTask) {
+) -> (watch::Receiver<Arc<WatcherState>>, FollowTask) {
     let (state, receiver) = watch::channel(Arc::default());
-    let task = ZookeeperTask {
-        path,
+    let task = FollowTask {
+        source,
         snapshots,
+        decoder,
         state,
         bell,
         lookups,
@@ -51,7 +57,7 @@ pub fn zookeeper(
     (receiver, task)
 }
 
-impl ZookeeperTask {
+impl FollowTask {
     /// Follows until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut decoded = Decoded::default();
@@ -59,7 +65,7 @@ impl ZookeeperTask {
         let mut lookups: JoinSet<(String, Result<Vec<IpAddr>, String>)> = JoinSet::new();
         loop {
             let snapshot = self.snapshots.borrow_and_update().clone();
-            let bad = decoded.follow(&snapshot.children);
+            let bad = decoded.follow(&snapshot.children, &self.decoder);
             for name in names.follow(&decoded.names(), Instant::now()) {
                 lookups.spawn(lookup(name, Arc::clone(&self.lookups)));
             }
@@ -68,7 +74,7 @@ impl ZookeeperTask {
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = self.snapshots.changed() => if changed.is_err() {
-                    // The reflector has ended: the daemon stops.
+                    // The source's own task has ended: the daemon stops.
                     return stop.cancelled().await;
                 },
                 Some(Ok((name, answer))) = lookups.join_next() => names.learn(&name, answer, Instant::now()),
@@ -101,19 +107,22 @@ impl ZookeeperTask {
     }
 
     fn log(&self, before: &WatcherState, now: &WatcherState) {
-        let path = &self.path;
+        let source = &self.source;
         for skipped in &now.skipped {
             let is_new = before.skipped.binary_search(skipped).is_err();
             if is_new && matches!(skipped.reason, Reason::Bad(_)) {
-                tracing::warn!(%path, node = %skipped.node, reason = %skipped.reason, "Skipped an instance.");
+                tracing::warn!(%source, node = %skipped.node, reason = %skipped.reason, "Skipped an instance.");
             }
+        }
+        if !now.error.is_empty() && now.error != before.error {
+            tracing::warn!(%source, error = %now.error, "Can't read a source; keeping its last content and trying on.");
         }
         match (before.freshness, now.freshness) {
             (Freshness::Never | Freshness::Stale { .. }, Freshness::Live) => {
-                tracing::info!(%path, instances = now.candidates.len(), "Service read.");
+                tracing::info!(%source, instances = now.candidates.len(), "Service read.");
             }
             (Freshness::Live, Freshness::Stale { .. }) => {
-                tracing::warn!(%path, "Source lost; its last content stays in force.");
+                tracing::warn!(%source, "Source lost; its last content stays in force.");
             }
             _ => {}
         }
@@ -183,9 +192,10 @@ mod tests {
         let snapshots = watch::Sender::new(snapshot(Freshness::Live, &nodes));
         let bell = watch::Sender::new(());
         let mut rung = bell.subscribe();
-        let (mut states, task) = zookeeper(
+        let (mut states, task) = follow(
             "/s".to_owned(),
             snapshots.subscribe(),
+            Decoder::default(),
             bell,
             Arc::new(Semaphore::new(1)),
         );

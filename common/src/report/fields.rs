@@ -1,0 +1,177 @@
+//! The fields of a JSON object that a stranger wrote, each with its type and its bounds.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use serde_json::{Map, Value};
+
+use super::{DecodeError, MAX_BYTES};
+
+/// HAProxy's largest weight.
+pub(super) const MAX_WEIGHT: u16 = 256;
+
+/// The longest DNS name.
+pub(super) const MAX_HOST: usize = 253;
+
+/// The longest name: more is no name of a server.
+pub(super) const MAX_NAME: usize = 255;
+
+/// The object that bytes are.
+pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, DecodeError> {
+    if bytes.len() > MAX_BYTES {
+        return Err(DecodeError::TooLong(bytes.len()));
+    }
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(other) => Err(DecodeError::NotJson(format!("it is {}", kind(&other)))),
+        Err(error) => Err(DecodeError::NotJson(error.to_string())),
+    }
+}
+
+/// A JSON object.
+#[derive(Clone, Copy)]
+pub(super) struct Fields<'j>(pub(super) &'j Map<String, Value>);
+
+impl<'j> Fields<'j> {
+    /// The value, when it is there and not null.
+    fn get(self, field: &str) -> Option<&'j Value> {
+        self.0.get(field).filter(|value| !value.is_null())
+    }
+
+    pub(super) fn has(self, field: &str) -> bool {
+        self.get(field).is_some()
+    }
+
+    pub(super) fn flag(self, field: &'static str) -> Result<Option<bool>, DecodeError> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(other) => Err(bad(field, format!("must be true or false, not {}", kind(other)))),
+        }
+    }
+
+    /// A nested object.
+    pub(super) fn object(self, field: &'static str) -> Result<Option<Fields<'j>>, DecodeError> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(Value::Object(object)) => Ok(Some(Fields(object))),
+            Some(other) => Err(bad(field, format!("must be an object, not {}", kind(other)))),
+        }
+    }
+
+    /// The object of a name that is the operator's; of another type it is as good as absent.
+    pub(super) fn object_named(self, name: &str) -> Option<Fields<'j>> {
+        self.get(name).and_then(Value::as_object).map(Fields)
+    }
+
+    pub(super) fn host(self, field: &'static str) -> Result<String, DecodeError> {
+        let host = self.required_text(field, MAX_HOST)?;
+        if host.chars().any(char::is_whitespace) {
+            return Err(bad(field, "has white space in it"));
+        }
+        Ok(host)
+    }
+
+    pub(super) fn port(self, field: &'static str) -> Result<Option<u16>, DecodeError> {
+        self.number(field, 1..=u16::MAX)
+    }
+
+    pub(super) fn name(self, field: &'static str) -> Result<String, DecodeError> {
+        self.required_text(field, MAX_NAME)
+    }
+
+    fn required_text(self, field: &'static str, longest: usize) -> Result<String, DecodeError> {
+        match self.get(field) {
+            None => Err(missing(field)),
+            Some(Value::String(text)) if text.is_empty() => Err(bad(field, "is empty")),
+            Some(Value::String(text)) if text.len() > longest => {
+                Err(bad(field, format!("has {} bytes, more than {longest}", text.len())))
+            }
+            Some(Value::String(text)) if text.chars().any(char::is_control) => {
+                Err(bad(field, "has a control character in it"))
+            }
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(other) => Err(bad(field, format!("must be text, not {}", kind(other)))),
+        }
+    }
+
+    /// Text that is no part of an instance's identity: of another type it is as good as absent.
+    pub(super) fn text_or_empty(self, field: &str) -> String {
+        self.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    /// A whole number, as a number or, as Airbnb's nerve passes it on from its file, as text.
+    pub(super) fn number(self, field: &'static str, range: RangeInclusive<u16>) -> Result<Option<u16>, DecodeError> {
+        let Some(value) = self.get(field) else { return Ok(None) };
+        let number = match value {
+            Value::Number(number) => number.as_u64().or_else(|| number.as_f64().and_then(whole)),
+            Value::String(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok(),
+            _ => None,
+        };
+        let number = number
+            .and_then(|number| u16::try_from(number).ok())
+            .filter(|number| range.contains(number));
+        number.map(Some).ok_or_else(|| {
+            let found = if value.is_number() {
+                value.to_string()
+            } else {
+                kind(value).to_owned()
+            };
+            bad(
+                field,
+                format!(
+                    "must be a whole number from {} to {}, not {found}",
+                    range.start(),
+                    range.end()
+                ),
+            )
+        })
+    }
+
+    /// Free pairs of key and value.
+    pub(super) fn labels(self, field: &'static str) -> Result<BTreeMap<String, String>, DecodeError> {
+        Ok(self.object(field)?.map(Fields::as_labels).unwrap_or_default())
+    }
+
+    /// All fields as labels; a value that is not text as its JSON.
+    pub(super) fn as_labels(self) -> BTreeMap<String, String> {
+        let label = |(label, value): (&String, &Value)| match value {
+            Value::Null => None,
+            Value::String(text) => Some((label.clone(), text.clone())),
+            other => Some((label.clone(), other.to_string())),
+        };
+        self.0.iter().filter_map(label).collect()
+    }
+}
+
+/// The whole number that a float is.
+fn whole(number: f64) -> Option<u64> {
+    if number.fract() == 0.0 {
+        format!("{number:.0}").parse().ok()
+    } else {
+        None
+    }
+}
+
+pub(super) fn missing(field: &'static str) -> DecodeError {
+    bad(field, "is missing")
+}
+
+pub(super) fn bad(field: &'static str, what: impl Into<String>) -> DecodeError {
+    DecodeError::Field {
+        field,
+        what: what.into(),
+    }
+}
+
+/// What a value is, without a word of what it says: the bytes are a stranger's.
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}

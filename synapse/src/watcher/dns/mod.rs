@@ -1,0 +1,65 @@
+//! `type: dns`: the addresses of names, or the targets of SRV records.
+
+mod ask;
+mod book;
+
+use std::net::SocketAddr;
+
+use common::zk::reflector::Snapshot;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::feed;
+use crate::config::DnsConfig;
+use book::{Answer, Book};
+
+/// Asks again and again.
+#[derive(Debug)]
+#[must_use = "nothing is asked until the task runs"]
+pub(super) struct DnsTask {
+    config: DnsConfig,
+    out: watch::Sender<Snapshot>,
+}
+
+/// The servers that `config` asks for.
+pub(super) fn dns(config: DnsConfig) -> (watch::Receiver<Snapshot>, DnsTask) {
+    let (out, snapshots) = watch::channel(feed::unread());
+    (snapshots, DnsTask { config, out })
+}
+
+impl DnsTask {
+    /// Asks until `stop`.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let nameserver = self.config.nameserver;
+        let mut book = Book::new(&self.config, Instant::now());
+        let mut asked = JoinSet::new();
+        loop {
+            for (number, question) in book.due(Instant::now()) {
+                asked.spawn(ask(number, question, nameserver));
+            }
+            let next = book.next();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(Ok((number, answer))) = asked.join_next() => {
+                    let now = Instant::now();
+                    book.learn(number, answer, now);
+                    self.out.send_if_modified(|snapshot| feed::take_in(snapshot, book.look(), now));
+                }
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+            }
+        }
+    }
+}
+
+async fn ask(
+    number: usize,
+    question: crate::config::Question,
+    nameserver: Option<SocketAddr>,
+) -> (usize, Result<Answer, String>) {
+    (number, ask::ask(question, nameserver).await)
+}
+
+#[cfg(test)]
+mod tests;
