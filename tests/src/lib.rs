@@ -12,6 +12,7 @@
     reason = "test harness: a broken bench must stop the test at once, and say why"
 )]
 
+pub mod authority;
 pub mod daemon;
 pub mod eventually;
 pub mod fault_proxy;

@@ -3,7 +3,7 @@
 mod client;
 mod expire;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 pub use client::{Client, Node};
 
+use crate::authority::Authority;
 use crate::eventually::eventually;
 use crate::ports::free_port;
 use crate::program::Running;
@@ -64,9 +65,10 @@ impl ZooKeeper {
         server
     }
 
-    /// As [`ZooKeeper::start`], with a second port for clients that speak TLS and have a certificate. `identity` is the
-    /// server's certificate and key, `ca` whom it trusts: PEM files. Returns that port as well.
-    pub async fn start_with_tls(identity: &Path, ca: &Path) -> (Self, u16) {
+    /// As [`ZooKeeper::start`], with a second port for clients that speak TLS and have a certificate of the same
+    /// authority. Returns that port as well.
+    pub async fn start_with_tls(authority: &Authority) -> (Self, u16) {
+        let (identity, ca) = (authority.sign("zookeeper").both, authority.ca());
         let mut server = Self::prepare();
         let port = free_port();
         server.settings = vec![
