@@ -6,7 +6,7 @@ use common::report::Dialect;
 use common::zk::node::{NodeConfig, NodeKind, NodeName, WriteBudget};
 
 use super::{SECOND, problems, warnings, zookeeper};
-use crate::config::testing::service;
+use crate::config::testing::{read, service};
 use crate::config::{ReporterConfig, ZookeeperConfig};
 
 #[test]
@@ -135,6 +135,44 @@ fn what_does_not_fit_together_is_a_problem() {
         ));
         assert!(problems.contains(key), "{keys}: {problems}");
     }
+}
+
+#[test]
+fn services_that_would_keep_the_same_node_are_named() {
+    let two = |first: &str, second: &str| {
+        read(&format!(
+            "services: [
+                {{ name: a, host: 10.0.0.1, port: 80, reporters: [{{ type: zookeeper, {first} }}] }},
+                {{ name: b, host: 10.0.0.1, port: 81, reporters: [{{ type: zookeeper, {second} }}] }}]"
+        ))
+        .map(drop)
+    };
+    let airbnb = "naming: airbnb, instanceId: host7";
+    let first = format!("hosts: [zk1, zk2], path: /s, {airbnb}");
+    for second in [
+        first.clone(),
+        format!("hosts: ['zk2:2181', 'zk1:2181'], path: /s/, {airbnb}, sessionTimeout: 30s"),
+        format!("hosts: [zk1, zk2/s], path: /, {airbnb}"),
+    ] {
+        let said = two(&first, &second).expect_err("one node");
+        for word in ["services `a` and `b`", "/host7_", "instanceId"] {
+            assert!(said.contains(word), "{second}: {said}");
+        }
+    }
+    for second in [
+        format!("hosts: [zk1, zk2], path: /t, {airbnb}"),
+        format!("hosts: [zk3], path: /s, {airbnb}"),
+        format!("hosts: [zk1, zk2], path: /s, {airbnb}, nodeType: ephemeral_sequential"),
+        "hosts: [zk1, zk2], path: /s, naming: airbnb, instanceId: host8".to_owned(),
+        "hosts: [zk1, zk2], path: /s".to_owned(),
+    ] {
+        assert_eq!(two(&first, &second), Ok(()), "{second}");
+    }
+    let said = problems(&format!(
+        "reporters: [{0}, {0}]",
+        "{ type: zookeeper, hosts: [zk], path: /s }"
+    ));
+    assert!(said.contains("two reporters of service `127.0.0.1:80`"), "{said}");
 }
 
 #[test]
