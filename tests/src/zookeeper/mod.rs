@@ -15,7 +15,7 @@ use tokio::time::timeout;
 pub use client::{Client, Node};
 
 use crate::authority::Authority;
-use crate::eventually::eventually;
+use crate::eventually::{ensure, eventually};
 use crate::ports::free_port;
 use crate::program::Running;
 
@@ -204,18 +204,31 @@ impl ZooKeeper {
         self.directory.path().join("zookeeper.log")
     }
 
+    /// How many sessions it holds.
+    pub async fn sessions(&self) -> Result<usize, String> {
+        let statistics = self.ask("mntr").await?;
+        let sessions = statistics
+            .lines()
+            .find_map(|line| line.strip_prefix("zk_global_sessions\t"));
+        sessions.and_then(|number| number.parse().ok()).ok_or(statistics)
+    }
+
     async fn serves(&self) -> Result<(), String> {
+        let answer = self.ask("srvr").await?;
+        ensure(answer.contains("Mode:"), || answer)
+    }
+
+    /// What it answers to one of its four-letter words.
+    async fn ask(&self, word: &str) -> Result<String, String> {
         let answer = timeout(Duration::from_secs(1), async {
             let mut stream = TcpStream::connect(self.address()).await?;
-            stream.write_all(b"srvr").await?;
+            stream.write_all(word.as_bytes()).await?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await?;
             std::io::Result::Ok(answer)
         });
         match answer.await {
-            Ok(Ok(answer)) if answer.contains("Mode:") => Ok(()),
-            Ok(Ok(answer)) => Err(answer),
-            Ok(Err(error)) => Err(error.to_string()),
+            Ok(answer) => answer.map_err(|error| error.to_string()),
             Err(_) => Err("no answer within 1s".to_owned()),
         }
     }
