@@ -81,11 +81,15 @@ fn the_node_is_of_the_wanted_kind_name_and_payload() {
 
     let (node, payload) = node_of("naming: serverset, payload: serverset, nodeType: persistent_sequential, ttl: 20s");
     assert_eq!((node.name, node.touch), (shared("member_", false), Some(20 * SECOND)));
-    assert_eq!(payload, Dialect::ServerSet);
+    assert_eq!(payload, Dialect::ServerSet { shard: None });
+    let member = "naming: serverset, payload: serverset, nodeType: ephemeral_sequential, shard: 0";
+    assert_eq!(node_of(member).1, Dialect::ServerSet { shard: Some(0) });
 
     let (node, payload) = node_of("payload: curator, writeBudget: { writes: 5, per: 10s }");
     let (id, kind) = ("web_10.0.0.1:80".to_owned(), NodeKind::Ephemeral);
+    let named = id.clone();
     assert_eq!(payload, Dialect::Curator { id, kind });
+    assert_eq!(node_of("payload: spring").1, Dialect::Spring { id: named, kind });
     let (writes, per) = (5, 10 * SECOND);
     assert_eq!(node.budget, WriteBudget { writes, per });
 }
@@ -114,6 +118,12 @@ fn sessions_are_shared_only_by_equals() {
 fn what_does_not_fit_together_is_a_problem() {
     let cases = [
         ("ttl: 10s", "].ttl"),
+        ("shard: 1", "].shard"),
+        ("payload: serverset, shard: x", "].shard"),
+        (
+            "auth: { scheme: GSSAPI, user: a, password: b }",
+            "`gssapi` is not offered",
+        ),
         ("payload: airbnb, exposeOnUnavailable: true", "].exposeOnUnavailable"),
         ("pathEncoding: true", "].pathEncoding"),
         ("naming: airbnb, payload: curator, pathEncoding: true", "].pathEncoding"),
