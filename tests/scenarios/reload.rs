@@ -234,6 +234,62 @@ async fn a_bad_file_changes_nothing_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_bad_file_read_by_signal_changes_nothing_either() {
+    let scene = Scene::start(&[("a", ""), ("b", "")]).await;
+    let before = scene.nodes(&["a", "b"]).await;
+    let good = std::fs::read_to_string(scene.directory.path().join("nerve.yaml")).unwrap();
+    // No YAML at all; one bad service beside a good one.
+    for (count, bad) in [(1, good.replace("name: b", "name: [b")), (2, good.replace("name: b", "name: b/c"))] {
+        scene.write_text(&bad);
+        scene.nerve.signal(Signal::HUP);
+        let refused = format!(r#"nerve_config_reloads_total{{result="refused"}} {count}"#);
+        eventually("the file is refused", PATIENCE, async || {
+            let metrics = scene.nerve.get("/metrics").await.map_err(|error| error.to_string())?;
+            ensure(metrics.body.contains(&refused), || metrics.body)
+        })
+        .await;
+        assert_eq!(scene.nodes(&["a", "b"]).await, before);
+    }
+}
+
+#[tokio::test]
+async fn a_numbered_node_is_never_absent_while_its_service_changes() {
+    let scene = Scene::start(&[("a", "")]).await;
+    let numbered = |labels: &str| {
+        scene.write(&[("a", labels)]);
+        let file = scene.directory.path().join("nerve.yaml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let kind = format!("path: {PATH}, nodeType: ephemeral_sequential");
+        std::fs::write(&file, text.replace(&format!("path: {PATH}"), &kind)).unwrap();
+    };
+    let only_node = async |fits: &dyn Fn(&Node) -> bool| {
+        eventually("one node that fits", PATIENCE, async || {
+            let nodes = scene.client.nodes(PATH).await;
+            match nodes.as_slice() {
+                [node] if fits(node) => Ok(node.clone()),
+                _ => Err(format!("{nodes:?}")),
+            }
+        })
+        .await
+    };
+    numbered("");
+    let watch = throughout("it has a node", Duration::from_secs(2), async || {
+        ensure(!scene.client.nodes(PATH).await.is_empty(), || "it has none".to_owned())
+    });
+    only_node(&|_| true).await;
+    tokio::join!(scene.reload(), watch);
+    let first = only_node(&|node| node.name.contains("_c_")).await;
+    numbered("labels: { zone: x }");
+    let watch = throughout("it has a node", Duration::from_secs(2), async || {
+        ensure(!scene.client.nodes(PATH).await.is_empty(), || "it has none".to_owned())
+    });
+    scene.nerve.signal(Signal::HUP);
+    watch.await;
+    let changed = only_node(&|node| node.data.contains(r#""labels":{"zone":"x"}"#)).await;
+    assert_eq!(changed.created_by, first.created_by, "it was handed over");
+}
+
+#[tokio::test]
 async fn a_removed_service_that_comes_back_while_it_leaves_has_its_node() {
     let slow = "disableGracefullyDoneCommand: [sleep, '20']\n    disableGracefullyDoneIntervalInMilli: 30000";
     let mut scene = Scene::start(&[("a", slow), ("b", "")]).await;
@@ -272,6 +328,11 @@ async fn an_ensemble_is_joined_with_its_first_reporter_and_left_with_its_last() 
         .await;
     };
     know(&[&ours], 0).await;
+    // Services of one ensemble share a session; the other is this test's.
+    scene.write(&[("a", ""), ("c", "")]);
+    assert_eq!(scene.reload().await.0, 200);
+    scene.nodes(&["a", "c"]).await;
+    assert_eq!(scene.zookeeper.sessions().await, Ok(2));
     let path = format!("{PATH}/{}", scene.node_name("b"));
     for _ in 0..2 {
         scene.write_at(&[("a", "", &ours), ("b", "", &theirs)]);
