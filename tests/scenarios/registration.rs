@@ -91,32 +91,6 @@ async fn sigterm_removes_the_node_within_a_second_and_ends_well() {
 }
 
 #[tokio::test]
-async fn a_stop_does_not_wait_for_the_next_check() {
-    let mut scene = Scene::start().await;
-    scene.one_node().await;
-    let interval = PATIENCE * 10;
-    let directory = scene.site.directory().to_owned();
-    let port = e2e::ports::free_port();
-    let configuration = format!(
-        "apiPort: {port}\nservices: [{{ name: slow, port: {}, disableMinDurationInMilli: 1, enableWarmup: false,\
-         checks: [{{ type: tcp, checkIntervalInMilli: {} }}] }}]\n",
-        scene.member.instance.port(),
-        interval.as_millis()
-    );
-    let mut nerve = e2e::daemon::Daemon::new("nerve", "slow", &directory, port, &configuration);
-    nerve.start_and_wait().await.unwrap();
-    eventually("it is up", PATIENCE, async || {
-        let status = nerve.status().await?;
-        ensure(status[0]["Lifecycle"] == "up", || status.to_string())
-    })
-    .await;
-    // Far less than the interval; it takes some milliseconds.
-    let begun = tokio::time::Instant::now();
-    assert!(nerve.terminate().await.success());
-    eprintln!("stopped within {:?}", begun.elapsed());
-}
-
-#[tokio::test]
 async fn zookeeper_restarted_within_the_session_timeout_leaves_the_node_alone() {
     let mut scene = Scene::start().await;
     let before = scene.one_node().await;

@@ -239,7 +239,10 @@ async fn a_bad_file_read_by_signal_changes_nothing_either() {
     let before = scene.nodes(&["a", "b"]).await;
     let good = std::fs::read_to_string(scene.directory.path().join("nerve.yaml")).unwrap();
     // No YAML at all; one bad service beside a good one.
-    for (count, bad) in [(1, good.replace("name: b", "name: [b")), (2, good.replace("name: b", "name: b/c"))] {
+    for (count, bad) in [
+        (1, good.replace("name: b", "name: [b")),
+        (2, good.replace("name: b", "name: b/c")),
+    ] {
         scene.write_text(&bad);
         scene.nerve.signal(Signal::HUP);
         let refused = format!(r#"nerve_config_reloads_total{{result="refused"}} {count}"#);
