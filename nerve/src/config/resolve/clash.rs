@@ -1,4 +1,4 @@
-//! Reporters of one nerve that would keep the same node: each would overwrite what the other wrote, and take it away.
+//! Reporters of one nerve that would keep the same node: each would overwrite what the other wrote, and take it away. Pure.
 
 use common::config::Section;
 
