@@ -145,6 +145,7 @@ mod tests {
             expand(r#"{{ index . "PORT" }} {{ html .HTML }} {{ urlquery "a b" }}"#),
             "80 &lt;a&amp;b&gt; a+b"
         );
+        assert_eq!(expand(r#"{{ js "it's <b>" }}"#), r"it\'s \u003Cb\u003E");
         assert_eq!(
             expand("{{ range $name, $value := . }}{{ $name }}={{ $value }};{{ end }}"),
             { "EMPTY=;HTML=<a&b>;NAME=web;PORT=80;" }

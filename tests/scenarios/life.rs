@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// A nerve with a memory, a spool and one service, which reports to a file.
 struct Scene {
@@ -84,6 +84,34 @@ services:
 
 fn weight(service: &Value) -> u64 {
     service["CurrentWeight"].as_u64().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_the_next_check() {
+    let directory = tempfile::tempdir().unwrap();
+    let instance = Instance::start("web", directory.path()).await;
+    let (api_port, port) = (free_port(), instance.port());
+    let configuration = format!(
+        "apiPort: {api_port}
+services:
+  - name: slow
+    port: {port}
+    enableWarmup: false
+    disableMinDurationInMilli: 1
+    checks: [{{ type: tcp, checkIntervalInMilli: 600000 }}]
+"
+    );
+    let mut nerve = Daemon::new("nerve", "nerve", directory.path(), api_port, &configuration);
+    nerve.start_and_wait().await.unwrap();
+    eventually("it is up", PATIENCE, async || {
+        let status = nerve.status().await?;
+        ensure(status[0]["Lifecycle"] == "up", || status.to_string())
+    })
+    .await;
+    // The harness waits for the end, but not for ten minutes.
+    let begun = Instant::now();
+    assert!(nerve.terminate().await.success());
+    eprintln!("It stopped within {:?}.", begun.elapsed());
 }
 
 #[tokio::test]

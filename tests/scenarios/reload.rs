@@ -1,5 +1,6 @@
 //! nerve reads its configuration again: what is as it was is not touched, what changed is replaced without a gap.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use e2e::daemon::Daemon;
@@ -43,8 +44,18 @@ impl Scene {
 
     /// Writes the configuration: services by name, each with keys of its own.
     fn write(&self, services: &[(&str, &str)]) {
-        let (api, port, zookeeper) = (self.nerve.api_port(), self.instance.port(), self.zookeeper.address());
-        let service = |(name, keys): &(&str, &str)| {
+        let ours = self.zookeeper.address();
+        let services: Vec<_> = services
+            .iter()
+            .map(|(name, keys)| (*name, *keys, ours.as_str()))
+            .collect();
+        self.write_at(&services);
+    }
+
+    /// As [`Scene::write`], each service on a ZooKeeper of its own.
+    fn write_at(&self, services: &[(&str, &str, &str)]) {
+        let (api, port) = (self.nerve.api_port(), self.instance.port());
+        let service = |(name, keys, zookeeper): &(&str, &str, &str)| {
             format!(
                 "
   - name: {name}
@@ -85,6 +96,16 @@ impl Scene {
         })
         .await
     }
+}
+
+/// The ensembles whose sessions nerve's metrics tell of.
+async fn ensembles(nerve: &Daemon) -> Result<BTreeSet<String>, String> {
+    let metrics = nerve.get("/metrics").await.map_err(|error| error.to_string())?.body;
+    let sessions = metrics.lines().filter_map(|line| {
+        let labels = line.strip_prefix("nerve_zk_session_state{ensemble=\"")?;
+        labels.split('"').next().map(str::to_owned)
+    });
+    Ok(sessions.collect())
 }
 
 fn names(value: &Value, key: &str) -> Vec<String> {
@@ -213,6 +234,65 @@ async fn a_bad_file_changes_nothing_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_bad_file_read_by_signal_changes_nothing_either() {
+    let scene = Scene::start(&[("a", ""), ("b", "")]).await;
+    let before = scene.nodes(&["a", "b"]).await;
+    let good = std::fs::read_to_string(scene.directory.path().join("nerve.yaml")).unwrap();
+    // No YAML at all; one bad service beside a good one.
+    for (count, bad) in [
+        (1, good.replace("name: b", "name: [b")),
+        (2, good.replace("name: b", "name: b/c")),
+    ] {
+        scene.write_text(&bad);
+        scene.nerve.signal(Signal::HUP);
+        let refused = format!(r#"nerve_config_reloads_total{{result="refused"}} {count}"#);
+        eventually("the file is refused", PATIENCE, async || {
+            let metrics = scene.nerve.get("/metrics").await.map_err(|error| error.to_string())?;
+            ensure(metrics.body.contains(&refused), || metrics.body)
+        })
+        .await;
+        assert_eq!(scene.nodes(&["a", "b"]).await, before);
+    }
+}
+
+#[tokio::test]
+async fn a_numbered_node_is_never_absent_while_its_service_changes() {
+    let scene = Scene::start(&[("a", "")]).await;
+    let numbered = |labels: &str| {
+        scene.write(&[("a", labels)]);
+        let file = scene.directory.path().join("nerve.yaml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let kind = format!("path: {PATH}, nodeType: ephemeral_sequential");
+        std::fs::write(&file, text.replace(&format!("path: {PATH}"), &kind)).unwrap();
+    };
+    let only_node = async |fits: &dyn Fn(&Node) -> bool| {
+        eventually("one node that fits", PATIENCE, async || {
+            let nodes = scene.client.nodes(PATH).await;
+            match nodes.as_slice() {
+                [node] if fits(node) => Ok(node.clone()),
+                _ => Err(format!("{nodes:?}")),
+            }
+        })
+        .await
+    };
+    numbered("");
+    let watch = throughout("it has a node", Duration::from_secs(2), async || {
+        ensure(!scene.client.nodes(PATH).await.is_empty(), || "it has none".to_owned())
+    });
+    only_node(&|_| true).await;
+    tokio::join!(scene.reload(), watch);
+    let first = only_node(&|node| node.name.contains("_c_")).await;
+    numbered("labels: { zone: x }");
+    let watch = throughout("it has a node", Duration::from_secs(2), async || {
+        ensure(!scene.client.nodes(PATH).await.is_empty(), || "it has none".to_owned())
+    });
+    scene.nerve.signal(Signal::HUP);
+    watch.await;
+    let changed = only_node(&|node| node.data.contains(r#""labels":{"zone":"x"}"#)).await;
+    assert_eq!(changed.created_by, first.created_by, "it was handed over");
+}
+
+#[tokio::test]
 async fn a_removed_service_that_comes_back_while_it_leaves_has_its_node() {
     let slow = "disableGracefullyDoneCommand: [sleep, '20']\n    disableGracefullyDoneIntervalInMilli: 30000";
     let mut scene = Scene::start(&[("a", slow), ("b", "")]).await;
@@ -231,4 +311,90 @@ async fn a_removed_service_that_comes_back_while_it_leaves_has_its_node() {
     .await;
     assert!(scene.nerve.terminate().await.success());
     scene.nodes(&[]).await;
+}
+
+#[tokio::test]
+async fn an_ensemble_is_joined_with_its_first_reporter_and_left_with_its_last() {
+    let mut scene = Scene::start(&[("a", "")]).await;
+    let elsewhere = ZooKeeper::start().await;
+    let (ours, theirs) = (scene.zookeeper.address(), elsewhere.address());
+    let before = scene.nodes(&["a"]).await;
+    let know = async |wanted: &[&String], sessions: usize| {
+        eventually(&format!("sessions with {wanted:?}"), PATIENCE, async || {
+            let known = ensembles(&scene.nerve).await?;
+            ensure(known.iter().eq(wanted.iter().copied().collect::<BTreeSet<_>>()), || {
+                format!("{known:?}")
+            })?;
+            let held = elsewhere.sessions().await?;
+            ensure(held == sessions, || format!("the other ZooKeeper holds {held}"))
+        })
+        .await;
+    };
+    know(&[&ours], 0).await;
+    // Services of one ensemble share a session; the other is this test's.
+    scene.write(&[("a", ""), ("c", "")]);
+    assert_eq!(scene.reload().await.0, 200);
+    scene.nodes(&["a", "c"]).await;
+    assert_eq!(scene.zookeeper.sessions().await, Ok(2));
+    let path = format!("{PATH}/{}", scene.node_name("b"));
+    for _ in 0..2 {
+        scene.write_at(&[("a", "", &ours), ("b", "", &theirs)]);
+        assert_eq!(scene.reload().await.0, 200);
+        know(&[&ours, &theirs], 1).await;
+        let client = elsewhere.client().await;
+        eventually("b is registered", PATIENCE, async || {
+            client.node(&path).await.ok_or_else(|| "it is not there".to_owned())
+        })
+        .await;
+        // Its last reporter goes, with its node, before its session would time out.
+        scene.write(&[("a", "")]);
+        assert_eq!(scene.reload().await.0, 200);
+        client.gone(&path).await;
+        drop(client);
+        know(&[&ours], 0).await;
+    }
+    assert_eq!(
+        scene.nodes(&["a"]).await,
+        before,
+        "the other ensemble's was not touched"
+    );
+    // A service moves house: the one session goes when the other has its node.
+    scene.write_at(&[("a", "", &theirs)]);
+    assert_eq!(scene.reload().await.0, 200);
+    know(&[&theirs], 1).await;
+    scene.nodes(&[]).await;
+    assert!(scene.nerve.terminate().await.success());
+    assert_eq!(elsewhere.sessions().await, Ok(0));
+}
+
+#[tokio::test]
+async fn what_needs_a_restart_is_told_and_shown_as_it_runs() {
+    let scene = Scene::start(&[("a", "")]).await;
+    let before = scene.nodes(&["a"]).await;
+    let text = std::fs::read_to_string(scene.directory.path().join("nerve.yaml")).unwrap();
+    let port = format!("apiPort: {}", scene.nerve.api_port());
+    let other = format!(
+        "apiPort: {}\nlegacyGetMutations: true\nshutdownTimeout: 5m",
+        free_port()
+    );
+    scene.write_text(&text.replace(&port, &other));
+    for _ in 0..2 {
+        let (status, told) = scene.reload().await;
+        assert_eq!((status, &told["result"]), (200, &Value::from("unchanged")), "{told}");
+        assert_eq!(
+            names(&told, "needsRestart"),
+            ["apiHost, apiPort or apiSocket", "legacyGetMutations"],
+            "until the restart it is said each time"
+        );
+        let shown: Value = serde_json::from_str(&scene.nerve.get("/v1/config").await.unwrap().body).unwrap();
+        assert_eq!(
+            shown["apiPort"],
+            Value::from(scene.nerve.api_port()),
+            "where it listens"
+        );
+        assert_eq!(shown["legacyGetMutations"], Value::from(false));
+        assert_eq!(shown["shutdownTimeout"], Value::from("5m"));
+    }
+    assert_eq!(scene.nerve.get("/disable").await.unwrap().status, 405);
+    assert_eq!(scene.nodes(&["a"]).await, before);
 }

@@ -163,9 +163,8 @@ async fn one_service_mixes_the_words_of_all_writers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_guarded_path_is_read_by_who_may_over_tls() {
     let authority = Authority::new();
-    authority.sign("server");
-    authority.sign("client");
-    let (server, port) = ZooKeeper::start_with_tls(&authority.file("server.both"), &authority.file("ca.pem")).await;
+    let us = authority.sign("client");
+    let (server, port) = ZooKeeper::start_with_tls(&authority).await;
     let user = Client::connector()
         .with_auth("digest", b"web:right")
         .connect(&server.address())
@@ -178,12 +177,11 @@ async fn a_guarded_path_is_read_by_who_may_over_tls() {
     let data = br#"{"host":"10.0.0.1","port":80,"name":"a"}"#;
     user.create(&format!("{PATH}/a"), data, &guarded).await.unwrap();
 
-    let file = |name: &str| authority.file(name).display().to_string();
     let tls = format!(
         "tls: {{ca: {}, cert: {}, key: {}}}",
-        file("ca.pem"),
-        file("client.pem"),
-        file("client.key")
+        authority.ca().display(),
+        us.cert.display(),
+        us.key.display()
     );
     let secure = format!("127.0.0.1:{port}");
     let with = |auth: &str| zookeeper("zookeeper", &secure, &format!(", {tls} {auth}"));

@@ -1,4 +1,5 @@
-//! A report in the words of other readers: Airbnb's synapse, Finagle's and Aurora's server sets, Curator's discovery.
+//! A report in the words of other readers: Airbnb's synapse, Finagle's and Aurora's server sets, Curator's discovery,
+//! Spring Cloud's use of it.
 //!
 //! Each is written as its own writers do, key order and all, with what its readers insist on and nothing that they choke
 //! on. What a dialect has no word for is left out.
@@ -21,12 +22,22 @@ pub enum Dialect {
         instance_id: String,
     },
     /// A member of a server set. It has no weight.
-    ServerSet,
+    ServerSet {
+        /// Its number, where members are told apart by it.
+        shard: Option<u64>,
+    },
     /// Curator's `ServiceInstance`. It has neither weight nor labels: `payload` is of a type that only its users know.
     Curator {
         /// `id`, which is the node's name too.
         id: String,
         /// The node's kind, for `serviceType`.
+        kind: NodeKind,
+    },
+    /// Spring Cloud's: Curator's with a payload that holds metadata, where labels, the weight and the availability go.
+    Spring {
+        /// `id`, as for Curator.
+        id: String,
+        /// The node's kind, as for Curator.
         kind: NodeKind,
     },
 }
@@ -37,8 +48,9 @@ impl Dialect {
         match self {
             Self::Go => report.encode(),
             Self::Airbnb { instance_id } => json(&Airbnb::of(report, instance_id)),
-            Self::ServerSet => json(&Member::of(report)),
+            Self::ServerSet { shard } => json(&Member::of(report, *shard)),
             Self::Curator { id, kind } => json(&Instance::of(report, id, *kind, since)),
+            Self::Spring { id, kind } => json(&Instance::of_spring(report, id, *kind, since)),
         }
     }
 }
@@ -104,12 +116,14 @@ struct Member<'a> {
     service_endpoint: Endpoint<&'a str>,
     additional_endpoints: BTreeMap<&'a str, Endpoint<&'a str>>,
     status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shard: Option<u64>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     metadata: &'a BTreeMap<String, String>,
 }
 
 impl<'a> Member<'a> {
-    fn of(report: &'a Report) -> Self {
+    fn of(report: &'a Report, shard: Option<u64>) -> Self {
         Self {
             service_endpoint: Endpoint {
                 host: &report.host,
@@ -117,6 +131,7 @@ impl<'a> Member<'a> {
             },
             additional_endpoints: BTreeMap::new(),
             status: if report.available { "ALIVE" } else { "DEAD" },
+            shard,
             metadata: &report.labels,
         }
     }
@@ -131,11 +146,11 @@ struct Instance<'a> {
     address: &'a str,
     port: u16,
     ssl_port: Option<u16>,
-    payload: Option<()>,
+    payload: Option<SpringPayload<'a>>,
     #[serde(rename = "registrationTimeUTC")]
     registration_time_utc: u64,
     service_type: &'static str,
-    uri_spec: Option<()>,
+    uri_spec: Option<UriSpec>,
     #[serde(skip_serializing_if = "Option::is_none")]
     enabled: Option<bool>,
 }
@@ -159,6 +174,72 @@ impl<'a> Instance<'a> {
             enabled: (!report.available).then_some(false),
         }
     }
+
+    /// `uriSpec` is there because Spring Cloud makes a URL of it without asking whether it is.
+    fn of_spring(report: &'a Report, id: &'a str, kind: NodeKind, since: u64) -> Self {
+        Self {
+            payload: Some(SpringPayload::of(report, id)),
+            uri_spec: Some(UriSpec::SPRING),
+            // Said in the payload.
+            enabled: None,
+            ..Self::of(report, id, kind, since)
+        }
+    }
+}
+
+/// The class is Curator's way to know what to make of a payload.
+#[derive(Debug, Serialize)]
+struct SpringPayload<'a> {
+    #[serde(rename = "@class")]
+    class: &'static str,
+    id: &'a str,
+    name: &'a str,
+    metadata: BTreeMap<&'a str, String>,
+}
+
+impl<'a> SpringPayload<'a> {
+    fn of(report: &'a Report, id: &'a str) -> Self {
+        let status = if report.available { "UP" } else { "OUT_OF_SERVICE" };
+        let labels = report.labels.iter().map(|(key, value)| (key.as_str(), value.clone()));
+        let ours = [("instance_status", status.to_owned())];
+        let weight = report.weight.map(|weight| ("weight", weight.to_string()));
+        Self {
+            class: "org.springframework.cloud.zookeeper.discovery.ZookeeperInstance",
+            id,
+            name: &report.name,
+            // A label can't say otherwise.
+            metadata: labels.chain(ours).chain(weight).collect(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct UriSpec {
+    parts: [UriPart; 5],
+}
+
+#[derive(Debug, Serialize)]
+struct UriPart {
+    value: &'static str,
+    variable: bool,
+}
+
+impl UriSpec {
+    /// `{scheme}://{address}:{port}`, Spring Cloud's default.
+    const SPRING: Self = {
+        const fn part(value: &'static str, variable: bool) -> UriPart {
+            UriPart { value, variable }
+        }
+        Self {
+            parts: [
+                part("scheme", true),
+                part("://", false),
+                part("address", true),
+                part(":", false),
+                part("port", true),
+            ],
+        }
+    };
 }
 
 #[cfg(test)]
@@ -217,16 +298,16 @@ mod tests {
     #[test]
     fn the_bytes_of_a_server_set() {
         assert_written(
-            &Dialect::ServerSet,
+            &Dialect::ServerSet { shard: Some(4) },
             &report(true),
-            r#"{"serviceEndpoint":{"host":"10.0.0.4","port":3100},"additionalEndpoints":{},"status":"ALIVE","metadata":{"az":"a<b>","region:eu":""}}"#,
+            r#"{"serviceEndpoint":{"host":"10.0.0.4","port":3100},"additionalEndpoints":{},"status":"ALIVE","shard":4,"metadata":{"az":"a<b>","region:eu":""}}"#,
         );
         let down = Report {
             available: false,
             ..plain()
         };
         assert_written(
-            &Dialect::ServerSet,
+            &Dialect::ServerSet { shard: None },
             &down,
             r#"{"serviceEndpoint":{"host":"10.0.0.4","port":3100},"additionalEndpoints":{},"status":"DEAD"}"#,
         );
@@ -248,6 +329,27 @@ mod tests {
             &report(false),
             r#"{"name":"pay","id":"pay_10.0.0.4:3100","address":"10.0.0.4","port":3100,"sslPort":null,"payload":null,"registrationTimeUTC":1790000000000,"serviceType":"PERMANENT","uriSpec":null,"enabled":false}"#,
         );
+    }
+
+    #[test]
+    fn the_bytes_of_spring_cloud() {
+        let spring = Dialect::Spring {
+            id: "pay_10.0.0.4:3100".to_owned(),
+            kind: NodeKind::Ephemeral,
+        };
+        let expected = |metadata: &str| {
+            format!(
+                r#"{{"name":"pay","id":"pay_10.0.0.4:3100","address":"10.0.0.4","port":3100,"sslPort":null,"payload":{{"@class":"org.springframework.cloud.zookeeper.discovery.ZookeeperInstance","id":"pay_10.0.0.4:3100","name":"pay","metadata":{metadata}}},"registrationTimeUTC":1790000000000,"serviceType":"DYNAMIC","uriSpec":{{"parts":[{{"value":"scheme","variable":true}},{{"value":"://","variable":false}},{{"value":"address","variable":true}},{{"value":":","variable":false}},{{"value":"port","variable":true}}]}}}}"#
+            )
+        };
+        let up = r#"{"az":"a<b>","instance_status":"UP","region:eu":"","weight":"15"}"#;
+        assert_written(&spring, &report(true), &expected(up));
+        let lying = Report {
+            labels: BTreeMap::from([("instance_status".to_owned(), "UP".to_owned())]),
+            ..report(false)
+        };
+        let down = r#"{"instance_status":"OUT_OF_SERVICE","weight":"0"}"#;
+        assert_written(&spring, &lying, &expected(down));
     }
 
     #[test]

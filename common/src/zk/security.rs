@@ -85,11 +85,7 @@ impl Security {
 }
 
 fn auth(section: &mut Section<'_>) -> Option<Auth> {
-    let scheme = section.choice_or(
-        "scheme",
-        "digest",
-        &[("digest", Scheme::Digest), ("sasl", Scheme::Sasl)],
-    );
+    let scheme = scheme(section);
     let user = section.required_text("user");
     let password = section.secret("password");
     if user.as_ref().is_some_and(|user| user.contains(':')) {
@@ -107,6 +103,17 @@ fn auth(section: &mut Section<'_>) -> Option<Auth> {
         user: user?,
         password: password?,
     })
+}
+
+fn scheme(section: &mut Section<'_>) -> Option<Scheme> {
+    let word = section.text("scheme").unwrap_or_default().to_ascii_lowercase();
+    let schemes = [("digest", Scheme::Digest), ("sasl", Scheme::Sasl)];
+    if matches!(word.as_str(), "gssapi" | "kerberos") {
+        let what = format!("`{word}` is not offered: of SASL's mechanisms there is DIGEST-MD5");
+        section.problem("scheme", what, "`sasl` with a user that the servers know, or `digest`");
+        return None;
+    }
+    section.choice_or("scheme", "digest", &schemes)
 }
 
 /// The ZooKeeper client can do less than our own.

@@ -36,6 +36,13 @@ pub struct EnsembleConfig {
     pub security: Security,
 }
 
+impl EnsembleConfig {
+    /// The hosts without the chroot, and the chroot; empty when there is none.
+    pub fn hosts_and_chroot(&self) -> (Vec<String>, String) {
+        split_chroot(self.hosts.clone())
+    }
+}
+
 /// A handle to an ensemble's session.
 #[derive(Debug, Clone)]
 pub struct Ensemble {

@@ -185,6 +185,60 @@ async fn one_service_is_disabled_weighed_and_enabled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_flag_is_true_from_its_first_letter_on() {
+    let bench = Bench::up().await;
+    for (flag, word) in [
+        ("Yes", "forced"),
+        ("no", "enabled"),
+        ("TRUE", "forced"),
+        ("false", "enabled"),
+        ("1", "forced"),
+        ("0", "enabled"),
+        ("", "enabled"),
+    ] {
+        assert_eq!(bench.put(&format!("/enable?force={flag}")).await.0, 200);
+        assert_eq!(bench.services[0].state().stand.intent.word(), word, "{flag}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_routes_of_go_nerve_are_listed_and_answer() {
+    let bench = Bench::up().await;
+    let (status, routes) = bench.get("/").await;
+    assert_eq!(status, 200);
+    for route in [
+        "/status",
+        "/services/",
+        "/disable",
+        "/enable",
+        "/weight/",
+        "/metrics",
+        "/version",
+    ] {
+        assert!(routes.contains(route), "{route}: {routes}");
+    }
+    for path in ["/version", "/metrics"] {
+        assert_eq!(bench.get(path).await.0, 200, "{path}");
+    }
+    let (_, body) = bench.get("/status").await;
+    let services: Vec<BTreeMap<String, Value>> = serde_json::from_str(&body).expect("an array of objects");
+    for field in [
+        "Name",
+        "Host",
+        "Port",
+        "Status",
+        "MaxWeight",
+        "CurrentWeight",
+        "Available",
+    ] {
+        assert!(
+            services.iter().all(|service| service.contains_key(field)),
+            "{field}: {body}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_global_routes_pass_by_what_is_excluded() {
     let bench = Bench::up().await;
     assert_eq!(bench.put("/disable?shutdown=true").await.0, 200);

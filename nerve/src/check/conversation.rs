@@ -29,7 +29,10 @@ impl Conversation {
         stream.set_nodelay(true).map_err(|error| broken(&error))?;
         Ok(Self {
             stream: match tls {
-                Some(tls) => Box::new(tls.connect(host, stream).await.map_err(|error| broken(&error))?),
+                Some(tls) => Box::new(tls.connect(host, stream).await.map_err(|error| {
+                    let what = format!("TLS with {host}: {error}");
+                    Failure::new(FailureKind::Connection, what)
+                })?),
                 None => Box::new(stream),
             },
             received: Vec::new(),

@@ -1,6 +1,7 @@
 //! Environment templates: a file is a Go template over the environment before it is YAML.
 //!
-//! Two passes, as in Go-Nerve: a file that is only `{{ .NERVE_CONF }}` works, with templates inside that variable. The
+//! Two passes, as in Go-Nerve: a file that is only `{{ .NERVE_CONF }}` works, with templates inside that variable. Unlike
+//! there the second pass needs such a variable: otherwise braces that the file has escaped would not survive it. The
 //! expanded text stays in memory, for it may hold secrets; what is said about the file names variables, not their values.
 
 use std::collections::BTreeMap;
@@ -15,6 +16,8 @@ const SHORTEST_HIDDEN: usize = 4;
 #[derive(Default)]
 pub(super) struct Expanded {
     pub(super) text: String,
+    /// What the file's author should know.
+    pub(super) warnings: Vec<Problem>,
     /// The variables that the text names, and their values; the longest value first, for it may hold others.
     used: Vec<(String, String)>,
 }
@@ -42,22 +45,48 @@ pub(super) fn expand(
 ) -> Result<Expanded, Problem> {
     let absent = if strict { Absent::Fails } else { Absent::PrintsNoValue };
     let mut used = BTreeMap::new();
-    for _pass in 0..2 {
-        if !text.contains("{{") {
-            break;
-        }
+    let is_whole = is_one_action(&text);
+    let mut pass = |text: &str| {
         let named = environment
             .iter()
             .filter(|(name, value)| value.len() >= SHORTEST_HIDDEN && text.contains(name.as_str()));
         used.extend(named.map(|(name, value)| (name.clone(), value.clone())));
-        text = template::render_with(&text, environment, absent).map_err(|error| {
+        template::render_with(text, environment, absent).map_err(|error| {
             let help = "the file is a Go template over the environment, e.g. `{{ .POD_NAME }}`; a literal `{{` is written `{{\"{{\"}}`";
             Problem::of_file(file, error.to_string(), help)
-        })?;
+        })
+    };
+    let mut warnings = Vec::new();
+    if text.contains("{{") {
+        text = pass(&text)?;
+        let nested = nested(&text, environment);
+        if !nested.is_empty() {
+            text = pass(&text)?;
+        }
+        if !is_whole {
+            warnings.extend(nested.into_iter().map(|name| {
+                let what = format!("the variable `{name}` holds a template, which is expanded as well");
+                Problem::of_file(file, what, "as in Go-Nerve; set the variable to its plain value")
+            }));
+        }
     }
     let mut used: Vec<_> = used.into_iter().collect();
     used.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
-    Ok(Expanded { text, used })
+    Ok(Expanded { text, warnings, used })
+}
+
+/// Whether a file is nothing but one variable, or the like: then its templates are meant.
+fn is_one_action(text: &str) -> bool {
+    let action = text.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
+    action.is_some_and(|action| !action.contains("{{"))
+}
+
+/// The variables that brought templates into `text`. Whoever sets one can have every other variable shown.
+fn nested<'a>(text: &str, environment: &'a BTreeMap<String, String>) -> Vec<&'a str> {
+    let nested = environment
+        .iter()
+        .filter(|(_, value)| value.contains("{{") && text.contains(value.as_str()));
+    nested.map(|(name, _)| name.as_str()).collect()
 }
 
 #[cfg(test)]
@@ -83,6 +112,29 @@ mod tests {
             let text = expanded("{{ .CONF }}", &[("CONF", "port: {{.PORT}}"), ("PORT", "80")], strict);
             assert_eq!(text.expect("two passes"), "port: 80");
         }
+    }
+
+    #[test]
+    fn braces_that_are_escaped_once_survive() {
+        let escaped = r#"a: {{"{{"}}.Host}}{{ .P }}"#;
+        assert_eq!(expanded(escaped, &[("P", "80")], true).expect("good"), "a: {{.Host}}80");
+        let inside = expanded("{{ .CONF }}", &[("CONF", escaped), ("P", "80")], true);
+        assert_eq!(inside.expect("good"), "a: {{.Host}}80");
+    }
+
+    #[test]
+    fn a_template_in_a_variable_is_warned_of_unless_the_file_is_nothing_else() {
+        let variables = environment(&[("CONF", "{{ .P }}"), ("P", "80"), ("CONFIG", "{{ .P}}")]);
+        let warned = |text: &str| {
+            let expanded = expand("nerve.yaml", text.to_owned(), &variables, false).expect("good");
+            let warnings = expanded.warnings.iter().map(ToString::to_string);
+            warnings.collect::<Vec<_>>().concat()
+        };
+        assert_eq!(warned("{{ .CONF }}\n"), "");
+        assert_eq!(warned("port: {{ .P }}"), "");
+        let told = warned("port: {{ .CONF }}\nname: {{ .P }}");
+        assert!(told.contains("`CONF`") && !told.contains("`CONFIG`"), "{told}");
+        assert!(warned("{{ .CONF }}{{ .P }}").contains("`CONF`"));
     }
 
     #[test]

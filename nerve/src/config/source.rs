@@ -48,6 +48,7 @@ impl Source {
             Ok(mut understood) => {
                 understood.value.effective = Arc::new(std::mem::take(&mut understood.effective));
                 understood.warnings = hide(understood.warnings);
+                understood.warnings.extend(expanded.warnings);
                 Ok(understood)
             }
             Err(Problems(problems)) => Err(Problems(hide(problems))),

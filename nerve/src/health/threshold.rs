@@ -76,6 +76,16 @@ mod tests {
         assert_eq!(words, [true, true, true, true, false, false, false, true]);
     }
 
+    #[test]
+    fn a_long_run_is_as_in_airbnbs_nerve() {
+        let mut threshold = Threshold::new(3, 2);
+        let words = "1000111011".chars().map(|result| {
+            threshold.observe(result == '1');
+            if threshold.up() == Some(true) { '1' } else { '0' }
+        });
+        assert_eq!(words.collect::<String>(), "1100001111");
+    }
+
     proptest! {
         #[test]
         fn the_word_changes_only_after_that_many_in_a_row(

@@ -45,8 +45,9 @@ impl Bond {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let Self { asked, released, ended } = self.clone();
+        // A task that is dropped before its start has ended as well.
+        let ended = ended.drop_guard();
         move |stop| {
-            let ended = ended.drop_guard();
             let told = CancellationToken::new();
             let running = task(told.clone());
             Box::pin(async move {
@@ -69,5 +70,145 @@ impl Bond {
                 }
             })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::mpsc;
+    use tokio::task::JoinSet;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A bond and its task, which says what it hears; the task's supervisor asks it to `stop`.
+    struct Scene {
+        bond: Bond,
+        stop: CancellationToken,
+        said: mpsc::Receiver<&'static str>,
+        task: JoinSet<()>,
+    }
+
+    /// Withdraws when it is told to, which takes until `done`.
+    fn scene(asked: &CancellationToken, done: CancellationToken) -> Scene {
+        let (say, said) = mpsc::channel(8);
+        let (bond, stop) = (Bond::under(asked), CancellationToken::new());
+        let held = bond.hold(move |told: CancellationToken| async move {
+            say.send("runs").await.ok();
+            told.cancelled().await;
+            say.send("withdraws").await.ok();
+            done.cancelled().await;
+            say.send("is done").await.ok();
+        });
+        let mut task = JoinSet::new();
+        task.spawn(held(stop.clone()));
+        Scene { bond, stop, said, task }
+    }
+
+    impl Scene {
+        async fn hears(&mut self, words: &[&str]) {
+            for word in words {
+                let heard = timeout(PATIENCE, self.said.recv()).await.expect(word);
+                assert_eq!(heard, Some(*word));
+            }
+        }
+
+        /// The task has ended, and said nothing more.
+        async fn ends(mut self) {
+            timeout(PATIENCE, self.task.join_next()).await.expect("it ends");
+            assert_eq!(self.said.recv().await, None);
+        }
+    }
+
+    fn at_once() -> CancellationToken {
+        let done = CancellationToken::new();
+        done.cancel();
+        done
+    }
+
+    /// Lets every task run as far as it can.
+    async fn settle() {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stop_that_nobody_asked_for_takes_nothing_away() {
+        let asked = CancellationToken::new();
+        let mut scene = scene(&asked, at_once());
+        scene.hears(&["runs"]).await;
+        scene.stop.cancel();
+        settle().await;
+        assert!(scene.said.try_recv().is_err(), "another task broke: it hears nothing");
+        asked.cancel();
+        scene.hears(&["withdraws", "is done"]).await;
+        scene.ends().await;
+    }
+
+    #[tokio::test]
+    async fn one_task_can_be_asked_by_itself() {
+        let asked = CancellationToken::new();
+        let (mut one, mut other) = (scene(&asked, at_once()), scene(&asked, at_once()));
+        for scene in [&mut one, &mut other] {
+            scene.hears(&["runs"]).await;
+            scene.stop.cancel();
+        }
+        one.bond.ask();
+        one.hears(&["withdraws", "is done"]).await;
+        one.ends().await;
+        settle().await;
+        assert!(other.said.try_recv().is_err(), "the other was not asked");
+    }
+
+    #[tokio::test]
+    async fn being_asked_is_no_stop() {
+        let mut scene = scene(&at_once(), at_once());
+        scene.hears(&["runs"]).await;
+        settle().await;
+        assert!(scene.said.try_recv().is_err(), "its stage has not come yet");
+        scene.stop.cancel();
+        scene.hears(&["withdraws", "is done"]).await;
+        scene.ends().await;
+    }
+
+    #[tokio::test]
+    async fn a_released_task_ends_where_it_stands_and_is_seen_as_running_until_the_stop() {
+        let mut scene = scene(&at_once(), CancellationToken::new());
+        scene.hears(&["runs"]).await;
+        timeout(PATIENCE, scene.bond.release()).await.expect("it ends");
+        assert_eq!(scene.said.recv().await, None, "nothing was withdrawn");
+        settle().await;
+        assert!(scene.task.try_join_next().is_none(), "the supervisor takes no notice");
+        // Again is nothing new.
+        timeout(PATIENCE, scene.bond.release()).await.expect("it has ended");
+        scene.stop.cancel();
+        scene.ends().await;
+    }
+
+    #[tokio::test]
+    async fn a_withdrawal_on_its_way_can_be_released() {
+        let mut scene = scene(&at_once(), CancellationToken::new());
+        scene.stop.cancel();
+        scene.hears(&["runs", "withdraws"]).await;
+        timeout(PATIENCE, scene.bond.release()).await.expect("it ends");
+        scene.ends().await;
+    }
+
+    #[tokio::test]
+    async fn a_task_that_ends_by_itself_or_never_starts_holds_nobody_up() {
+        let bond = Bond::under(&CancellationToken::new());
+        let held = bond.hold(|_told| async {});
+        timeout(PATIENCE, held(CancellationToken::new()))
+            .await
+            .expect("it ends");
+        timeout(PATIENCE, bond.release()).await.expect("it has ended");
+        let bond = Bond::under(&CancellationToken::new());
+        drop(bond.hold(|_told| async {}));
+        timeout(PATIENCE, bond.release()).await.expect("it will never start");
     }
 }

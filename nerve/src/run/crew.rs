@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Stage;
 use super::parts::{Bonds, Built, Parts, Session, SessionStand};
-use super::plan::{Plan, needs_restart, plan, same_place};
+use super::plan::{Plan, in_effect, needs_restart, plan, same_place};
 use crate::config::{Config, ReporterConfig, ServiceConfig, Source};
 use crate::reload::{Reload, ReloadResult, Requests};
 use crate::reporter::ReporterState;
@@ -218,7 +218,7 @@ impl Crew {
         self.config.log_level = wanted.log_level;
         self.config.shutdown_timeout = wanted.shutdown_timeout;
         self.config.services = wanted.services;
-        self.config.effective = wanted.effective;
+        self.config.effective = Arc::new(in_effect(&self.config.effective, &wanted.effective));
     }
 
     /// Has whoever leaves let go of what `successor` is to keep.

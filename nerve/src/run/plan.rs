@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value as Json;
+
 use crate::config::{Config, ReporterConfig, ServiceConfig, ZookeeperConfig};
 
 /// The services of both configurations, by name; each is in exactly one list.
@@ -61,6 +63,30 @@ pub(super) fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static s
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))
     .collect()
+}
+
+/// The keys behind [`needs_restart`].
+const FIXED: [&str; 7] = [
+    "logFormat",
+    "apiHost",
+    "apiPort",
+    "apiSocket",
+    "legacyGetMutations",
+    "stateDir",
+    "hacheckSpool",
+];
+
+/// The configuration in effect once `wanted` was taken over: what can't change is still as it runs.
+pub(super) fn in_effect(running: &Json, wanted: &Json) -> Json {
+    let mut shown = wanted.clone();
+    if let (Json::Object(running), Json::Object(shown)) = (running, &mut shown) {
+        for key in FIXED {
+            if let Some(value) = running.get(key) {
+                shown.insert(key.to_owned(), value.clone());
+            }
+        }
+    }
+    shown
 }
 
 /// Whether two reporters keep the same node or file: one of them may, at a time.
@@ -128,6 +154,18 @@ mod tests {
                 "hacheckSpool"
             ]
         );
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_in_effect_as_it_was() {
+        let effective = |text: &str| testing::read(text).expect("good").effective;
+        let running = effective("apiPort: 1\nlogLevel: info\nservices: []");
+        let wanted = effective(
+            "logFormat: json\napiPort: 2\napiHost: ::1\napiSocket: /x\nlegacyGetMutations: true\nstateDir: /x\n\
+             hacheckSpool: /y\nlogLevel: debug\nshutdownTimeout: 5m\nservices: []",
+        );
+        let expected = effective("apiPort: 1\nlogLevel: debug\nshutdownTimeout: 5m\nservices: []");
+        assert_eq!(in_effect(&running, &wanted), expected);
     }
 
     #[test]

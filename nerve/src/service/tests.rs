@@ -141,6 +141,24 @@ async fn it_falls_after_fall_failures_and_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_status_is_reported_once_and_again_only_when_it_changes() {
+    let mut bench = Bench::new("enableWarmup: false, checks: [{ type: tcp, fall: 1, rise: 1 }]");
+    // The first word is reported, also when it is a bad one.
+    for (passes, repeats) in [(false, 3), (true, 5), (false, 2)] {
+        bench.verdict(0, passes).await;
+        bench.report(|report| report.available == passes).await;
+        for _ in 0..repeats {
+            bench.verdict(0, passes).await;
+        }
+        tokio::time::sleep(Duration::from_mins(5)).await;
+        assert!(
+            !bench.reports.has_changed().expect("the service runs"),
+            "nothing is new"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_disable_answers_when_it_is_safe_to_stop() {
     let mut bench = Bench::new("disableMinDurationInMilli: 5000");
     bench.verdict(0, true).await;

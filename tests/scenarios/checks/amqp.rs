@@ -1,13 +1,14 @@
 //! `amqp`.
 
+use e2e::authority::Authority;
 use e2e::servers::rabbitmq;
 use nerve::health::verdict::FailureKind;
 
-use crate::{fails, follows, passes};
+use crate::{fails, follows, identity, passes, verifies};
 
 #[tokio::test]
 async fn rabbitmq_takes_a_message_and_gives_it_back() {
-    let mut broker = rabbitmq();
+    let mut broker = rabbitmq(None);
     let port = broker.server.port;
     let keys = "type: amqp, timeoutInMilli: 5000";
     passes(port, keys).await;
@@ -28,4 +29,25 @@ async fn rabbitmq_takes_a_message_and_gives_it_back() {
     broker.starve(false);
     passes(port, keys).await;
     follows(&mut broker.server, "type: amqp").await;
+}
+
+#[tokio::test]
+async fn rabbitmq_is_verified_and_verifies_over_tls() {
+    let authority = Authority::new();
+    let mut broker = rabbitmq(Some(&authority));
+    let port = broker.server.port;
+    let keys = "type: amqp, timeoutInMilli: 5000";
+    verifies(port, keys, &authority).await;
+    let url = format!("{keys}, datasource: 'amqps://guest:guest@127.0.0.1:{port}/'");
+    verifies(port, &url, &authority).await;
+    let tls = identity(&authority);
+    fails(
+        port,
+        &format!("{keys}, password: wrong, {tls}"),
+        FailureKind::Answer,
+        "403 ACCESS_REFUSED",
+    )
+    .await;
+    fails(port, keys, FailureKind::Answer, "not AMQP").await;
+    follows(&mut broker.server, &format!("type: amqp, {tls}")).await;
 }

@@ -1,15 +1,16 @@
 //! `redis` and `memcached`.
 
+use e2e::authority::Authority;
 use e2e::servers::{PASSWORD, memcached, redis};
 use nerve::health::verdict::FailureKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::{fails, follows, passes};
+use crate::{fails, follows, identity, passes, verifies};
 
 #[tokio::test]
 async fn redis_answers_who_knows_its_password() {
-    let mut server = redis();
+    let mut server = redis(None);
     let login = format!("type: redis, password: {PASSWORD}");
     passes(server.port, &login).await;
     passes(server.port, &format!("{login}, username: default")).await;
@@ -33,7 +34,7 @@ async fn redis_answers_who_knows_its_password() {
 
 #[tokio::test]
 async fn memcached_tells_its_version_and_statistics() {
-    let mut server = memcached(false);
+    let mut server = memcached(false, None);
     passes(server.port, "type: memcached").await;
     let expecting = |condition: &str| format!("type: memcached, expect: {{ accepting_conns: {condition} }}");
     passes(server.port, &expecting("\">= 1\"")).await;
@@ -49,11 +50,47 @@ async fn memcached_tells_its_version_and_statistics() {
 
 #[tokio::test]
 async fn memcached_answers_who_knows_its_password() {
-    let mut server = memcached(true);
+    let mut server = memcached(true, None);
     let login = format!("type: memcached, username: me, password: {PASSWORD}");
     passes(server.port, &login).await;
     fails(server.port, "type: memcached", FailureKind::Answer, "unauthenticated").await;
     let wrong = "type: memcached, username: me, password: wrong";
     fails(server.port, wrong, FailureKind::Answer, "refused").await;
     follows(&mut server, &login).await;
+}
+
+#[tokio::test]
+async fn redis_is_verified_and_verifies_over_tls() {
+    let authority = Authority::new();
+    let mut server = redis(Some(&authority));
+    let login = format!("type: redis, password: {PASSWORD}");
+    verifies(server.port, &login, &authority).await;
+    let tls = identity(&authority);
+    fails(
+        server.port,
+        &format!("type: redis, {tls}"),
+        FailureKind::Answer,
+        "NOAUTH",
+    )
+    .await;
+    fails(server.port, &login, FailureKind::Connection, "").await;
+    follows(&mut server, &format!("{login}, {tls}")).await;
+}
+
+#[tokio::test]
+async fn memcached_is_verified_and_verifies_over_tls() {
+    let authority = Authority::new();
+    let mut server = memcached(true, Some(&authority));
+    let login = format!("type: memcached, username: me, password: {PASSWORD}");
+    verifies(server.port, &login, &authority).await;
+    let tls = identity(&authority);
+    fails(
+        server.port,
+        &format!("type: memcached, {tls}"),
+        FailureKind::Answer,
+        "unauthenticated",
+    )
+    .await;
+    fails(server.port, &login, FailureKind::Connection, "").await;
+    follows(&mut server, &format!("{login}, {tls}")).await;
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::{Document, UnknownKeys};
+use e2e::authority::Authority;
 use e2e::eventually::eventually;
 use e2e::servers::{PASSWORD, Server};
 use nerve::check::Check;
@@ -65,4 +66,29 @@ async fn follows(server: &mut Server, keys: &str) {
     passes(server.port, keys).await;
     server.kill();
     fails(server.port, keys, FailureKind::Connection, "refused").await;
+}
+
+/// The key `tls` of a check that trusts `authority` and has a certificate of it.
+fn identity(authority: &Authority) -> String {
+    tls(authority, Some(authority))
+}
+
+fn tls(trusted: &Authority, ours: Option<&Authority>) -> String {
+    let signed = ours.map(|authority| authority.sign("nerve"));
+    let signed = signed.map(|us| format!(", cert: {}, key: {}", us.cert.display(), us.key.display()));
+    format!(
+        "tls: {{ ca: {}{} }}",
+        trusted.ca().display(),
+        signed.unwrap_or_default()
+    )
+}
+
+/// A server of `authority` that wants clients of it: it is trusted for its authority's sake alone, and so are we.
+async fn verifies(port: u16, keys: &str, authority: &Authority) {
+    passes(port, &format!("{keys}, {}", identity(authority))).await;
+    let stranger = Authority::new();
+    let untrusted = format!("{keys}, {}", tls(&stranger, Some(authority)));
+    fails(port, &untrusted, FailureKind::Connection, "certificate").await;
+    let unknown = format!("{keys}, {}", tls(authority, Some(&stranger)));
+    fails(port, &unknown, FailureKind::Connection, "").await;
 }

@@ -1,13 +1,14 @@
 //! `sql`.
 
+use e2e::authority::Authority;
 use e2e::servers::{PASSWORD, mariadb, postgres};
 use nerve::health::verdict::FailureKind;
 
-use crate::{fails, follows, passes};
+use crate::{fails, follows, identity, passes, verifies};
 
 #[tokio::test]
 async fn mariadb_answers_queries() {
-    let mut server = mariadb();
+    let mut server = mariadb(None);
     let port = server.port;
     let keys = format!("type: sql, port: {port}, username: probe, password: {PASSWORD}");
     passes(port, &keys).await;
@@ -37,7 +38,7 @@ async fn mariadb_answers_queries() {
 
 #[tokio::test]
 async fn postgres_answers_queries() {
-    let mut server = postgres();
+    let mut server = postgres(None);
     let port = server.port;
     let keys = format!("type: sql, driver: postgres, port: {port}, username: probe, password: {PASSWORD}");
     let keys = format!("{keys}, database: postgres");
@@ -55,4 +56,37 @@ async fn postgres_answers_queries() {
     let slow = format!("{keys}, request: SELECT pg_sleep(60), timeoutInMilli: 300");
     fails(port, &slow, FailureKind::Timeout, "300ms").await;
     follows(&mut server, &keys).await;
+}
+
+#[tokio::test]
+async fn mariadb_is_verified_and_verifies_over_tls() {
+    let authority = Authority::new();
+    let mut server = mariadb(Some(&authority));
+    let port = server.port;
+    let keys = format!("type: sql, port: {port}, username: probe, password: {PASSWORD}");
+    verifies(port, &keys, &authority).await;
+    fails(port, &keys, FailureKind::Answer, "Access denied").await;
+    let tls = identity(&authority);
+    let source = format!("type: sql, datasource: 'mysql://probe:{PASSWORD}@localhost:{port}', {tls}");
+    passes(port, &source).await;
+    follows(&mut server, &format!("{keys}, {tls}")).await;
+}
+
+#[tokio::test]
+async fn postgres_is_verified_and_verifies_over_tls() {
+    let authority = Authority::new();
+    let mut server = postgres(Some(&authority));
+    let port = server.port;
+    let keys = format!("type: sql, driver: postgres, port: {port}, username: probe, password: {PASSWORD}");
+    let keys = format!("{keys}, database: postgres");
+    verifies(port, &keys, &authority).await;
+    fails(port, &keys, FailureKind::Answer, "client certificate").await;
+    let tls = identity(&authority);
+    let source = format!("host=localhost port={port} user=probe password={PASSWORD} dbname=postgres");
+    passes(
+        port,
+        &format!("type: sql, driver: postgres, datasource: '{source}', {tls}"),
+    )
+    .await;
+    follows(&mut server, &format!("{keys}, {tls}")).await;
 }

@@ -195,6 +195,44 @@ async fn instances_that_share_a_name_leave_each_other_alone() {
 }
 
 #[tokio::test]
+async fn a_report_too_long_for_a_name_has_a_plain_one() {
+    let server = ZooKeeper::start().await;
+    let client = server.client().await;
+    let mut party = Party::start(&server.address());
+    let registration = party.keep(airbnb(true, 80));
+    let filled = |length: usize| {
+        let (begin, end) = (
+            r#"{"host":"10.0.0.4","port":80,"name":"host7","haproxy_server_options":""#,
+            r#""}"#,
+        );
+        format!("{begin}{}{end}", "x".repeat(length - begin.len() - end.len()))
+    };
+    // 3 bytes are 4 letters, of which there may be 65536.
+    for (length, begins) in [
+        (300, "base64_400_"),
+        (49_152, "base64_65536_"),
+        (49_153, "host7_"),
+        (60_000, "host7_"),
+    ] {
+        let content = filled(length);
+        want(&registration, &content);
+        let node = eventually("the one node has it", PATIENCE, async || {
+            let node = only_node(&client).await?;
+            ensure(node.data == content, || {
+                format!("{} bytes in {:.40}", node.data.len(), node.name)
+            })?;
+            Ok(node)
+        })
+        .await;
+        assert!(node.name.starts_with(begins), "{length}: {:.40}", node.name);
+    }
+    registration.want(None);
+    state(&registration, |state| *state == RegistrationState::Withdrawn).await;
+    assert!(client.nodes(DIRECTORY).await.is_empty());
+    party.stop().await;
+}
+
+#[tokio::test]
 async fn a_persistent_node_outlives_its_session_is_touched_and_found_again() {
     let server = ZooKeeper::start().await;
     let client = server.client().await;

@@ -7,7 +7,7 @@ use common::tls::{Identity, TlsOptions};
 use common::zk::node::{Access, NodeConfig};
 use common::zk::registration::RegistrationState;
 use common::zk::security::{Auth, Scheme, Security};
-use e2e::authority::Authority;
+use e2e::authority::{Authority, Signed};
 use e2e::eventually::{ensure, eventually};
 use e2e::zookeeper::ZooKeeper;
 
@@ -130,10 +130,10 @@ async fn sasl_knows_its_users_and_refuses_others() {
     party.stop().await;
 }
 
-fn over_tls(ca: &Path, identity: Option<(&Path, &Path)>) -> Security {
-    let identity = identity.map(|(cert, key)| Identity {
-        cert: cert.to_owned(),
-        key: key.to_owned(),
+fn over_tls(ca: &Path, identity: Option<&Signed>) -> Security {
+    let identity = identity.map(|signed| Identity {
+        cert: signed.cert.clone(),
+        key: signed.key.clone(),
     });
     Security {
         auth: None,
@@ -148,23 +148,18 @@ fn over_tls(ca: &Path, identity: Option<(&Path, &Path)>) -> Security {
 #[tokio::test]
 async fn tls_with_a_client_certificate() {
     let (ours, others) = (Authority::new(), Authority::new());
-    ours.sign("server");
-    ours.sign("client");
-    let (server, port) = ZooKeeper::start_with_tls(&ours.file("server.both"), &ours.file("ca.pem")).await;
+    let us = ours.sign("client");
+    let (server, port) = ZooKeeper::start_with_tls(&ours).await;
     let client = server.client().await;
     let address = format!("127.0.0.1:{port}");
-    let (cert, key) = (ours.file("client.pem"), ours.file("client.key"));
-    let mut party = Party::secured(&address, over_tls(&ours.file("ca.pem"), Some((&cert, &key))));
+    let mut party = Party::secured(&address, over_tls(&ours.ca(), Some(&us)));
     let registration = party.keep(NodeConfig::ephemeral(PATH));
     want(&registration, "a");
     registered(&registration).await;
     assert_eq!(client.node(PATH).await.unwrap().data, "a");
 
     let told = |state: &RegistrationState| matches!(state, RegistrationState::Pending(why) if why.contains("over TLS"));
-    for strangers in [
-        over_tls(&others.file("ca.pem"), Some((&cert, &key))),
-        over_tls(&ours.file("ca.pem"), None),
-    ] {
+    for strangers in [over_tls(&others.ca(), Some(&us)), over_tls(&ours.ca(), None)] {
         let mut stranger = Party::secured(&address, strangers);
         let other = stranger.keep(NodeConfig::ephemeral("/services/web/two"));
         want(&other, "b");

@@ -1,10 +1,12 @@
 //! MariaDB.
 
 use super::{PASSWORD, Server, is_root, run, text};
+use crate::authority::Authority;
 use crate::ports::free_port;
 
-/// A MariaDB whose user `probe` may ask it anything, with [`PASSWORD`].
-pub fn mariadb() -> Server {
+/// A MariaDB whose user `probe` may ask it anything, with [`PASSWORD`]; with an `authority`, over TLS alone and with a
+/// certificate of it.
+pub fn mariadb(authority: Option<&Authority>) -> Server {
     let (directory, port) = (tempfile::tempdir().unwrap(), free_port());
     let at = |name: &str| text(&directory.path().join(name)).to_owned();
     let user = if is_root() {
@@ -25,14 +27,15 @@ pub fn mariadb() -> Server {
         "--skip-name-resolve",
     ]);
     let init = directory.path().join("init.sql");
-    let grant = format!("CREATE USER probe@127.0.0.1 IDENTIFIED BY '{PASSWORD}';\n");
+    let require = if authority.is_some() { "REQUIRE X509" } else { "" };
+    let grant = format!("CREATE USER probe@127.0.0.1 IDENTIFIED BY '{PASSWORD}' {require};\n");
     std::fs::write(&init, grant).unwrap();
     let (port_option, socket) = (format!("--port={port}"), format!("--socket={}", at("sock")));
     let (pid, init) = (
         format!("--pid-file={}", at("pid")),
         format!("--init-file={}", text(&init)),
     );
-    let argv = [
+    let mut argv = vec![
         "/usr/sbin/mariadbd",
         "--no-defaults",
         user,
@@ -47,5 +50,10 @@ pub fn mariadb() -> Server {
         "--innodb-buffer-pool-size=16M",
         "--innodb-flush-log-at-trx-commit=0",
     ];
+    let tls = authority.map(|authority| {
+        let (us, ca) = (authority.sign("mariadb"), authority.ca());
+        [("cert", us.cert), ("key", us.key), ("ca", ca)].map(|(name, path)| format!("--ssl-{name}={}", text(&path)))
+    });
+    argv.extend(tls.iter().flatten().map(String::as_str));
     Server::start(&argv, directory, port)
 }

@@ -1,16 +1,19 @@
 //! PostgreSQL. It refuses to run as root, so it runs as nobody then.
 
-use std::os::unix::fs::chown;
-use std::path::PathBuf;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
 
 use super::{PASSWORD, Server, is_root, run, text};
+use crate::authority::Authority;
 use crate::ports::free_port;
 
 /// Debian's `nobody` and `nogroup`.
 const NOBODY: u32 = 65534;
 
-/// A PostgreSQL with the user `probe`, who has [`PASSWORD`] and a database of that name.
-pub fn postgres() -> Server {
+/// A PostgreSQL with the user `probe`, who has [`PASSWORD`] and a database of that name; with an `authority`, over TLS
+/// alone and with a certificate of it.
+pub fn postgres(authority: Option<&Authority>) -> Server {
     let (directory, port) = (tempfile::tempdir().unwrap(), free_port());
     let at = |name: &str| directory.path().join(name);
     std::fs::write(at("password"), PASSWORD).unwrap();
@@ -41,7 +44,35 @@ pub fn postgres() -> Server {
     let (port_text, sockets) = (port.to_string(), text(directory.path()).to_owned());
     lead.extend([text(&postgres), "-D", text(&data), "-p", &port_text, "-k", &sockets]);
     lead.extend(["-h", "127.0.0.1", "-F"]);
+    let settings = authority.map(|authority| encrypt(authority, directory.path()));
+    for setting in settings.iter().flatten() {
+        lead.extend(["-c", setting]);
+    }
     Server::start(&lead, directory, port)
+}
+
+/// Writes what encrypted connections need and returns the settings for it. The server reads its key only when it is its
+/// own and nobody else's to read.
+fn encrypt(authority: &Authority, directory: &Path) -> Vec<String> {
+    let us = authority.sign("postgres");
+    let mut settings = vec!["ssl=on".to_owned()];
+    for (name, from) in [("cert", &us.cert), ("key", &us.key), ("ca", &authority.ca())] {
+        let path = directory.join(name);
+        std::fs::copy(from, &path).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        if is_root() {
+            chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        settings.push(format!("ssl_{name}_file={}", text(&path)));
+    }
+    let hba = directory.join("hba");
+    std::fs::write(
+        &hba,
+        "hostssl all all 127.0.0.1/32 scram-sha-256 clientcert=verify-ca\n",
+    )
+    .unwrap();
+    settings.push(format!("hba_file={}", text(&hba)));
+    settings
 }
 
 /// One of the programs of Debian's newest version.

@@ -3,6 +3,7 @@
 use tempfile::TempDir;
 
 use super::{Server, run, text};
+use crate::authority::Authority;
 use crate::ports::free_port;
 use crate::program::Running;
 
@@ -15,13 +16,18 @@ pub struct RabbitMq {
     environment: Vec<String>,
 }
 
-/// A new broker.
-pub fn rabbitmq() -> RabbitMq {
+/// A new broker; with an `authority`, for clients that speak TLS and have a certificate of it.
+pub fn rabbitmq(authority: Option<&Authority>) -> RabbitMq {
     let (directory, port) = (tempfile::tempdir().unwrap(), free_port());
     let environment = environment(&directory, port);
     let plugins = directory.path().join("plugins");
     std::fs::write(plugins, "[].\n").unwrap();
-    std::fs::write(directory.path().join("rabbitmq.conf"), "log.console.level = warning\n").unwrap();
+    let listeners = match authority {
+        None => format!("listeners.tcp.1 = 127.0.0.1:{port}\n"),
+        Some(authority) => over_tls(authority, port),
+    };
+    let settings = format!("log.console.level = warning\n{listeners}");
+    std::fs::write(directory.path().join("rabbitmq.conf"), settings).unwrap();
     let with_environment = |argv: &[&str]| {
         let words = ["env".to_owned()].into_iter().chain(environment.clone());
         words
@@ -53,6 +59,23 @@ impl RabbitMq {
     }
 }
 
+fn over_tls(authority: &Authority, port: u16) -> String {
+    let (us, ca) = (authority.sign("rabbitmq"), authority.ca());
+    format!(
+        "listeners.tcp = none
+listeners.ssl.1 = 127.0.0.1:{port}
+ssl_options.cacertfile = {}
+ssl_options.certfile = {}
+ssl_options.keyfile = {}
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = true
+",
+        text(&ca),
+        text(&us.cert),
+        text(&us.key)
+    )
+}
+
 fn environment(directory: &TempDir, port: u16) -> Vec<String> {
     let at = |name: &str| text(&directory.path().join(name)).to_owned();
     let pairs = [
@@ -69,8 +92,6 @@ fn environment(directory: &TempDir, port: u16) -> Vec<String> {
         ("RABBITMQ_LOG_BASE", at("logs")),
         ("RABBITMQ_MNESIA_BASE", at("mnesia")),
         ("RABBITMQ_NODENAME", format!("probe-{port}@localhost")),
-        ("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1".to_owned()),
-        ("RABBITMQ_NODE_PORT", port.to_string()),
         ("RABBITMQ_PID_FILE", at("pid")),
         (
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",

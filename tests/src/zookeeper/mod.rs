@@ -3,7 +3,7 @@
 mod client;
 mod expire;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -14,7 +14,8 @@ use tokio::time::timeout;
 
 pub use client::{Client, Node};
 
-use crate::eventually::eventually;
+use crate::authority::Authority;
+use crate::eventually::{ensure, eventually};
 use crate::ports::free_port;
 use crate::program::Running;
 
@@ -64,9 +65,10 @@ impl ZooKeeper {
         server
     }
 
-    /// As [`ZooKeeper::start`], with a second port for clients that speak TLS and have a certificate. `identity` is the
-    /// server's certificate and key, `ca` whom it trusts: PEM files. Returns that port as well.
-    pub async fn start_with_tls(identity: &Path, ca: &Path) -> (Self, u16) {
+    /// As [`ZooKeeper::start`], with a second port for clients that speak TLS and have a certificate of the same
+    /// authority. Returns that port as well.
+    pub async fn start_with_tls(authority: &Authority) -> (Self, u16) {
+        let (identity, ca) = (authority.sign("zookeeper").both, authority.ca());
         let mut server = Self::prepare();
         let port = free_port();
         server.settings = vec![
@@ -202,18 +204,31 @@ impl ZooKeeper {
         self.directory.path().join("zookeeper.log")
     }
 
+    /// How many sessions it holds.
+    pub async fn sessions(&self) -> Result<usize, String> {
+        let statistics = self.ask("mntr").await?;
+        let sessions = statistics
+            .lines()
+            .find_map(|line| line.strip_prefix("zk_global_sessions\t"));
+        sessions.and_then(|number| number.parse().ok()).ok_or(statistics)
+    }
+
     async fn serves(&self) -> Result<(), String> {
+        let answer = self.ask("srvr").await?;
+        ensure(answer.contains("Mode:"), || answer)
+    }
+
+    /// What it answers to one of its four-letter words.
+    async fn ask(&self, word: &str) -> Result<String, String> {
         let answer = timeout(Duration::from_secs(1), async {
             let mut stream = TcpStream::connect(self.address()).await?;
-            stream.write_all(b"srvr").await?;
+            stream.write_all(word.as_bytes()).await?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await?;
             std::io::Result::Ok(answer)
         });
         match answer.await {
-            Ok(Ok(answer)) if answer.contains("Mode:") => Ok(()),
-            Ok(Ok(answer)) => Err(answer),
-            Ok(Err(error)) => Err(error.to_string()),
+            Ok(answer) => answer.map_err(|error| error.to_string()),
             Err(_) => Err("no answer within 1s".to_owned()),
         }
     }

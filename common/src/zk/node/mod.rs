@@ -86,6 +86,40 @@ impl NodeConfig {
         }
     }
 
+    /// Whether two nodes of one directory can't both be kept: each would be taken for the other.
+    pub fn clashes(&self, other: &Self) -> bool {
+        let numbered = self.kind.is_sequential();
+        if numbered != other.kind.is_sequential() {
+            return false;
+        }
+        match (&self.name, &other.name) {
+            (NodeName::Own(one), NodeName::Own(two)) => one == two,
+            (
+                NodeName::Shared {
+                    prefix,
+                    encoded,
+                    host,
+                    port,
+                },
+                NodeName::Shared {
+                    prefix: their_prefix,
+                    encoded: theirs_encoded,
+                    host: their_host,
+                    port: their_port,
+                },
+            ) => {
+                let (same_prefix, same_address) = (prefix == their_prefix, (host, port) == (their_host, their_port));
+                match (encoded, theirs_encoded) {
+                    (true, true) => same_address,
+                    (false, false) if !numbered => same_prefix,
+                    // The content tells them apart.
+                    _ => same_prefix && same_address,
+                }
+            }
+            (NodeName::Own(_), NodeName::Shared { .. }) | (NodeName::Shared { .. }, NodeName::Own(_)) => false,
+        }
+    }
+
     /// Whether the content of a node of a shared name is this instance's.
     pub(super) fn says_us(&self, content: &[u8]) -> bool {
         match &self.name {

@@ -64,6 +64,41 @@ fn a_shared_name_asks_the_content() {
 }
 
 #[test]
+fn two_nodes_clash_when_one_would_be_taken_for_the_other() {
+    let (fixed, numbered) = (NodeKind::Ephemeral, NodeKind::EphemeralSequential);
+    let at = |prefix: &str, encoded, port| NodeName::Shared {
+        prefix: prefix.to_owned(),
+        encoded,
+        host: "10.0.0.4".to_owned(),
+        port,
+    };
+    let own = |name: &str| NodeName::Own(name.to_owned());
+    let cases = [
+        ((own("a"), fixed), (own("a"), NodeKind::Persistent), true),
+        ((own("a"), fixed), (own("b"), fixed), false),
+        ((own("a"), fixed), (own("a"), numbered), false),
+        ((own("a_"), fixed), (at("a_", false, 80), fixed), false),
+        // One name, whoever is in it.
+        ((at("a_", false, 80), fixed), (at("a_", false, 81), fixed), true),
+        ((at("a_", false, 80), fixed), (at("b_", false, 80), fixed), false),
+        // ZooKeeper's numbers: the address tells.
+        ((at("a_", false, 80), numbered), (at("a_", false, 81), numbered), false),
+        ((at("a_", false, 80), numbered), (at("a_", false, 80), numbered), true),
+        ((at("a_", false, 80), numbered), (at("b_", false, 80), numbered), false),
+        // The content is the name, or its address is looked at.
+        ((at("a_", true, 80), fixed), (at("a_", true, 81), fixed), false),
+        ((at("a_", true, 80), fixed), (at("b_", true, 80), fixed), true),
+        ((at("a_", true, 80), fixed), (at("a_", false, 80), fixed), true),
+        ((at("a_", true, 80), fixed), (at("a_", false, 81), fixed), false),
+    ];
+    for ((one, one_kind), (two, two_kind), clash) in cases {
+        let (one, two) = (node(one, one_kind), node(two, two_kind));
+        assert_eq!(one.clashes(&two), clash, "{one:?} and {two:?}");
+        assert_eq!(two.clashes(&one), clash, "{two:?} and {one:?}");
+    }
+}
+
+#[test]
 fn an_encoded_name_is_airbnbs() {
     let named = node(shared(true), NodeKind::EphemeralSequential);
     let content = br#"{"host":"127.0.0.1","port":25002,"name":"host-a.example","labels":{"az":"us-east-1a"}}"#;

@@ -19,6 +19,23 @@ async fn http_passes_on_the_expected_statuses_alone() {
         let outcome = probe(port, "{ type: http, path: /ping }").await;
         assert_eq!(outcome.is_ok(), passes, "{answer}: {outcome:?}");
     }
+    for (code, passes) in [
+        (200, true),
+        (204, true),
+        (301, true),
+        (399, true),
+        (400, false),
+        (500, false),
+        (503, false),
+    ] {
+        let port = serving(&mut tasks, move |mut stream| async move {
+            head(&mut stream).await;
+            let answer = format!("HTTP/1.1 {code} As It Is\r\ncontent-length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.ok();
+        })
+        .await;
+        assert_eq!(probe(port, "{ type: http }").await.is_ok(), passes, "{code}");
+    }
     let port = server(&mut tasks, "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await;
     probe(port, "{ type: http, status: \"200, 404\" }")
         .await

@@ -6,6 +6,7 @@
 mod access;
 mod advertise;
 pub(super) mod check;
+mod clash;
 mod node;
 mod reporter;
 
@@ -48,6 +49,7 @@ pub fn resolve(root: &mut Section<'_>) -> Option<Config> {
         root.warning("services", "names no service", "nerve has nothing to do without one");
     }
     unique_names(root, &services);
+    clash::nodes(root, &services);
     let shutdown_timeout = shutdown_timeout(root, &services);
     Some(Config {
         log_level,

@@ -26,6 +26,7 @@ enum Payload {
     Airbnb,
     ServerSet,
     Curator,
+    Spring,
 }
 
 /// The node, its directory left open, and what its bytes look like.
@@ -52,11 +53,13 @@ pub(super) fn node(
         ("airbnb", Payload::Airbnb),
         ("serverset", Payload::ServerSet),
         ("curator", Payload::Curator),
+        ("spring", Payload::Spring),
     ];
     let payload = section.choice_or("payload", "go", &payloads);
     let instance_id = section.text("instanceId").filter(|id| !id.is_empty());
     let instance_id = instance_id.unwrap_or_else(|| instance.report_name.to_owned());
     let encoded = section.flag_or("pathEncoding", false);
+    let shard = section.integer("shard", 0..=u64::from(u32::MAX));
     let touch = section.duration("ttl");
     let budget = write_budget(section);
     let (kind, naming, payload) = (kind?, naming?, payload?);
@@ -71,6 +74,10 @@ pub(super) fn node(
     if encoded && (naming != Naming::Airbnb || !matches!(payload, Payload::Go | Payload::Airbnb)) {
         let what = "is a form of Airbnb's names, of reports that Airbnb's synapse reads";
         section.problem("pathEncoding", what, "add `naming: airbnb` and `payload: airbnb`");
+    }
+    if shard.is_some() && payload != Payload::ServerSet {
+        let what = "is a number within a server set, which other payloads have no word for";
+        section.problem("shard", what, "add `payload: serverset`, or remove it");
     }
     if naming == Naming::ServerSet && !kind.is_sequential() {
         let what = "`serverset` needs numbered nodes: all members of a server set are named `member_`";
@@ -99,14 +106,13 @@ pub(super) fn node(
         budget,
         ..NodeConfig::ephemeral("")
     };
+    let id = node.path().trim_start_matches('/').to_owned();
     let payload = match payload {
         Payload::Go => Dialect::Go,
         Payload::Airbnb => Dialect::Airbnb { instance_id },
-        Payload::ServerSet => Dialect::ServerSet,
-        Payload::Curator => Dialect::Curator {
-            id: node.path().trim_start_matches('/').to_owned(),
-            kind,
-        },
+        Payload::ServerSet => Dialect::ServerSet { shard },
+        Payload::Curator => Dialect::Curator { id, kind },
+        Payload::Spring => Dialect::Spring { id, kind },
     };
     Some((node, payload))
 }

@@ -1,3 +1,4 @@
+mod go_nerve;
 mod reporters;
 
 use std::path::PathBuf;

@@ -6,7 +6,7 @@ use common::report::Dialect;
 use common::zk::node::{NodeConfig, NodeKind, NodeName, WriteBudget};
 
 use super::{SECOND, problems, warnings, zookeeper};
-use crate::config::testing::service;
+use crate::config::testing::{read, service};
 use crate::config::{ReporterConfig, ZookeeperConfig};
 
 #[test]
@@ -81,11 +81,15 @@ fn the_node_is_of_the_wanted_kind_name_and_payload() {
 
     let (node, payload) = node_of("naming: serverset, payload: serverset, nodeType: persistent_sequential, ttl: 20s");
     assert_eq!((node.name, node.touch), (shared("member_", false), Some(20 * SECOND)));
-    assert_eq!(payload, Dialect::ServerSet);
+    assert_eq!(payload, Dialect::ServerSet { shard: None });
+    let member = "naming: serverset, payload: serverset, nodeType: ephemeral_sequential, shard: 0";
+    assert_eq!(node_of(member).1, Dialect::ServerSet { shard: Some(0) });
 
     let (node, payload) = node_of("payload: curator, writeBudget: { writes: 5, per: 10s }");
     let (id, kind) = ("web_10.0.0.1:80".to_owned(), NodeKind::Ephemeral);
+    let named = id.clone();
     assert_eq!(payload, Dialect::Curator { id, kind });
+    assert_eq!(node_of("payload: spring").1, Dialect::Spring { id: named, kind });
     let (writes, per) = (5, 10 * SECOND);
     assert_eq!(node.budget, WriteBudget { writes, per });
 }
@@ -114,6 +118,12 @@ fn sessions_are_shared_only_by_equals() {
 fn what_does_not_fit_together_is_a_problem() {
     let cases = [
         ("ttl: 10s", "].ttl"),
+        ("shard: 1", "].shard"),
+        ("payload: serverset, shard: x", "].shard"),
+        (
+            "auth: { scheme: GSSAPI, user: a, password: b }",
+            "`gssapi` is not offered",
+        ),
         ("payload: airbnb, exposeOnUnavailable: true", "].exposeOnUnavailable"),
         ("pathEncoding: true", "].pathEncoding"),
         ("naming: airbnb, payload: curator, pathEncoding: true", "].pathEncoding"),
@@ -135,6 +145,44 @@ fn what_does_not_fit_together_is_a_problem() {
         ));
         assert!(problems.contains(key), "{keys}: {problems}");
     }
+}
+
+#[test]
+fn services_that_would_keep_the_same_node_are_named() {
+    let two = |first: &str, second: &str| {
+        read(&format!(
+            "services: [
+                {{ name: a, host: 10.0.0.1, port: 80, reporters: [{{ type: zookeeper, {first} }}] }},
+                {{ name: b, host: 10.0.0.1, port: 81, reporters: [{{ type: zookeeper, {second} }}] }}]"
+        ))
+        .map(drop)
+    };
+    let airbnb = "naming: airbnb, instanceId: host7";
+    let first = format!("hosts: [zk1, zk2], path: /s, {airbnb}");
+    for second in [
+        first.clone(),
+        format!("hosts: ['zk2:2181', 'zk1:2181'], path: /s/, {airbnb}, sessionTimeout: 30s"),
+        format!("hosts: [zk1, zk2/s], path: /, {airbnb}"),
+    ] {
+        let said = two(&first, &second).expect_err("one node");
+        for word in ["services `a` and `b`", "/host7_", "instanceId"] {
+            assert!(said.contains(word), "{second}: {said}");
+        }
+    }
+    for second in [
+        format!("hosts: [zk1, zk2], path: /t, {airbnb}"),
+        format!("hosts: [zk3], path: /s, {airbnb}"),
+        format!("hosts: [zk1, zk2], path: /s, {airbnb}, nodeType: ephemeral_sequential"),
+        "hosts: [zk1, zk2], path: /s, naming: airbnb, instanceId: host8".to_owned(),
+        "hosts: [zk1, zk2], path: /s".to_owned(),
+    ] {
+        assert_eq!(two(&first, &second), Ok(()), "{second}");
+    }
+    let said = problems(&format!(
+        "reporters: [{0}, {0}]",
+        "{ type: zookeeper, hosts: [zk], path: /s }"
+    ));
+    assert!(said.contains("two reporters of service `127.0.0.1:80`"), "{said}");
 }
 
 #[test]
