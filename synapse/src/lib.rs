@@ -20,3 +20,6 @@ pub mod metrics;
 pub mod router;
 pub mod run;
 pub mod watcher;
+
+#[cfg(test)]
+mod seeds;

@@ -14,6 +14,9 @@ use common::zk::reflector::Freshness;
 
 use crate::desired::Server;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 /// What one source says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatcherState {
