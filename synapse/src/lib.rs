@@ -21,3 +21,6 @@ pub mod router;
 pub mod run;
 pub mod watcher;
 pub mod zone;
+
+#[cfg(test)]
+mod seeds;

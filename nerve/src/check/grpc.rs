@@ -1,15 +1,14 @@
 //! The standard health protocol of gRPC: `grpc.health.v1.Health/Check`.
 //!
-//! Its two messages are so small that they are written and read here: a request with the service's name in field 1, a
-//! response with a status in field 1 (the format is that of grpc/health/v1/health.proto).
+//! What the server says of itself is in three places: HTTP's status, gRPC's in the trailers, and the message.
 
-use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
 use http::{Method, StatusCode};
 
 use super::Unbuildable;
 use super::connect::{Dial, HTTP2, Tls};
 use super::web::{self, Answer, Ask, BODY_CAP, Version, Want};
+use super::wire::grpc::{request, status};
 use crate::config::{CheckConfig, GrpcConfig};
 use crate::health::verdict::{Failure, FailureKind};
 
@@ -44,40 +43,10 @@ impl GrpcProbe {
             method: Method::POST,
             uri: self.config.uri.clone(),
             headers,
-            body: request(&self.config.service),
+            body: request(&self.config.service).into(),
         };
         let stream = self.dial.open(self.tls.as_ref()).await?;
         judge(&web::ask(stream, Version::Http2, request, Want::All(BODY_CAP)).await?)
-    }
-}
-
-/// A frame (a flag for no compression, the length in four bytes) with a `HealthCheckRequest` in it.
-fn request(service: &str) -> Bytes {
-    let mut message = Vec::new();
-    if !service.is_empty() {
-        // Field 1, a length and that many bytes.
-        message.push(0x0a);
-        message.extend(varint(service.len()));
-        message.extend(service.as_bytes());
-    }
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-    let mut frame = vec![0];
-    frame.extend(length.to_be_bytes());
-    frame.extend(message);
-    frame.into()
-}
-
-/// Seven bits a byte, the lowest first; the high bit says that more follow.
-fn varint(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let low = u8::try_from(number & 0x7f).unwrap_or_default();
-        number >>= 7;
-        if number == 0 {
-            bytes.push(low);
-            return bytes;
-        }
-        bytes.push(low | 0x80);
     }
 }
 
@@ -153,90 +122,5 @@ fn serving(frame: &[u8]) -> Result<String, Failure> {
         Some(3) => answer("SERVICE_UNKNOWN: the server does not know the service"),
         Some(other) => answer(&format!("the serving status {other} is not a known one")),
         None => answer("the answer is no HealthCheckResponse"),
-    }
-}
-
-/// The `status` of the `HealthCheckResponse` in a frame; the last one counts, absent is 0. Other fields are passed over.
-fn status(frame: &[u8]) -> Option<u64> {
-    let (&[compressed, a, b, c, d], message) = frame.split_first_chunk::<5>()?;
-    let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).ok()?;
-    let mut message = message.get(..length)?;
-    if compressed != 0 {
-        return None;
-    }
-    let mut status = 0;
-    while !message.is_empty() {
-        let tag = take_varint(&mut message)?;
-        match tag & 7 {
-            0 => {
-                let value = take_varint(&mut message)?;
-                status = if tag >> 3 == 1 { value } else { status };
-            }
-            1 => message = message.get(8..)?,
-            2 => {
-                let length = usize::try_from(take_varint(&mut message)?).ok()?;
-                message = message.get(length..)?;
-            }
-            5 => message = message.get(4..)?,
-            _ => return None,
-        }
-    }
-    Some(status)
-}
-
-fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut number = 0;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(number);
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn the_request_is_as_protobuf_writes_it() {
-        assert_eq!(request("").as_ref(), [0, 0, 0, 0, 0]);
-        assert_eq!(request("ab").as_ref(), [0, 0, 0, 0, 4, 0x0a, 2, b'a', b'b']);
-        let long = request(&"x".repeat(300));
-        assert_eq!(long.get(..8), Some([0, 0, 0, 1, 47, 0x0a, 0xac, 2].as_slice()));
-    }
-
-    #[test]
-    fn the_status_is_found_among_other_fields() {
-        assert_eq!(status(&[0, 0, 0, 0, 0]), Some(0));
-        assert_eq!(status(&[0, 0, 0, 0, 2, 8, 1]), Some(1));
-        assert_eq!(status(&[0, 0, 0, 0, 6, 0x12, 2, 8, 3, 8, 2]), Some(2));
-        for bad in [
-            &[][..],
-            &[0, 0, 0, 0, 2, 8],
-            &[1, 0, 0, 0, 2, 8, 1],
-            &[0, 0, 0, 0, 2, 8, 0x80],
-            &[0, 0, 0, 0, 1, 7],
-        ] {
-            assert_eq!(status(bad), None, "{bad:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_panics(frame in prop::collection::vec(any::<u8>(), 0..40)) {
-            let _status = status(&frame);
-        }
-
-        #[test]
-        fn a_varint_comes_back(number in any::<usize>()) {
-            let bytes = varint(number);
-            prop_assert_eq!(take_varint(&mut bytes.as_slice()), u64::try_from(number).ok());
-        }
     }
 }

@@ -26,6 +26,8 @@ use serde::Serialize;
 
 use crate::desired::Server;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 /// What a source is, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Description {

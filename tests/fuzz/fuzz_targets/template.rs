@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let fields = BTreeMap::from([("NAME".to_owned(), "web".to_owned()), ("EMPTY".to_owned(), String::new())]);
+    let fields = BTreeMap::from([
+        ("NAME".to_owned(), "web".to_owned()),
+        ("EMPTY".to_owned(), String::new()),
+    ]);
     if let Err(error) = common::template::render(text, &fields) {
         assert!(!error.to_string().is_empty());
     }

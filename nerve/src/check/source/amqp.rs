@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use url::Url;
-
-use super::percent_decode;
+use super::{percent_decode, url};
 
 /// Where to log in, and as whom. The password is not shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,7 +33,7 @@ impl fmt::Debug for Target {
 
 /// Reads an AMQP URI; what is wrong with it is said without any of its text.
 pub fn parse(text: &str) -> Result<Target, &'static str> {
-    let url = Url::parse(text).map_err(|_| "is no URL")?;
+    let url = url(text)?;
     let (tls, port) = match url.scheme() {
         "amqp" => (false, 5672),
         "amqps" => (true, 5671),
@@ -46,9 +44,9 @@ pub fn parse(text: &str) -> Result<Target, &'static str> {
     }
     let decode = |text: &str| percent_decode(text).ok_or("is no UTF-8");
     let host = url.host_str().filter(|host| !host.is_empty()).ok_or("has no host")?;
-    let (username, password) = match url.username() {
-        "" => ("guest".to_owned(), "guest".to_owned()),
-        username => (decode(username)?, decode(url.password().unwrap_or_default())?),
+    let (username, password) = match (url.username(), url.password()) {
+        ("", None) => ("guest".to_owned(), "guest".to_owned()),
+        (username, password) => (decode(username)?, decode(password.unwrap_or_default())?),
     };
     let vhost = decode(url.path().strip_prefix('/').unwrap_or_default())?;
     Ok(Target {
@@ -76,6 +74,8 @@ mod tests {
             (target.port, target.username.as_str(), target.vhost.as_str()),
             (5672, "guest", "/")
         );
+        let nameless = parse("amqp://:p@h").expect("a target");
+        assert_eq!((nameless.username.as_str(), nameless.password.as_str()), ("", "p"));
         assert_eq!(parse("amqp://h/%2f").expect("a target").vhost, "/");
     }
 
@@ -86,6 +86,8 @@ mod tests {
             "me:secret@h",
             "amqp://me:secret@:1",
             "amqp://me:secret@h/?x=1",
+            "amqp://me:1#secret@h",
+            "amqp://me:secret@h:0",
         ] {
             let what = parse(text).expect_err("a problem");
             assert!(!what.contains("secret"), "{what}");

@@ -4,8 +4,10 @@ pub mod amqp;
 pub mod sql;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 
 use common::template::render;
+use url::Url;
 
 /// What a template may name, beside the check's own keys.
 #[derive(Debug)]
@@ -28,6 +30,26 @@ impl<'a> Fields<'a> {
         }
         Ok(rendered)
     }
+}
+
+/// What is said of a port that is none.
+const NO_PORT: &str = "has no port from 1 to 65535";
+
+/// A port from 1 to 65535.
+fn port_number(text: &str) -> Result<u16, &'static str> {
+    text.parse::<NonZeroU16>().map(NonZeroU16::get).map_err(|_| NO_PORT)
+}
+
+/// A URL. A `#` that is not written as `%23` would end it: the half of a password before it would be taken for a port.
+fn url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).map_err(|_| "is no URL")?;
+    if url.fragment().is_some() {
+        return Err("has a `#` in it, which a URL writes as `%23`");
+    }
+    if url.port() == Some(0) {
+        return Err(NO_PORT);
+    }
+    Ok(url)
 }
 
 /// `%41` is `A`; `None` for what is no UTF-8 then.

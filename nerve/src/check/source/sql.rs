@@ -8,9 +8,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use url::Url;
-
-use super::percent_decode;
+use super::{percent_decode, port_number};
 
 /// The databases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,14 +78,26 @@ impl fmt::Debug for Target {
 const UNSUPPORTED: &str = "has a parameter that is not supported; certificates belong in `tls`";
 const NO_ENCRYPTION: &str = "asks for a kind of TLS that there is not";
 
+/// What a data source that is a URL begins with; `://` may stand in a password of another.
+const SCHEMES: [(&str, Driver); 4] = [
+    ("mysql://", Driver::Mysql),
+    ("mariadb://", Driver::Mysql),
+    ("postgres://", Driver::Postgres),
+    ("postgresql://", Driver::Postgres),
+];
+
 /// Reads a data source of any form that `driver` knows.
 pub fn parse(driver: Driver, text: &str) -> Result<Target, &'static str> {
-    if text.contains("://") {
-        return url(driver, text);
-    }
-    match driver {
-        Driver::Mysql => go_mysql(text),
-        Driver::Postgres => key_values(text),
+    let starts_with = |scheme: &str| {
+        let start = text.get(..scheme.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    let scheme = SCHEMES.iter().find(|(scheme, _)| starts_with(scheme));
+    match (scheme, driver) {
+        (Some((_, of)), driver) if *of == driver => url(driver, text),
+        (Some(_), _) => Err("is a URL of another database than `driver`"),
+        (None, Driver::Mysql) => go_mysql(text),
+        (None, Driver::Postgres) => key_values(text),
     }
 }
 
@@ -118,10 +128,17 @@ impl Target {
             },
         };
         if let Some(port) = port {
-            self.port = port.parse().map_err(|_| "has no port from 1 to 65535")?;
+            self.port = port_number(port)?;
         }
-        host.clone_into(&mut self.host);
+        self.set_host(host);
         Ok(())
+    }
+
+    /// An empty one is the default, as in the drivers of both.
+    fn set_host(&mut self, host: &str) {
+        if !host.is_empty() {
+            host.clone_into(&mut self.host);
+        }
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
@@ -131,8 +148,8 @@ impl Target {
                 self.encryption = sslmode(value)?;
             }
             (Driver::Postgres, "host") if value.starts_with('/') => self.socket = Some(PathBuf::from(value)),
-            (Driver::Postgres, "host") => value.clone_into(&mut self.host),
-            (Driver::Postgres, "port") => self.port = value.parse().map_err(|_| "has no port from 1 to 65535")?,
+            (Driver::Postgres, "host") => self.set_host(value),
+            (Driver::Postgres, "port") => self.port = port_number(value)?,
             (Driver::Postgres, "user") => value.clone_into(&mut self.username),
             (Driver::Postgres, "password") => value.clone_into(&mut self.password),
             (Driver::Postgres, "dbname") => self.database = Some(value.to_owned()),
@@ -219,6 +236,7 @@ fn go_mysql(text: &str) -> Result<Target, &'static str> {
         None => (address, ""),
     };
     match (network, address) {
+        ("unix", "") => return Err("has no path of a socket"),
         ("unix", path) => target.socket = Some(PathBuf::from(path)),
         ("" | "tcp" | "tcp6", "") => {}
         ("" | "tcp" | "tcp6", place) => target.set_place(place)?,
@@ -260,14 +278,14 @@ fn value(text: &str) -> Result<(String, &str), &'static str> {
 }
 
 fn url(driver: Driver, text: &str) -> Result<Target, &'static str> {
-    let url = Url::parse(text).map_err(|_| "is no URL")?;
-    match (driver, url.scheme()) {
-        (Driver::Mysql, "mysql" | "mariadb") | (Driver::Postgres, "postgres" | "postgresql") => {}
-        _ => return Err("is a URL of another database than `driver`"),
-    }
+    let url = super::url(text)?;
     let mut target = Target::new(driver);
-    if let Some(host) = url.host_str().filter(|host| !host.is_empty()) {
-        target.host = decoded(host.trim_matches(['[', ']']))?.unwrap_or_default();
+    if let Some(host) = decoded(url.host_str().unwrap_or_default().trim_matches(['[', ']']))? {
+        match driver {
+            Driver::Mysql => target.host = host,
+            // May be the directory of a socket.
+            Driver::Postgres => target.set("host", &host)?,
+        }
     }
     target.port = url.port().unwrap_or(target.port);
     if let Some(username) = decoded(url.username())? {
@@ -346,7 +364,25 @@ mod tests {
     fn urls() {
         let text = "postgres://me:p%40ss@[::1]:1/x?sslmode=verify-full";
         assert_eq!(shown(&good(Driver::Postgres, text)), "me p@ss ::1 1 x Verify");
-        assert_eq!(shown(&good(Driver::Mysql, "mysql://db")), "root  db 3306 - Off");
+        assert_eq!(shown(&good(Driver::Mysql, "MySQL://db")), "root  db 3306 - Off");
+        let socket = good(Driver::Postgres, "postgres://%2Frun%2Fpostgresql/x").socket;
+        assert_eq!(socket, Some(PathBuf::from("/run/postgresql")));
+    }
+
+    #[test]
+    fn a_password_may_look_like_a_url() {
+        let go = good(Driver::Mysql, "me:a://b@tcp(db:1)/x");
+        assert_eq!((go.password.as_str(), go.host.as_str()), ("a://b", "db"));
+        assert_eq!(good(Driver::Postgres, "host=db password=a://b").password, "a://b");
+    }
+
+    #[test]
+    fn no_host_is_the_default_one() {
+        assert_eq!(shown(&good(Driver::Mysql, "u@tcp(:3307)/")), "u  127.0.0.1 3307 - Off");
+        assert_eq!(
+            shown(&good(Driver::Postgres, "host='' user=u")),
+            "u  127.0.0.1 5432 - Prefer"
+        );
     }
 
     #[test]
@@ -358,6 +394,11 @@ mod tests {
             (Driver::Mysql, "me:secret@tcp(db:1/"),
             (Driver::Mysql, "me:secret@udp(db:1)/"),
             (Driver::Mysql, "postgres://me:secret@db"),
+            (Driver::Mysql, "me:secret@tcp(db:0)/"),
+            (Driver::Mysql, "me:secret@unix()/"),
+            (Driver::Mysql, "mysql://me:secret@db:0"),
+            (Driver::Postgres, "postgres://me:1#secret@db"),
+            (Driver::Postgres, "password=secret port=0"),
             (Driver::Postgres, "password=secret port=x"),
             (Driver::Postgres, "password='secret"),
             (Driver::Postgres, "password secret"),

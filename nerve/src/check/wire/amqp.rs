@@ -1,9 +1,9 @@
 //! AMQP 0-9-1 on the wire, as much of it as a check speaks: frames, the methods it receives, the ones it sends.
 //!
 //! <https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf>, sections 2.3 and 4.2; class and method numbers are those of
-//! its XML. Whole frames are read, and never one that is larger than what was negotiated.
+//! its XML. Whole frames are read, and never one that is larger than [`FRAME_MAX`].
 
-use super::{CAP, Read};
+use super::Read;
 
 /// What a client says first.
 pub(in crate::check) const HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
@@ -17,6 +17,8 @@ const HEARTBEAT: u8 = 8;
 /// A frame's type, channel and size; and its last byte.
 const HEAD: usize = 7;
 const END: u8 = 0xCE;
+/// What a frame of [`FRAME_MAX`] leaves for its payload.
+const PAYLOAD_MAX: u32 = FRAME_MAX - 8;
 
 /// One frame, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,10 +88,10 @@ pub fn frame(bytes: &[u8]) -> Read<Frame> {
     let (Some(kind), Some(_channel), Some(size)) = (reader.u8(), reader.u16(), reader.u32()) else {
         return Ok(None);
     };
-    let size = usize::try_from(size).unwrap_or(usize::MAX);
-    if size > CAP - HEAD - 1 {
+    if size > PAYLOAD_MAX {
         return Err(format!("a frame of {size} bytes"));
     }
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
     let (Some(payload), Some(end)) = (reader.take(size), reader.u8()) else {
         return Ok(None);
     };
@@ -375,6 +377,15 @@ mod tests {
         for wrong in [no_end, cut_short, huge, HEADER.to_vec(), b"HTTP/1.1".to_vec()] {
             assert!(frame(&wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_frame_is_no_larger_than_was_negotiated() {
+        let body = |length: u32| Writer::default().raw(&vec![0; length as usize]).framed(BODY, CHANNEL);
+        let largest = body(FRAME_MAX - 8);
+        assert_eq!(largest.len(), FRAME_MAX as usize);
+        assert!(matches!(frame(&largest), Ok(Some((Frame::Body(_), _)))));
+        assert!(frame(&body(FRAME_MAX - 7)).is_err());
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 //! The bytes come from outside: none makes these panic, and what they take in is bounded by [`CAP`].
 
 pub mod amqp;
+pub mod grpc;
 pub mod memcached;
 pub mod redis;
 pub mod zookeeper;

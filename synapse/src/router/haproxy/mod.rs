@@ -40,6 +40,9 @@ mod status;
 mod view;
 mod wants;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -1,0 +1,458 @@
+//! What the fuzz targets in `tests/fuzz` call: bytes from outside go in, and what must hold of what is made of them is
+//! asserted. In no build but theirs and the tests', which replay the targets' seeds.
+
+#![allow(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::panic,
+    reason = "a finding is a panic"
+)]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use common::config::{Document, UnknownKeys};
+
+use super::blame::blame;
+use super::command::{Act, Command, Refusal, Target};
+use super::disk;
+use super::model::{Backend, Layout, NOWHERE, Occupant, Slot, Wanted, Wants};
+use super::options::{self, OperatorOptions, Parsed};
+use super::parse::{self, Info, LiveBackend, LiveServer, Processes, Table};
+use super::plan::{Plan, plan as next};
+use super::render::{Frame, seat};
+use super::slots::{Unplaced, assign, relayout, release};
+use super::wants::wants;
+use crate::config::{RouterKind, understand};
+use crate::desired::Server;
+
+/// The service of [`FRAME`].
+const SERVICE: &str = "web_1";
+
+/// So much happens to a service at most.
+const STEPS: usize = 32;
+
+static FRAME: LazyLock<Frame> = LazyLock::new(|| {
+    let text = "routers: [{type: haproxy, configPath: /run/h.cfg, services: [{name: web, watcher: \
+        {type: zookeeper, hosts: ['zk:2181'], path: /web}, routerOptions: {frontend: ['bind 127.0.0.1:80']}}]}]";
+    let document = Document::parse("synapse.yaml", text.to_owned()).expect("YAML");
+    let config =
+        understand(&document, UnknownKeys::Refuse, Path::new("/")).unwrap_or_else(|problems| panic!("{problems}"));
+    let router = config.value.routers.first().expect("a router");
+    let RouterKind::Haproxy(haproxy) = &router.kind else {
+        panic!("another router")
+    };
+    Frame::new(haproxy, &router.services)
+});
+
+/// A text as each of HAProxy's replies: what was read is read again from a reply that says just that.
+pub fn replies(text: &str) {
+    if let Some(table) = parse::servers_state(text) {
+        assert_eq!(parse::servers_state(&say_servers(&table)), Some(table));
+    }
+    if let Some(info) = parse::info(text) {
+        let Info {
+            pid,
+            version,
+            uptime_secs,
+            stopping,
+        } = &info;
+        let stopping = u8::from(*stopping);
+        let said = format!("Stopping: {stopping}\nPid: {pid}\nVersion: {version}\nUptime_sec: {uptime_secs}\n");
+        assert_eq!(parse::info(&said), Some(info));
+    }
+    if let Some(value) = parse::env(text, "X") {
+        assert_eq!(parse::env(&format!("X={value}\n"), "X"), Some(value));
+    }
+    if let Some(processes) = parse::processes(text) {
+        assert_eq!(parse::processes(&say_processes(&processes)), Some(processes));
+    }
+    if let Some(version) = parse::version(text) {
+        assert_eq!(
+            parse::version(&format!("HAProxy version {version} 2023")),
+            Some(version)
+        );
+    }
+    let idle = parse::idle_servers(text);
+    let mut said = "# svname,idle_conn_cur,used_conn_cur,qcur,scur\n".to_owned();
+    for name in &idle {
+        said.push_str(name);
+        said.push_str(",0,0,0,0\n");
+    }
+    assert_eq!(parse::idle_servers(&said), idle);
+
+    let target = Target {
+        backend: SERVICE.into(),
+        server: "slot_1".into(),
+    };
+    for act in [Act::Maint, Act::Ready, Act::Addr(NOWHERE), Act::Weight(1)] {
+        if let Err(Refusal::Other(words)) = (Command {
+            target: target.clone(),
+            act,
+        })
+        .understand(text)
+        {
+            assert!(words.chars().count() <= 200);
+        }
+    }
+    let file = FRAME.render(&Layout::from([(SERVICE.to_owned(), Backend::default())]));
+    let blamed = blame(text, &file);
+    assert!(blamed.services.keys().all(|service| service == SERVICE));
+    assert!(blamed.rest.iter().map(String::len).sum::<usize>() <= text.len());
+}
+
+fn say_servers(table: &Table) -> String {
+    let mut said = "1\n# be_id srv_name be_name srv_addr srv_admin_state srv_uweight srv_port\n".to_owned();
+    for (backend, live) in table {
+        for (name, server) in &live.servers {
+            let (ip, port) = match server.address {
+                Some(address) => (address.ip().to_string(), address.port()),
+                None => ("-".to_owned(), 0),
+            };
+            let admin = u32::from(server.maint) | u32::from(server.drain) << 3;
+            let (id, weight) = (live.id, server.weight);
+            writeln!(said, "{id} {name} {backend} {ip} {admin} {weight} {port}").expect("room");
+        }
+    }
+    said
+}
+
+fn say_processes(processes: &Processes) -> String {
+    let Processes {
+        master,
+        reloads,
+        failed,
+        workers,
+        old_workers,
+    } = processes;
+    let mut said = format!("#<PID> <type> <reloads>\n{master} master {reloads} [failed: {failed}] 0d00h00m01s 2.6\n");
+    said.push_str("# workers\n");
+    for worker in workers {
+        writeln!(said, "{worker} worker 0 0d00h00m01s 2.6").expect("room");
+    }
+    said.push_str("# old workers\n");
+    said.push_str(&"1 worker 1 0d00h00m01s 2.6\n".repeat(*old_workers));
+    said
+}
+
+/// A text as the file on disk: what is read of it is still there when its own occupants were seated in it, if it is one
+/// that HAProxy could have loaded.
+pub fn file(text: &str) {
+    let found = disk::read(text);
+    if !names_are_unique(&found.text) {
+        return;
+    }
+    let seated = disk::read(&seat(&found.text, &found.layout));
+    assert_eq!(
+        (seated.layout, seated.structure, seated.binds),
+        (found.layout, found.structure, found.binds)
+    );
+}
+
+/// Whether no two backends and no two servers of one have the same name, as HAProxy demands.
+fn names_are_unique(text: &str) -> bool {
+    let (mut backends, mut servers) = (BTreeSet::new(), BTreeSet::new());
+    text.lines().all(|line| {
+        let mut words = line.split_ascii_whitespace();
+        match (words.next(), words.next()) {
+            (Some("backend"), Some(name)) => {
+                servers.clear();
+                backends.insert(name)
+            }
+            (Some("server"), Some(name)) => servers.insert(name),
+            _ => true,
+        }
+    })
+}
+
+/// A text as the name and the options of a registration: what goes into the file is of the safe alphabet, is taken as it
+/// is the next time, and is read back from the file as it was meant.
+pub fn options(text: &str) {
+    let Parsed { options, ignored } = options::parse(text);
+    let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    assert!(options.bytes().all(|byte| safe(byte) || byte == b' '), "{options}");
+    assert!(!ignored.concat().contains(char::is_control), "{ignored:?}");
+    let name = options::safe_name(text);
+    assert!(
+        (1..=60).contains(&name.len()) && name.bytes().all(|byte| safe(byte) || byte == b':'),
+        "{name}"
+    );
+
+    let server = Server {
+        node: "node".into(),
+        name: text.to_owned(),
+        address: address(1),
+        weight: Some(5),
+        options: text.to_owned(),
+        labels: BTreeMap::new(),
+        created: 1,
+        backup: text.len().is_multiple_of(2),
+    };
+    let mut operators = OperatorOptions::new("check port {{.Port}} # {{.Name}}").expect("a template");
+    let wants = wants(&[server], &mut operators);
+    let layout = Layout::from([(SERVICE.to_owned(), relayout(None, &wants))]);
+    let file = FRAME.render(&layout);
+    let found = disk::read(&file.text);
+    assert_eq!((found.layout, found.structure), (layout, Some(file.structure)));
+    let again = options::parse(&options);
+    assert_eq!(
+        again,
+        Parsed {
+            options,
+            ignored: Vec::new()
+        }
+    );
+}
+
+/// Bytes as what happens to one service: instances come and go, HAProxy is reloaded, somebody meddles with its servers.
+/// After each of these the plan leads to a HAProxy that is as laid out, and leaves alone who was right before.
+pub fn plan(bytes: &[u8]) {
+    let mut dice = bytes.iter().copied();
+    let mut wanted = Wants::default();
+    let mut backend = Backend::default();
+    let mut table = Table::from([(SERVICE.into(), LiveBackend::default())]);
+    for _ in 0..STEPS {
+        let Some(step) = dice.next() else { break };
+        let before = backend.clone();
+        match step % 8 {
+            0 => {
+                backend = relayout(Some(&before), &wanted);
+                assert_eq!(
+                    assign(&backend, &wanted),
+                    (backend.clone(), None),
+                    "there is room for all"
+                );
+                table = started(&backend);
+                assert_eq!(next(&layout(&backend), &table, None, &BTreeSet::new()), Plan::Nothing);
+            }
+            1 => {
+                let idle = |slot: &&Slot| u32::from(step >> 3) & (1 << (slot.id % 5)) != 0;
+                let idle = backend.slots.iter().filter(idle).map(|slot| Arc::clone(&slot.name));
+                let idle: BTreeSet<_> = idle.collect();
+                release(&mut backend, &idle);
+            }
+            2 => meddle(&mut table, &mut dice),
+            _ => wanted = any_wants(&mut dice),
+        }
+        let unplaced;
+        (backend, unplaced) = assign(&backend, &wanted);
+        assert_eq!(
+            assign(&backend, &wanted),
+            (backend.clone(), unplaced),
+            "assigning again changes nothing"
+        );
+        seated(&backend, &wanted, unplaced);
+        if step % 8 > 1 {
+            not_given_away(&before, &backend);
+        }
+        settle(&backend, &mut table);
+        adopted(&backend, &table);
+    }
+}
+
+fn address(last: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, last], 80))
+}
+
+fn layout(backend: &Backend) -> Layout {
+    Layout::from([(SERVICE.to_owned(), backend.clone())])
+}
+
+fn any_wants(dice: &mut impl Iterator<Item = u8>) -> Wants {
+    let count = dice.next().unwrap_or_default() % 24;
+    let mut servers = BTreeMap::new();
+    for _ in 0..count {
+        let (Some(last), Some(kind)) = (dice.next(), dice.next()) else {
+            break;
+        };
+        let class = ["", "check", "check backup", "cookie a"]
+            .get(usize::from(kind % 4))
+            .copied()
+            .unwrap_or_default();
+        let server = Wanted {
+            address: address(last % 32),
+            weight: u16::from(kind),
+            class: class.into(),
+            operators: "".into(),
+            instance: format!("web{last}"),
+            node: format!("node{last}").into(),
+            options: String::new(),
+            ignored: Vec::new(),
+        };
+        servers.insert(server.address, server);
+    }
+    Wants {
+        servers: servers.into_values().collect(),
+        spare_class: Some("".into()),
+        skipped: Vec::new(),
+    }
+}
+
+/// HAProxy's servers after a start with the file of `backend`.
+fn started(backend: &Backend) -> Table {
+    let text = FRAME.render(&layout(backend)).text;
+    let found = disk::read(&text).layout.remove(SERVICE).expect("the service");
+    let server = |slot: &Slot| {
+        let (address, weight, maint) = match slot.occupant {
+            Occupant::Active { address, weight } => (address, weight, false),
+            Occupant::Free | Occupant::Draining { .. } => (NOWHERE, 1, true),
+        };
+        let server = LiveServer {
+            address: Some(address),
+            weight: weight.into(),
+            maint,
+            drain: false,
+        };
+        (Arc::clone(&slot.name), server)
+    };
+    let servers: HashMap<_, _> = found.slots.iter().map(server).collect();
+    Table::from([(SERVICE.into(), LiveBackend { id: 3, servers })])
+}
+
+fn meddle(table: &mut Table, dice: &mut impl Iterator<Item = u8>) {
+    for server in table.values_mut().flat_map(|live| live.servers.values_mut()) {
+        let Some(how) = dice.next() else { return };
+        match how % 8 {
+            0 => server.address = None,
+            1 => server.address = Some(address(how >> 3)),
+            2 => server.weight = u32::from(how),
+            3 => server.maint = true,
+            4 => server.maint = false,
+            5 => server.drain = true,
+            _ => {}
+        }
+    }
+}
+
+/// Each slot has its own id and name, and its instance is wanted; who is wanted has a slot, unless it is said why not.
+fn seated(backend: &Backend, wanted: &Wants, unplaced: Option<Unplaced>) {
+    let ids: BTreeSet<u32> = backend.slots.iter().map(|slot| slot.id).collect();
+    let names: BTreeSet<&str> = backend.slots.iter().map(|slot| &*slot.name).collect();
+    assert_eq!((ids.len(), names.len()), (backend.slots.len(), backend.slots.len()));
+    let active = |slot: &Slot| match slot.occupant {
+        Occupant::Active { address, .. } => Some(address),
+        Occupant::Free | Occupant::Draining { .. } => None,
+    };
+    let active: Vec<SocketAddr> = backend.slots.iter().filter_map(active).collect();
+    let placed: BTreeSet<SocketAddr> = active.iter().copied().collect();
+    assert_eq!(placed.len(), active.len(), "nobody sits twice");
+    let wanted: BTreeSet<SocketAddr> = wanted.servers.iter().map(|server| server.address).collect();
+    assert!(placed.is_subset(&wanted));
+    assert!(placed == wanted || unplaced.is_some());
+}
+
+/// A slot in use is not given to another address.
+fn not_given_away(before: &Backend, after: &Backend) {
+    let address = |slot: &Slot| match slot.occupant {
+        Occupant::Free => None,
+        Occupant::Active { address, .. } | Occupant::Draining { address } => Some(address),
+    };
+    let used: HashMap<u32, SocketAddr> = before
+        .slots
+        .iter()
+        .filter_map(|slot| Some((slot.id, address(slot)?)))
+        .collect();
+    for slot in &after.slots {
+        let old = used.get(&slot.id);
+        assert!(
+            old.is_none() || old == address(slot).as_ref(),
+            "{slot:?} was at {old:?}"
+        );
+    }
+}
+
+/// Carries out the plan on `table`.
+fn settle(backend: &Backend, table: &mut Table) {
+    let layout = layout(backend);
+    let fixed = BTreeSet::new();
+    if let Plan::Runtime(batch) = next(&layout, table, None, &fixed) {
+        assert!(!batch.is_empty());
+        for command in batch.commands() {
+            carry_out(backend, table, command);
+        }
+    }
+    assert_eq!(next(&layout, table, None, &fixed), Plan::Nothing);
+    for slot in &backend.slots {
+        assert!(is_right(slot, server(table, &slot.name)), "{slot:?} in {table:?}");
+    }
+}
+
+fn server<'a>(table: &'a mut Table, name: &str) -> &'a mut LiveServer {
+    let live = table.get_mut(SERVICE).expect("the backend");
+    live.servers.get_mut(name).expect("the server")
+}
+
+/// Whether HAProxy has in this slot whom it should.
+fn is_right(slot: &Slot, server: &LiveServer) -> bool {
+    match slot.occupant {
+        Occupant::Active { address, weight } => {
+            let there = server.address == Some(address) && server.weight == u32::from(weight);
+            there && !server.maint && !server.drain
+        }
+        Occupant::Free | Occupant::Draining { .. } => server.maint,
+    }
+}
+
+/// What HAProxy does with a command.
+fn carry_out(backend: &Backend, table: &mut Table, command: &Command) {
+    let slot = backend
+        .slots
+        .iter()
+        .find(|slot| slot.name == command.target.server)
+        .expect("a slot");
+    let server = server(table, &slot.name);
+    assert!(!is_right(slot, server), "`{command}` for one that is right");
+    match command.act {
+        Act::Maint => server.maint = true,
+        Act::Ready => (server.maint, server.drain) = (false, false),
+        Act::Weight(weight) => server.weight = weight.into(),
+        Act::Addr(address) => {
+            assert!(server.maint, "an address is changed in maintenance only");
+            server.address = Some(address);
+        }
+    }
+}
+
+/// The next synapse finds the same instances in the same slots.
+fn adopted(backend: &Backend, table: &Table) {
+    let text = FRAME.render(&layout(backend)).text;
+    let mut found = disk::read(&text).layout;
+    disk::occupy(&mut found, table);
+    let found = found.remove(SERVICE).unwrap_or_default();
+    for (now, then) in backend.slots.iter().zip(&found.slots) {
+        let same = match now.occupant {
+            Occupant::Active { .. } => now == then,
+            Occupant::Free | Occupant::Draining { .. } => !matches!(then.occupant, Occupant::Active { .. }),
+        };
+        assert!(
+            same && (now.id, &now.name) == (then.id, &then.name),
+            "{now:?} is found as {then:?}"
+        );
+    }
+    assert_eq!(found.slots.len(), backend.slots.len());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seeds::seeds;
+
+    #[test]
+    fn the_seeds_of_the_fuzz_targets_hold() {
+        for seed in seeds("haproxy_replies") {
+            replies(&String::from_utf8_lossy(&seed));
+        }
+        for seed in seeds("haproxy_file") {
+            file(&String::from_utf8_lossy(&seed));
+        }
+        for seed in seeds("server_options") {
+            options(&String::from_utf8_lossy(&seed));
+        }
+        for seed in seeds("plan_apply") {
+            plan(&seed);
+        }
+    }
+}

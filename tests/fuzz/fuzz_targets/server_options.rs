@@ -1,0 +1,6 @@
+//! Any text as a registration's name and options (the assertions are in synapse, where the types are).
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| synapse::router::haproxy::fuzz::options(text));
