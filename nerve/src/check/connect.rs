@@ -1,9 +1,10 @@
 //! How a probe reaches a server: the name resolved anew, a connection of its own, TLS when asked for.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 
 use common::runtime::BLOCKING_THREADS;
-use common::tls::{TlsClient, TlsOptions};
+use common::tls::{ClientConfig, TlsClient, TlsOptions};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -48,6 +49,19 @@ impl Dial {
         }
     }
 
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The host and the port, as they are shown.
+    pub(super) fn authority(&self) -> String {
+        authority(&self.host, self.port)
+    }
+
     /// The addresses, now; IPv4 first when preferred.
     pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
         let found = match self.host.parse::<IpAddr>() {
@@ -68,7 +82,7 @@ impl Dial {
     pub(super) async fn plain(&self) -> Result<TcpStream, Failure> {
         TcpStream::connect(self.addresses().await?.as_slice())
             .await
-            .map_err(|error| self.broken("", &error))
+            .map_err(|error| Failure::new(FailureKind::Connection, format!("{}: {error}", self.authority())))
     }
 
     /// A connection, over TLS when there is a client for it.
@@ -80,10 +94,6 @@ impl Dial {
         }
     }
 
-    fn broken(&self, what: &str, error: &std::io::Error) -> Failure {
-        let authority = authority(&self.host, self.port);
-        Failure::new(FailureKind::Connection, format!("{what}{authority}: {error}"))
-    }
 }
 
 /// Asks the system's resolver. Its thread can't be called back, so it keeps its place among all look-ups until it ends,
@@ -109,6 +119,16 @@ impl Tls {
     pub(super) fn new(options: &TlsOptions, alpn: &'static [&'static [u8]]) -> Result<Self, Unbuildable> {
         let client = TlsClient::new(options.clone(), alpn)?;
         Ok(Self { client, alpn })
+    }
+
+    /// As it is now: its files may have been replaced.
+    pub(super) fn config(&self) -> Arc<ClientConfig> {
+        self.client.config()
+    }
+
+    /// The name that the certificate of `host` must have.
+    pub(super) fn name<'a>(&'a self, host: &'a str) -> &'a str {
+        self.client.name(host)
     }
 
     /// The handshake with `host` over a connection to it.

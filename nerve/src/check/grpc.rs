@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 
 use super::Unbuildable;
 use super::connect::{Dial, HTTP2, Tls};
-use super::web::{self, Answer, Ask, BODY_CAP, Version, Want};
+use super::web::{self, Answer, Ask, BODY_CAP, Want};
 use crate::config::{CheckConfig, GrpcConfig};
 use crate::health::verdict::{Failure, FailureKind};
 
@@ -47,7 +47,7 @@ impl GrpcProbe {
             body: request(&self.config.service),
         };
         let stream = self.dial.open(self.tls.as_ref()).await?;
-        judge(&web::ask(stream, Version::Http2, request, Want::All(BODY_CAP)).await?)
+        judge(&web::ask(stream, request, Want::All(BODY_CAP)).await?)
     }
 }
 

@@ -248,6 +248,94 @@ async fn https_shows_a_client_certificate_and_speaks_http2() {
     assert_eq!(kind(probe(port, &check("")).await), FailureKind::Connection);
 }
 
+#[tokio::test]
+async fn http2_asks_by_a_name_that_is_neither_the_address_nor_the_certificates() {
+    let mut tasks = JoinSet::new();
+    let authority = Authority::new();
+    let acceptor = authority.acceptor(&["node.example"], &[b"h2"], false);
+    let port = serving(&mut tasks, move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                assert_eq!(stream.get_ref().1.server_name(), Some("node.example"));
+                answer_http2(stream).await;
+            }
+        }
+    })
+    .await;
+    let check = format!(
+        "{{ type: https, http2: true, headers: {{ Host: 'shop.example:81' }}, expect: 'shop.example:81', \
+         tls: {{ ca: {}, serverName: node.example }} }}",
+        authority.ca()
+    );
+    assert_eq!(probe(port, &check).await, Ok("status 200 OK".to_owned()));
+}
+
+#[tokio::test]
+async fn https_asks_by_a_name_that_is_neither_the_address_nor_the_certificates() {
+    let mut tasks = JoinSet::new();
+    let authority = Authority::new();
+    let acceptor = authority.acceptor(&["node.example"], &[], false);
+    let port = serving(&mut tasks, move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            if let Ok(mut stream) = acceptor.accept(stream).await {
+                assert_eq!(stream.get_ref().1.server_name(), Some("node.example"));
+                let known = head(&mut stream).await.contains("host: shop.example:81\r\n");
+                let status = if known { "200 OK" } else { "421 Misdirected Request" };
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.ok();
+                stream.shutdown().await.ok();
+            }
+        }
+    })
+    .await;
+    let check = format!(
+        "{{ type: https, headers: {{ Host: 'shop.example:81' }}, tls: {{ ca: {}, serverName: node.example }} }}",
+        authority.ca()
+    );
+    assert_eq!(probe(port, &check).await, Ok("status 200 OK".to_owned()));
+}
+
+#[tokio::test]
+async fn a_late_probe_leaves_no_connection() {
+    let authority = Authority::new();
+    let tls = format!("tls: {{ ca: {}, serverName: localhost }}", authority.ca());
+    let hello = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhel";
+    // What the check is, and what the server answers before it falls silent.
+    for (keys, says) in [
+        ("http", ""),
+        ("http, expect: hello", hello),
+        ("http, http2: true", ""),
+        (&format!("https, {tls}"), ""),
+        (&format!("https, http2: true, {tls}"), ""),
+        ("proxyhttp, urls: [shop.example]", ""),
+        ("proxyhttp, urls: ['https://shop.example']", ""),
+        (
+            "proxyhttp, urls: ['https://shop.example']",
+            "HTTP/1.1 200 OK\r\n\r\n",
+        ),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let server = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            if !says.is_empty() {
+                head(&mut stream).await;
+                stream.write_all(says.as_bytes()).await.expect("sent");
+            }
+            // Until the other side closes.
+            let mut heard = Vec::new();
+            stream.read_to_end(&mut heard).await.map(drop)
+        };
+        let check = format!("{{ type: {keys}, timeoutInMilli: 200 }}");
+        let both = async { tokio::join!(probe(port, &check), server).0 };
+        let late = timeout(Duration::from_secs(5), both).await;
+        let late = late.unwrap_or_else(|_| panic!("{keys}: the connection is still open"));
+        assert_eq!(kind(late), FailureKind::Timeout, "{keys}");
+    }
+}
+
 #[test]
 fn files_that_are_not_there_are_named_at_start() {
     let service = service("{ port: 1, checks: [{ type: https, tls: { ca: /no/such/ca.pem } }] }");
