@@ -93,7 +93,6 @@ impl Dial {
             None => Ok(Box::new(stream)),
         }
     }
-
 }
 
 /// Asks the system's resolver. Its thread can't be called back, so it keeps its place among all look-ups until it ends,

@@ -311,10 +311,7 @@ async fn a_late_probe_leaves_no_connection() {
         (&format!("https, http2: true, {tls}"), ""),
         ("proxyhttp, urls: [shop.example]", ""),
         ("proxyhttp, urls: ['https://shop.example']", ""),
-        (
-            "proxyhttp, urls: ['https://shop.example']",
-            "HTTP/1.1 200 OK\r\n\r\n",
-        ),
+        ("proxyhttp, urls: ['https://shop.example']", "HTTP/1.1 200 OK\r\n\r\n"),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
