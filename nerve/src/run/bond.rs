@@ -48,7 +48,8 @@ impl Bond {
         move |stop| {
             let ended = ended.drop_guard();
             let told = CancellationToken::new();
-            let running = task(told.clone());
+            // Boxed by itself: a future that is moved into another leaves room for itself in both.
+            let running = Box::pin(task(told.clone()));
             Box::pin(async move {
                 let tell = async {
                     stop.cancelled().await;
