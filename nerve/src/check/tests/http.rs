@@ -84,14 +84,20 @@ async fn the_request_is_what_the_operator_wrote() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("an address").port();
     let mut tasks = JoinSet::new();
-    let check = "{ type: http, path: /h?x=1, method: head, headers: { Host: svc, X-A: b, User-Agent: me } }";
+    let check = "{ type: http, path: /h?x=1, method: head, headers: { Host: svc, X-A: b, User-Agent: me, Connection: keep-alive } }";
     tasks.spawn(async move { probe(port, check).await.map(drop) });
     let (mut stream, _) = listener.accept().await.expect("a connection");
     let head = head(&mut stream).await;
     assert!(head.starts_with("HEAD /h?x=1 HTTP/1.1\r\n"), "{head}");
-    for line in ["host: svc\r\n", "x-a: b\r\n", "user-agent: me\r\n"] {
+    for line in [
+        "host: svc\r\n",
+        "x-a: b\r\n",
+        "user-agent: me\r\n",
+        "connection: close\r\n",
+    ] {
         assert!(head.contains(line), "{head}");
     }
+    assert!(!head.contains("keep-alive"), "one connection a probe: {head}");
 }
 
 #[tokio::test]

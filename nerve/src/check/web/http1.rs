@@ -59,13 +59,13 @@ impl Site {
         let asked = async {
             let client = builder(self.tls.as_ref()).resolve_to_addrs(name, &addresses).build()?;
             let request = client.request(method, self.url.clone()).headers(headers);
-            answer(request.header(HOST, &self.host), want).await
+            answer(request.header(HOST, self.host.clone()), want).await
         };
         asked.await.map_err(|error| broken(&self.dial, &error))
     }
 }
 
-/// An URL as reqwest takes it.
+/// A URL as reqwest takes it.
 pub(in crate::check) fn url(text: &str) -> Result<Url, Unbuildable> {
     Url::parse(text).map_err(|error| Unbuildable(format!("`{text}` is no URL: {error}")))
 }
@@ -94,15 +94,15 @@ fn builder(tls: Option<&Tls>) -> ClientBuilder {
         .retry(retry::never())
         .http1_only()
         .pool_max_idle_per_host(0)
-        .tcp_keepalive(None)
         .user_agent(super::USER_AGENT)
         .tls_backend_preconfigured((*tls).clone())
 }
 
 /// Sends, and reads as much of the answer as is wanted.
 pub(in crate::check) async fn answer(request: reqwest::RequestBuilder, want: Want) -> reqwest::Result<Answer> {
-    let close = HeaderValue::from_static("close");
-    let mut response = request.header(CONNECTION, close).send().await?;
+    // Whatever the operator's headers say of it.
+    let close = HeaderMap::from_iter([(CONNECTION, HeaderValue::from_static("close"))]);
+    let mut response = request.headers(close).send().await?;
     let mut body = Body::new(want);
     while !body.is_enough()
         && let Some(chunk) = response.chunk().await?

@@ -47,7 +47,7 @@ pub(super) fn read_https(section: &mut Section<'_>, host: Option<&str>, port: u1
     Some(request)
 }
 
-/// In HTTP/1.1 the name is the host of an URL: an address there would be connected to.
+/// In HTTP/1.1 the name is the host of a URL: an address there would be connected to.
 pub(super) fn server_name(section: &mut Section<'_>, tls: &TlsOptions, host: Option<&str>) {
     let name = tls.server_name.as_deref();
     if name != host && name.is_some_and(|name| name.parse::<IpAddr>().is_ok()) {
