@@ -60,3 +60,47 @@ fn serve(source: &Source, asked: &Receiver<oneshot::Sender<Reading>>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs::File;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use common::config::UnknownKeys;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn source(path: &Path) -> Source {
+        Source {
+            path: path.to_owned(),
+            environment: BTreeMap::new(),
+            strict_template: false,
+            unknown: UnknownKeys::Refuse,
+            level_is_fixed: false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reading_that_hangs_holds_up_the_next_and_no_more() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("nerve.yaml");
+        // Whoever reads a pipe waits as long as somebody could write to it.
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+        let pipe = File::options().read(true).write(true).open(&path).expect("it is there");
+        let mut reader = Reader::new(source(&path));
+        for _ in 0..3 {
+            let hung = timeout(Duration::from_millis(10), reader.read()).await;
+            hung.expect_err("nobody writes");
+        }
+        std::fs::remove_file(&path).expect("it is there");
+        std::fs::write(&path, "services: [{ port: 80 }]").expect("written");
+        drop(pipe);
+        let read = timeout(Duration::from_secs(20), reader.read()).await;
+        let read = read.expect("it hangs no longer").expect("the thread lives");
+        assert_eq!(read.expect("a configuration").value.services.len(), 1);
+    }
+}
