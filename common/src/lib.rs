@@ -8,7 +8,7 @@
 //!  telemetry  logs and metrics
 //!  tls      what the operator says of it, and client connections made that way
 //!  supervise  every task has an owner, a stage of the shutdown and a name
-//!  process, file, signal, clock, template, backoff, ready   one effect or one rule each
+//!  process, file, signal, clock, runtime, template, backoff, ready   one effect or one rule each
 //! ```
 
 pub mod backoff;
@@ -20,6 +20,7 @@ pub mod http;
 pub mod process;
 pub mod ready;
 pub mod report;
+pub mod runtime;
 pub mod signal;
 pub mod supervise;
 pub mod telemetry;

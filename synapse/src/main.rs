@@ -60,10 +60,8 @@ fn start(cli: &Cli) -> Result<(), Fatal> {
     for warning in read.warnings {
         tracing::warn!(%warning, "The configuration has a peculiarity.");
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Fatal::runtime(format!("cannot start the runtime: {error}")))?;
+    let runtime =
+        common::runtime::build().map_err(|error| Fatal::runtime(format!("cannot start the runtime: {error}")))?;
     let ended = runtime.block_on(run::run(read.value, level));
     // A look-up or a write that hangs must not hold the process.
     runtime.shutdown_background();

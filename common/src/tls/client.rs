@@ -99,7 +99,7 @@ impl TlsClient {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let name = self.options.server_name.as_deref().unwrap_or(host);
+        let name = self.name(host);
         let name = ServerName::try_from(name.to_owned()).map_err(|_| {
             io::Error::new(
                 io::ErrorKind::InvalidInput,
@@ -109,7 +109,14 @@ impl TlsClient {
         TlsConnector::from(self.config()).connect(name, stream).await
     }
 
-    fn config(&self) -> Arc<ClientConfig> {
+    /// The name that the certificate of `host` must have.
+    pub fn name<'a>(&'a self, host: &'a str) -> &'a str {
+        self.options.server_name.as_deref().unwrap_or(host)
+    }
+
+    /// The configuration with the files as they are now, for libraries that make connections themselves. They must ask
+    /// for [`TlsClient::name`].
+    pub fn config(&self) -> Arc<ClientConfig> {
         let loaded = self.loaded.load();
         let stamps = stamps(&self.options);
         if stamps == loaded.stamps {
@@ -126,6 +133,18 @@ impl TlsClient {
         }));
         config
     }
+}
+
+/// A configuration that trusts nobody, for libraries that want one before they know that there will be no TLS.
+pub fn untrusting() -> Arc<ClientConfig> {
+    static UNTRUSTING: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    let config = UNTRUSTING.get_or_init(|| {
+        // The process's default from now on, which the builder takes.
+        provider();
+        let builder = ClientConfig::builder().with_root_certificates(RootCertStore::empty());
+        Arc::new(builder.with_no_client_auth())
+    });
+    Arc::clone(config)
 }
 
 fn stamps(options: &TlsOptions) -> Vec<Option<Stamp>> {

@@ -14,7 +14,8 @@ use rustls::pki_types::ServerName;
 
 use crate::config::Section;
 
-pub use client::{TlsClient, TlsError, TlsStream};
+pub use client::{TlsClient, TlsError, TlsStream, untrusting};
+pub use rustls::ClientConfig;
 
 /// The `tls` section.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

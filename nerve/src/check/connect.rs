@@ -1,10 +1,14 @@
 //! How a probe reaches a server: the name resolved anew, a connection of its own, TLS when asked for.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 
-use common::tls::{TlsClient, TlsOptions};
+use common::runtime::BLOCKING_THREADS;
+use common::tls::{ClientConfig, TlsClient, TlsOptions};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
 use super::Unbuildable;
 use crate::config::{CheckConfig, authority};
@@ -19,6 +23,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(super) const HTTP1: &[&[u8]] = &[b"http/1.1"];
 /// HTTP/2, as TLS calls it.
 pub(super) const HTTP2: &[&[u8]] = &[b"h2"];
+
+/// How many names are asked for at a time, by all checks together.
+static LOOK_UPS: Semaphore = Semaphore::const_new(BLOCKING_THREADS / 2);
 
 /// A server to connect to.
 #[derive(Debug)]
@@ -42,28 +49,40 @@ impl Dial {
         }
     }
 
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The host and the port, as they are shown.
+    pub(super) fn authority(&self) -> String {
+        authority(&self.host, self.port)
+    }
+
     /// The addresses, now; IPv4 first when preferred.
     pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
-        match tokio::net::lookup_host((self.host.as_str(), self.port)).await {
-            Ok(addresses) => {
-                let mut addresses: Vec<_> = addresses.collect();
-                if self.prefer_ipv4 {
-                    addresses.sort_by_key(SocketAddr::is_ipv6);
-                }
-                Ok(addresses)
-            }
-            Err(error) => Err(Failure::new(
-                FailureKind::Unresolved,
-                format!("cannot resolve {}: {error}", self.host),
-            )),
+        let found = match self.host.parse::<IpAddr>() {
+            Ok(ip) => Ok(vec![SocketAddr::new(ip, self.port)]),
+            Err(_) => look_up(self.host.clone(), self.port).await,
+        };
+        let mut addresses = found.map_err(|error| {
+            let what = format!("cannot resolve {}: {error}", self.host);
+            Failure::new(FailureKind::Unresolved, what)
+        })?;
+        if self.prefer_ipv4 {
+            addresses.sort_by_key(SocketAddr::is_ipv6);
         }
+        Ok(addresses)
     }
 
     /// A connection to the first address that accepts.
     pub(super) async fn plain(&self) -> Result<TcpStream, Failure> {
         TcpStream::connect(self.addresses().await?.as_slice())
             .await
-            .map_err(|error| self.broken("", &error))
+            .map_err(|error| Failure::new(FailureKind::Connection, format!("{}: {error}", self.authority())))
     }
 
     /// A connection, over TLS when there is a client for it.
@@ -74,11 +93,17 @@ impl Dial {
             None => Ok(Box::new(stream)),
         }
     }
+}
 
-    fn broken(&self, what: &str, error: &std::io::Error) -> Failure {
-        let authority = authority(&self.host, self.port);
-        Failure::new(FailureKind::Connection, format!("{what}{authority}: {error}"))
-    }
+/// Asks the system's resolver. Its thread can't be called back, so it keeps its place among all look-ups until it ends,
+/// even when the probe is over: a dead name server takes no thread that files need.
+async fn look_up(host: String, port: u16) -> std::io::Result<Vec<SocketAddr>> {
+    let place = LOOK_UPS.acquire().await.map_err(std::io::Error::other)?;
+    spawn_blocking(move || {
+        let _place = place;
+        (host.as_str(), port).to_socket_addrs().map(Iterator::collect)
+    })
+    .await?
 }
 
 /// TLS as a check wants it.
@@ -93,6 +118,16 @@ impl Tls {
     pub(super) fn new(options: &TlsOptions, alpn: &'static [&'static [u8]]) -> Result<Self, Unbuildable> {
         let client = TlsClient::new(options.clone(), alpn)?;
         Ok(Self { client, alpn })
+    }
+
+    /// As it is now: its files may have been replaced.
+    pub(super) fn config(&self) -> Arc<ClientConfig> {
+        self.client.config()
+    }
+
+    /// The name that the certificate of `host` must have.
+    pub(super) fn name<'a>(&'a self, host: &'a str) -> &'a str {
+        self.client.name(host)
     }
 
     /// The handshake with `host` over a connection to it.

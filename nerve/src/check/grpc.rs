@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 
 use super::Unbuildable;
 use super::connect::{Dial, HTTP2, Tls};
-use super::web::{self, Answer, Ask, BODY_CAP, Version, Want};
+use super::web::{self, Answer, Ask, BODY_CAP, Want};
 use super::wire::grpc::{request, status};
 use crate::config::{CheckConfig, GrpcConfig};
 use crate::health::verdict::{Failure, FailureKind};
@@ -46,7 +46,7 @@ impl GrpcProbe {
             body: request(&self.config.service).into(),
         };
         let stream = self.dial.open(self.tls.as_ref()).await?;
-        judge(&web::ask(stream, Version::Http2, request, Want::All(BODY_CAP)).await?)
+        judge(&web::ask(stream, request, Want::All(BODY_CAP)).await?)
     }
 }
 

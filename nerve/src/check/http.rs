@@ -5,46 +5,57 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Unbuildable;
 use super::connect::{Dial, HTTP1, HTTP2, Tls};
-use super::web::{self, Answer, Ask, BODY_CAP, Form, Version, Want};
+use super::web::{self, Answer, Ask, BODY_CAP, Site, Want};
 use crate::config::{CheckConfig, HttpConfig};
 use crate::health::verdict::{Failure, FailureKind};
 
 #[derive(Debug)]
 pub(super) struct HttpProbe {
-    dial: Dial,
-    tls: Option<Tls>,
+    server: Server,
     config: HttpConfig,
+}
+
+#[derive(Debug)]
+enum Server {
+    Http1(Site),
+    Http2(Dial, Option<Tls>),
 }
 
 impl HttpProbe {
     pub(super) fn new(check: &CheckConfig, config: &HttpConfig) -> Result<Self, Unbuildable> {
-        let alpn = if config.http2 { HTTP2 } else { HTTP1 };
+        let dial = Dial::of(check);
+        let tls = |alpn| config.tls.as_ref().map(|tls| Tls::new(tls, alpn)).transpose();
+        let server = if config.http2 {
+            Server::Http2(dial, tls(HTTP2)?)
+        } else {
+            Server::Http1(Site::new(dial, tls(HTTP1)?, &config.uri)?)
+        };
         Ok(Self {
-            dial: Dial::of(check),
-            tls: config.tls.as_ref().map(|tls| Tls::new(tls, alpn)).transpose()?,
+            server,
             config: config.clone(),
         })
     }
 
     pub(super) async fn probe(&self) -> Result<String, Failure> {
         let config = &self.config;
-        let request = Ask {
-            method: config.method.clone(),
-            uri: config.uri.clone(),
-            headers: headers(&config.headers)?,
-            body: bytes::Bytes::new(),
-        };
-        let version = if config.http2 {
-            Version::Http2
-        } else {
-            Version::Http1(Form::Origin)
-        };
         let want = config
             .expect
             .as_ref()
             .map_or(Want::Nothing, |text| Want::Until(text.clone().into_bytes(), BODY_CAP));
-        let stream = self.dial.open(self.tls.as_ref()).await?;
-        judge(config, &web::ask(stream, version, request, want).await?)
+        let (method, headers) = (config.method.clone(), headers(&config.headers)?);
+        let answer = match &self.server {
+            Server::Http1(site) => site.ask(method, headers, want).await?,
+            Server::Http2(dial, tls) => {
+                let request = Ask {
+                    method,
+                    uri: config.uri.clone(),
+                    headers,
+                    body: bytes::Bytes::new(),
+                };
+                web::ask(dial.open(tls.as_ref()).await?, request, want).await?
+            }
+        };
+        judge(config, &answer)
     }
 }
 

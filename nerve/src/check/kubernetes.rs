@@ -5,7 +5,6 @@
 
 use std::env;
 
-use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use serde::Deserialize;
@@ -13,7 +12,7 @@ use serde::Deserialize;
 use super::Unbuildable;
 use super::connect::{Dial, HTTP1, Tls};
 use super::http::sensitive;
-use super::web::{self, Answer, Ask, Form, Version, Want};
+use super::web::{Answer, Site, Want};
 use crate::config::{CheckConfig, KubernetesConfig, authority};
 use crate::health::verdict::{Failure, FailureKind};
 
@@ -22,9 +21,7 @@ const POD_CAP: usize = 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct KubernetesProbe {
-    dial: Dial,
-    tls: Option<Tls>,
-    pod: Uri,
+    pod: Site,
     config: KubernetesConfig,
 }
 
@@ -40,27 +37,21 @@ impl KubernetesProbe {
         let (scheme, authority) = (if secure { "https" } else { "http" }, authority(host, port));
         let (namespace, name) = (&config.namespace, &config.pod_name);
         let pod = format!("{scheme}://{authority}/api/v1/namespaces/{namespace}/pods/{name}?resourceVersion=0");
+        let pod = Uri::try_from(pod).map_err(|error| Unbuildable(format!("the pod's URL: {error}")))?;
+        let tls = secure.then(|| Tls::new(&config.tls, HTTP1)).transpose()?;
         Ok(Self {
-            dial: Dial::to(host, port, check.prefer_ipv4),
-            tls: secure.then(|| Tls::new(&config.tls, HTTP1)).transpose()?,
-            pod: Uri::try_from(pod).map_err(|error| Unbuildable(format!("the pod's URL: {error}")))?,
+            pod: Site::new(Dial::to(host, port, check.prefer_ipv4), tls, &pod)?,
             config: config.clone(),
         })
     }
 
     pub(super) async fn probe(&self) -> Result<String, Failure> {
         let bearer = sensitive(&format!("Bearer {}", self.config.token.read()?))?;
-        let request = Ask {
-            method: Method::GET,
-            uri: self.pod.clone(),
-            headers: HeaderMap::from_iter([
-                (ACCEPT, HeaderValue::from_static("application/json")),
-                (AUTHORIZATION, bearer),
-            ]),
-            body: Bytes::new(),
-        };
-        let stream = self.dial.open(self.tls.as_ref()).await?;
-        let answer = web::ask(stream, Version::Http1(Form::Origin), request, Want::All(POD_CAP)).await?;
+        let headers = HeaderMap::from_iter([
+            (ACCEPT, HeaderValue::from_static("application/json")),
+            (AUTHORIZATION, bearer),
+        ]);
+        let answer = self.pod.ask(Method::GET, headers, Want::All(POD_CAP)).await?;
         judge(&answer, self.config.container.as_deref())
     }
 }

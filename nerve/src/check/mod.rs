@@ -23,6 +23,7 @@ mod web;
 pub mod wire;
 mod zookeeper;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use common::tls::TlsError;
@@ -103,36 +104,36 @@ impl Check {
         }
     }
 
-    /// Probes once: what was seen, or why it failed.
+    /// Probes once: what was seen, or why it failed. Each probe is boxed where it is made: between two of them a check
+    /// takes next to no memory.
     pub async fn probe(&self) -> Result<String, Failure> {
         let config = &self.config;
         let seen = match &self.probe {
-            Probe::Amqp(amqp) => self.in_time(amqp.probe(config)).await,
+            Probe::Amqp(amqp) => self.in_time(Box::pin(amqp.probe(config))).await,
             // The program's own deadline, so that its group is killed and its output kept.
-            Probe::Exec(exec) => exec::probe(exec, config.timeout).await,
-            Probe::File(file) => self.in_time(file.probe()).await,
-            Probe::Memcached(memcached) => self.in_time(memcached.probe(config)).await,
+            Probe::Exec(exec) => Box::pin(exec::probe(exec, config.timeout)).await,
+            Probe::File(file) => self.in_time(Box::pin(file.probe())).await,
+            Probe::Memcached(memcached) => self.in_time(Box::pin(memcached.probe(config))).await,
             Probe::Noop => Ok(String::new()),
             // Its own deadline: the first heartbeat may take its time.
-            Probe::Push(push) => push.probe().await,
-            Probe::Redis(redis) => self.in_time(redis.probe(config)).await,
+            Probe::Push(push) => Box::pin(push.probe()).await,
+            Probe::Redis(redis) => self.in_time(Box::pin(redis.probe(config))).await,
             #[cfg(feature = "sql")]
-            Probe::Sql(sql) => self.in_time(sql::probe(sql, config)).await,
-            Probe::Zookeeper(zookeeper) => self.in_time(zookeeper.probe(config)).await,
-            Probe::Grpc(grpc) => self.in_time(grpc.probe()).await,
-            Probe::Http(http) => self.in_time(http.probe()).await,
-            Probe::Kubernetes(pod) => self.in_time(pod.probe()).await,
-            Probe::ProxyHttp(proxy) => self.in_time(proxy.probe()).await,
-            Probe::Tcp(tcp) => self.in_time(tcp::probe(&self.config, tcp)).await,
+            Probe::Sql(sql) => self.in_time(Box::pin(sql::probe(sql, config))).await,
+            Probe::Zookeeper(zookeeper) => self.in_time(Box::pin(zookeeper.probe(config))).await,
+            Probe::Grpc(grpc) => self.in_time(Box::pin(grpc.probe())).await,
+            Probe::Http(http) => self.in_time(Box::pin(http.probe())).await,
+            Probe::Kubernetes(pod) => self.in_time(Box::pin(pod.probe())).await,
+            Probe::ProxyHttp(proxy) => self.in_time(Box::pin(proxy.probe())).await,
+            Probe::Tcp(tcp) => self.in_time(Box::pin(tcp::probe(&self.config, tcp))).await,
         };
         seen.map(|seen| cut(&seen))
     }
 
-    async fn in_time(&self, probe: impl Future<Output = Result<String, Failure>>) -> Result<String, Failure> {
+    async fn in_time(&self, probe: Pin<Box<impl Future<Output = Result<String, Failure>>>>) -> Result<String, Failure> {
         let deadline = self.config.timeout;
         let late = || Failure::new(FailureKind::Timeout, format!("no answer within {deadline:?}"));
-        // Boxed: between two probes a check takes next to no memory.
-        timeout(deadline, Box::pin(probe)).await.unwrap_or_else(|_| Err(late()))
+        timeout(deadline, probe).await.unwrap_or_else(|_| Err(late()))
     }
 }
 

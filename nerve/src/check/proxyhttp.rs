@@ -7,17 +7,15 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use common::config::Secret;
-use http::header::{HeaderMap, PROXY_AUTHORIZATION};
-use http::uri::Scheme;
-use http::{Method, StatusCode, Uri};
+use http::{HeaderValue, StatusCode};
+use reqwest::{Client, Url};
 use tokio::task::JoinSet;
 
 use super::Unbuildable;
 use super::connect::{Dial, HTTP1, Tls};
 use super::http::sensitive;
-use super::web::{self, Ask, Form, Version, Want};
+use super::web::{self, Want};
 use crate::config::{CheckConfig, ProxyHttpConfig};
 use crate::health::verdict::{Failure, FailureKind};
 
@@ -29,15 +27,19 @@ struct Proxy {
     dial: Dial,
     /// For the tunnels.
     tls: Option<Tls>,
+    urls: Vec<Url>,
     config: ProxyHttpConfig,
 }
 
 impl ProxyHttpProbe {
     pub(super) fn new(check: &CheckConfig, config: &ProxyHttpConfig) -> Result<Self, Unbuildable> {
-        let tunnels = config.urls.iter().any(is_https);
+        let urls = config.urls.iter().map(|url| web::url(&url.to_string()));
+        let urls = urls.collect::<Result<Vec<_>, _>>()?;
+        let tunnels = urls.iter().any(|url| url.scheme() == "https");
         Ok(Self(Arc::new(Proxy {
             dial: Dial::to(&config.host, config.port, check.prefer_ipv4),
             tls: tunnels.then(|| Tls::new(&config.tls, HTTP1)).transpose()?,
+            urls,
             config: config.clone(),
         })))
     }
@@ -45,11 +47,11 @@ impl ProxyHttpProbe {
     /// The first word that decides: a failure when each URL must be reached, a success when one is enough.
     pub(super) async fn probe(&self) -> Result<String, Failure> {
         let strict = self.0.config.fail_on_any;
-        let authorization = self.0.authorization()?;
+        let client = self.0.client().await?;
         let mut fetches = JoinSet::new();
-        for url in self.0.config.urls.clone() {
-            let (proxy, headers) = (Arc::clone(&self.0), authorization.clone());
-            fetches.spawn(async move { proxy.fetch(url, headers).await });
+        for url in self.0.urls.clone() {
+            let (proxy, client) = (Arc::clone(&self.0), client.clone());
+            fetches.spawn(async move { proxy.fetch(url, client).await });
         }
         let mut last = Err(Failure::new(FailureKind::Connection, "no URL was fetched"));
         while let Some(fetched) = fetches.join_next().await {
@@ -63,70 +65,42 @@ impl ProxyHttpProbe {
 }
 
 impl Proxy {
+    async fn client(&self) -> Result<Client, Failure> {
+        let authorization = self.authorization()?;
+        let addresses = self.dial.addresses().await?;
+        web::proxied(&addresses, authorization, self.tls.as_ref()).map_err(|error| web::broken(&self.dial, &error))
+    }
+
     /// `Basic`, when there is a user.
-    fn authorization(&self) -> Result<HeaderMap, Failure> {
-        let mut headers = HeaderMap::new();
-        if let Some(user) = &self.config.username {
-            let password = self.config.password.as_ref().map(Secret::read).transpose()?;
-            let credentials = STANDARD.encode(format!("{user}:{}", password.unwrap_or_default()));
-            headers.insert(PROXY_AUTHORIZATION, sensitive(&format!("Basic {credentials}"))?);
-        }
-        Ok(headers)
+    fn authorization(&self) -> Result<Option<HeaderValue>, Failure> {
+        let Some(user) = &self.config.username else {
+            return Ok(None);
+        };
+        let password = self.config.password.as_ref().map(Secret::read).transpose()?;
+        let credentials = STANDARD.encode(format!("{user}:{}", password.unwrap_or_default()));
+        sensitive(&format!("Basic {credentials}")).map(Some)
     }
 
-    async fn fetch(&self, url: Uri, authorization: HeaderMap) -> Result<String, Failure> {
-        let named = |failure: Failure| Failure::new(failure.kind, format!("{url}: {}", failure.detail));
-        let status = self.status(&url, authorization).await.map_err(named)?;
+    async fn fetch(&self, url: Url, client: Client) -> Result<String, Failure> {
+        let failed = |kind, what: &str| Err(Failure::new(kind, format!("{url}: {what}")));
+        let status = match web::answer(client.get(url.clone()), Want::Nothing).await {
+            Ok(answer) => answer.status,
+            Err(error) => {
+                let broken = web::broken(&self.dial, &error);
+                return match web::no_tunnel(&error) {
+                    Some(what) => failed(FailureKind::Answer, what),
+                    None => failed(broken.kind, &broken.detail),
+                };
+            }
+        };
+        let what = format!("status {status}");
         if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-            let what = format!("{url}: the proxy wants other credentials ({status})");
-            return Err(Failure::new(FailureKind::Answer, what));
-        }
-        let what = format!("{url}: status {status}");
-        if self.config.expected.contains(status.as_u16()) {
-            Ok(what)
+            let what = format!("the proxy wants other credentials ({status})");
+            failed(FailureKind::Answer, &what)
+        } else if self.config.expected.contains(status.as_u16()) {
+            Ok(format!("{url}: {what}"))
         } else {
-            Err(Failure::new(FailureKind::Answer, what))
+            failed(FailureKind::Answer, &what)
         }
     }
-
-    async fn status(&self, url: &Uri, authorization: HeaderMap) -> Result<StatusCode, Failure> {
-        let stream = self.dial.open(None).await?;
-        let request = |headers| Ask {
-            method: Method::GET,
-            uri: url.clone(),
-            headers,
-            body: Bytes::new(),
-        };
-        let answer = match self.tls.as_ref().filter(|_| is_https(url)) {
-            Some(tls) => {
-                let host = url.host().unwrap_or_default();
-                let target = format!("{host}:{}", url.port_u16().unwrap_or(443));
-                let target =
-                    Uri::try_from(target).map_err(|error| Failure::new(FailureKind::Connection, error.to_string()))?;
-                let tunnel = web::tunnel(stream, &target, authorization).await?;
-                let stream = tls.over(host.trim_matches(['[', ']']), tunnel).await?;
-                web::ask(
-                    stream,
-                    Version::Http1(Form::Origin),
-                    request(HeaderMap::new()),
-                    Want::Nothing,
-                )
-                .await?
-            }
-            None => {
-                web::ask(
-                    stream,
-                    Version::Http1(Form::Absolute),
-                    request(authorization),
-                    Want::Nothing,
-                )
-                .await?
-            }
-        };
-        Ok(answer.status)
-    }
-}
-
-fn is_https(url: &Uri) -> bool {
-    url.scheme() == Some(&Scheme::HTTPS)
 }

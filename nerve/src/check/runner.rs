@@ -34,7 +34,7 @@ impl Runner {
         stop.run_until_cancelled(self.probe_for_ever()).await;
     }
 
-    async fn probe_for_ever(self) {
+    async fn probe_for_ever(&self) {
         let mut next = Instant::now() + self.delay;
         let mut free = next;
         loop {

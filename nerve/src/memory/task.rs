@@ -147,15 +147,7 @@ impl MemoryTask {
 
     async fn write(&mut self) -> bool {
         let State { version, services } = self.state.borrow_and_update().clone();
-        let path = self.path.clone();
-        let writing = tokio::task::spawn_blocking(move || {
-            let bytes = encode(&services).map_err(|error| error.to_string())?;
-            write_atomic(&path, &bytes, 0o600).map_err(|error| error.to_string())
-        });
-        let failure = match writing.await {
-            Ok(written) => written.err(),
-            Err(error) => Some(error.to_string()),
-        };
+        let failure = self.replace(&services).await.err();
         if failure != self.failure {
             if let Some(error) = &failure {
                 tracing::error!(%error, "The state can't be written: a restart would not know of it.");
@@ -169,6 +161,15 @@ impl MemoryTask {
             self.written.send_replace(version);
         }
         written
+    }
+
+    async fn replace(&self, services: &Services) -> Result<(), String> {
+        // Here and not on the pool, where each thread would come to keep as much memory.
+        let bytes = encode(services).map_err(|error| error.to_string())?;
+        let path = self.path.clone();
+        let writing = tokio::task::spawn_blocking(move || write_atomic(&path, &bytes, 0o600));
+        let written = writing.await.map_err(|error| error.to_string())?;
+        written.map(drop).map_err(|error| error.to_string())
     }
 
     /// Brings the file's time forward. Its failure only makes the next nerve start its warm-ups from the beginning.

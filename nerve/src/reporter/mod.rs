@@ -130,7 +130,8 @@ impl Reporter {
     /// Delivers `reports` until `stop`; then makes one bounded effort to deliver the last, and withdraws a node.
     pub async fn run(self, reports: Reports, stop: CancellationToken) {
         match self.output {
-            Output::Node(node) => node.run(reports, self.status, stop).await,
+            // Boxed: it takes much more memory than a file's, which would have as much.
+            Output::Node(node) => Box::pin(node.run(reports, self.status, stop)).await,
             Output::Sink(sink, replay) => sink.run(reports, self.status, replay, stop).await,
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::report::Report;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +15,9 @@ use crate::announce::line;
 
 /// A write takes no longer: a stuck disk or a full pipe must not hold the daemon.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A write on the runtime's pool.
+type Write = JoinHandle<io::Result<()>>;
 
 #[derive(Debug, Clone)]
 pub(super) enum Sink {
@@ -31,10 +35,11 @@ impl Sink {
 
     pub(super) async fn run(self, mut reports: Reports, status: Status, replay: Duration, stop: CancellationToken) {
         let mut written = None;
+        let mut under_way = None;
         let mut silent = false;
         loop {
             let report = reports.borrow_and_update().clone();
-            let failed = report != written && !self.deliver(report.as_ref(), &status).await;
+            let failed = report != written && !self.deliver(report.as_ref(), &mut under_way, &status).await;
             if !failed {
                 written = report;
             }
@@ -50,16 +55,25 @@ impl Sink {
         }
     }
 
-    async fn deliver(&self, report: Option<&Arc<Report>>, status: &Status) -> bool {
+    async fn deliver(&self, report: Option<&Arc<Report>>, under_way: &mut Option<Write>, status: &Status) -> bool {
         let Some(report) = report.cloned() else {
             return true;
         };
-        let sink = self.clone();
-        let write = tokio::task::spawn_blocking(move || sink.write(&report));
-        let result = match timeout(WRITE_TIMEOUT, write).await {
-            Ok(joined) => joined.unwrap_or_else(|panic| Err(io::Error::other(panic))),
-            Err(late) => Err(late.into()),
+        let attempt = async {
+            // A write that hung can't be called back. Others beside it would only hang too, each with a thread, and
+            // what is older could be written last.
+            if let Some(hung) = under_way.as_mut() {
+                hung.await.ok();
+            }
+            let sink = self.clone();
+            let write = under_way.insert(spawn_blocking(move || sink.write(&report)));
+            let written = write.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+            *under_way = None;
+            written
         };
+        let result = timeout(WRITE_TIMEOUT, attempt)
+            .await
+            .unwrap_or_else(|late| Err(late.into()));
         let delivered = result.is_ok();
         status.wrote(result);
         delivered

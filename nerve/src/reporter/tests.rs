@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
@@ -139,4 +140,29 @@ async fn the_last_report_is_written_at_the_stop() {
     scene.stop.cancel();
     timeout(PATIENCE, running).await.expect("it ends");
     assert_eq!(scene.text(), UP);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_hangs_is_followed_by_one_other_not_by_many() {
+    let (scene, running) = Scene::new(true);
+    // Whoever writes to a pipe waits until somebody reads it.
+    std::fs::remove_file(&scene.path).expect("it is there");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &scene.path, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+    scene.reports.send_replace(Some(report(true)));
+    let scenes = async {
+        while scene.failures.get() < 5 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let pipe = File::options().read(true).write(true).open(&scene.path).expect("open");
+        let mut state = scene.handle.state.clone();
+        state
+            .wait_for(|state| *state == ReporterState::Reported)
+            .await
+            .expect("the reporter lives");
+        let written = rustix::io::ioctl_fionread(&pipe).expect("a length");
+        assert_eq!(written, 2 * UP.len() as u64, "what hung, and the next");
+        scene.stop.cancel();
+    };
+    play(running, scenes).await;
 }

@@ -49,7 +49,8 @@ impl Bond {
         let ended = ended.drop_guard();
         move |stop| {
             let told = CancellationToken::new();
-            let running = task(told.clone());
+            // Boxed by itself: a future that is moved into another leaves room for itself in both.
+            let running = Box::pin(task(told.clone()));
             Box::pin(async move {
                 let tell = async {
                     stop.cancelled().await;

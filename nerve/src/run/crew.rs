@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::Stage;
 use super::parts::{Bonds, Built, Parts, Session, SessionStand};
 use super::plan::{Plan, in_effect, needs_restart, plan, same_place};
+use super::reader::Reader;
 use crate::config::{Config, ReporterConfig, ServiceConfig, Source};
 use crate::reload::{Reload, ReloadResult, Requests};
 use crate::reporter::ReporterState;
@@ -64,7 +65,8 @@ struct Stopping;
 /// Owns what runs.
 #[derive(Debug)]
 pub(super) struct Crew {
-    source: Source,
+    reader: Reader,
+    level_is_fixed: bool,
     config: Config,
     level: LevelHandle,
     parts: Parts,
@@ -87,7 +89,8 @@ impl Crew {
     ) -> Self {
         Self {
             grace: watch::Sender::new(config.shutdown_timeout),
-            source,
+            level_is_fixed: source.level_is_fixed,
+            reader: Reader::new(source),
             config,
             level,
             parts,
@@ -144,12 +147,10 @@ impl Crew {
 
     /// `None` when the daemon stops meanwhile.
     async fn reload(&mut self) -> Option<Reload> {
-        let source = self.source.clone();
-        let reading = tokio::task::spawn_blocking(move || source.load());
-        let read = match timeout(READING, reading).await {
+        let read = match timeout(READING, self.reader.read()).await {
             Ok(Ok(Ok(read))) => read,
             Ok(Ok(Err(problems))) => return Some(refuse(problems.0.iter().map(ToString::to_string).collect())),
-            Ok(Err(panic)) => return Some(refuse(vec![format!("reading the configuration broke: {panic}")])),
+            Ok(Err(broken)) => return Some(refuse(vec![format!("the configuration can't be read: {broken}")])),
             Err(_) => {
                 return Some(refuse(vec![format!(
                     "the configuration could not be read within {READING:?}"
@@ -181,7 +182,7 @@ impl Crew {
             .parts
             .services(&fresh, |service| unheard.latch(service.name.clone()))
             .map_err(Refusal::Problem)?;
-        if !self.source.level_is_fixed && wanted.log_level != self.config.log_level {
+        if !self.level_is_fixed && wanted.log_level != self.config.log_level {
             let refused = |error| Refusal::Problem(format!("logLevel: {error}"));
             self.level.set(&wanted.log_level).map_err(refused)?;
         }

@@ -11,6 +11,7 @@ mod bond;
 mod crew;
 mod parts;
 mod plan;
+mod reader;
 
 use std::cell::RefCell;
 use std::sync::Arc;

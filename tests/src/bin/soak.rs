@@ -2,8 +2,7 @@
 //! again; in the end nerve holds the memory, descriptors and tasks that it held at the start.
 //!
 //! Both measurements are taken at rest: every service up and registered, the least of a few seconds, for a probe under
-//! way is no leak. The allocator gets one arena: with one for each thread of the blocking pool, and those come and go,
-//! the memory that it keeps varies by megabytes. Ends with 1 when something grew beyond its tolerance.
+//! way is no leak. Ends with 1 when something grew beyond its tolerance.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -96,8 +95,7 @@ impl Scene {
         let targets: Vec<_> = (0..services).map(|_| Target::start()).collect();
         let port = free_port();
         let configuration = configuration(port, &zookeeper.address(), &targets, directory.path(), 0);
-        let nerve = Daemon::new("nerve", "nerve", directory.path(), port, &configuration);
-        let mut nerve = nerve.with_variable("MALLOC_ARENA_MAX", "1");
+        let mut nerve = Daemon::new("nerve", "nerve", directory.path(), port, &configuration);
         nerve.start_and_wait().await.unwrap();
         Self {
             zookeeper,

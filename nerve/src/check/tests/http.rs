@@ -101,14 +101,20 @@ async fn the_request_is_what_the_operator_wrote() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("an address").port();
     let mut tasks = JoinSet::new();
-    let check = "{ type: http, path: /h?x=1, method: head, headers: { Host: svc, X-A: b, User-Agent: me } }";
+    let check = "{ type: http, path: /h?x=1, method: head, headers: { Host: svc, X-A: b, User-Agent: me, Connection: keep-alive } }";
     tasks.spawn(async move { probe(port, check).await.map(drop) });
     let (mut stream, _) = listener.accept().await.expect("a connection");
     let head = head(&mut stream).await;
     assert!(head.starts_with("HEAD /h?x=1 HTTP/1.1\r\n"), "{head}");
-    for line in ["host: svc\r\n", "x-a: b\r\n", "user-agent: me\r\n"] {
+    for line in [
+        "host: svc\r\n",
+        "x-a: b\r\n",
+        "user-agent: me\r\n",
+        "connection: close\r\n",
+    ] {
         assert!(head.contains(line), "{head}");
     }
+    assert!(!head.contains("keep-alive"), "one connection a probe: {head}");
 }
 
 #[tokio::test]
@@ -263,6 +269,91 @@ async fn https_shows_a_client_certificate_and_speaks_http2() {
     let known = probe(port, &check(&format!(", cert: {cert}, key: {key}"))).await;
     assert_eq!(known, Ok("status 200 OK".to_owned()));
     assert_eq!(kind(probe(port, &check("")).await), FailureKind::Connection);
+}
+
+#[tokio::test]
+async fn http2_asks_by_a_name_that_is_neither_the_address_nor_the_certificates() {
+    let mut tasks = JoinSet::new();
+    let authority = Authority::new();
+    let acceptor = authority.acceptor(&["node.example"], &[b"h2"], false);
+    let port = serving(&mut tasks, move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                assert_eq!(stream.get_ref().1.server_name(), Some("node.example"));
+                answer_http2(stream).await;
+            }
+        }
+    })
+    .await;
+    let check = format!(
+        "{{ type: https, http2: true, headers: {{ Host: 'shop.example:81' }}, expect: 'shop.example:81', \
+         tls: {{ ca: {}, serverName: node.example }} }}",
+        authority.ca()
+    );
+    assert_eq!(probe(port, &check).await, Ok("status 200 OK".to_owned()));
+}
+
+#[tokio::test]
+async fn https_asks_by_a_name_that_is_neither_the_address_nor_the_certificates() {
+    let mut tasks = JoinSet::new();
+    let authority = Authority::new();
+    let acceptor = authority.acceptor(&["node.example"], &[], false);
+    let port = serving(&mut tasks, move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            if let Ok(mut stream) = acceptor.accept(stream).await {
+                assert_eq!(stream.get_ref().1.server_name(), Some("node.example"));
+                let known = head(&mut stream).await.contains("host: shop.example:81\r\n");
+                let status = if known { "200 OK" } else { "421 Misdirected Request" };
+                let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.ok();
+                stream.shutdown().await.ok();
+            }
+        }
+    })
+    .await;
+    let check = format!(
+        "{{ type: https, headers: {{ Host: 'shop.example:81' }}, tls: {{ ca: {}, serverName: node.example }} }}",
+        authority.ca()
+    );
+    assert_eq!(probe(port, &check).await, Ok("status 200 OK".to_owned()));
+}
+
+#[tokio::test]
+async fn a_late_probe_leaves_no_connection() {
+    let authority = Authority::new();
+    let tls = format!("tls: {{ ca: {}, serverName: localhost }}", authority.ca());
+    let hello = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhel";
+    // What the check is, and what the server answers before it falls silent.
+    for (keys, says) in [
+        ("http", ""),
+        ("http, expect: hello", hello),
+        ("http, http2: true", ""),
+        (&format!("https, {tls}"), ""),
+        (&format!("https, http2: true, {tls}"), ""),
+        ("proxyhttp, urls: [shop.example]", ""),
+        ("proxyhttp, urls: ['https://shop.example']", ""),
+        ("proxyhttp, urls: ['https://shop.example']", "HTTP/1.1 200 OK\r\n\r\n"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let server = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            if !says.is_empty() {
+                head(&mut stream).await;
+                stream.write_all(says.as_bytes()).await.expect("sent");
+            }
+            // Until the other side closes.
+            let mut heard = Vec::new();
+            stream.read_to_end(&mut heard).await.map(drop)
+        };
+        let check = format!("{{ type: {keys}, timeoutInMilli: 200 }}");
+        let both = async { tokio::join!(probe(port, &check), server).0 };
+        let late = timeout(Duration::from_secs(5), both).await;
+        let late = late.unwrap_or_else(|_| panic!("{keys}: the connection is still open"));
+        assert_eq!(kind(late), FailureKind::Timeout, "{keys}");
+    }
 }
 
 #[test]

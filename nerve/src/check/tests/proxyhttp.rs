@@ -60,10 +60,10 @@ async fn one_url_is_enough_unless_each_must_be_reached() {
         assert_eq!(kind(fetch(keys).await), FailureKind::Answer, "{keys}");
     }
     assert_eq!(kind(fetch("urls: [shop.example/hang]").await), FailureKind::Timeout);
-    assert_eq!(
-        kind(fetch("urls: ['https://shop.example/']").await),
-        FailureKind::Answer
-    );
+    let no_tunnel = fetch("urls: ['https://shop.example/']").await;
+    assert_eq!(kind(no_tunnel.clone()), FailureKind::Answer);
+    let what = "https://shop.example/: the proxy refuses to make a tunnel";
+    assert_eq!(detail(no_tunnel), what);
 }
 
 #[tokio::test]
@@ -72,6 +72,8 @@ async fn a_proxy_that_refuses_us_or_is_not_there_fails() {
     let port = serving(&mut tasks, |stream| proxy(stream, 0)).await;
     let stranger = detail(probe(port, "{ type: proxyhttp, urls: [shop.example] }").await);
     assert!(stranger.contains("the proxy wants other credentials"), "{stranger}");
+    let tunnel = detail(probe(port, "{ type: proxyhttp, urls: ['https://shop.example'] }").await);
+    assert!(tunnel.contains("the proxy wants other credentials"), "{tunnel}");
     let wrong = "{ type: proxyhttp, urls: [shop.example], proxyUsername: bob, proxyPassword: hunter3 }";
     let wrong = detail(probe(port, wrong).await);
     assert!(wrong.contains("407") && !wrong.contains("hunter3"), "{wrong}");

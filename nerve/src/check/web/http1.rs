@@ -1,102 +1,138 @@
-//! HTTP/1.1.
+//! HTTP/1.1, by reqwest.
+//!
+//! A client is made for one probe and gone with it, which costs some microseconds: so no connection is kept, a
+//! certificate or a password that was replaced is the next probe's, and between two probes there is nothing in memory.
 
-use bytes::Bytes;
-use http::header::{CONNECTION, HOST, HeaderMap, HeaderValue, USER_AGENT};
-use http::{Method, Request, Uri};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use std::net::SocketAddr;
 
-use super::{Answer, Ask, Body, Want, broken, drive};
-use crate::check::connect::Stream;
+use common::tls::untrusting;
+use http::header::{CONNECTION, HOST, HeaderMap, HeaderValue};
+use http::{Method, Uri};
+use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder, Proxy, Url, retry};
+
+use super::{Answer, Body, Want, innermost};
+use crate::check::Unbuildable;
+use crate::check::connect::{Dial, Tls};
+use crate::config::authority;
 use crate::health::verdict::{Failure, FailureKind};
 
-/// What stands in the first line of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::check) enum Form {
-    /// The path.
-    Origin,
-    /// The whole URL, as proxies want it.
-    Absolute,
+/// The host of URLs where nobody sees it: what is connected to are addresses of ours, and `Host` is said beside it.
+const NAMELESS: &str = "server.invalid";
+
+/// A server, and what it is asked for.
+#[derive(Debug)]
+pub(in crate::check) struct Site {
+    dial: Dial,
+    tls: Option<Tls>,
+    host: HeaderValue,
+    /// Its host is the name in TLS.
+    url: Url,
 }
 
-pub(super) async fn ask(stream: Box<dyn Stream>, form: Form, ask: Ask, want: Want) -> Result<Answer, Failure> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| broken(&error))?;
-    let request = request(form, ask);
-    let exchange = async {
-        let (head, mut incoming) = sender.send_request(request).await?.into_parts();
-        let mut body = Body::new(want);
-        while !body.is_enough()
-            && let Some(frame) = incoming.frame().await
-        {
-            body.push(frame?.data_ref().map_or(&[], |data| data));
-        }
-        Ok(Answer {
-            status: head.status,
-            headers: head.headers,
-            body,
-            trailers: None,
+impl Site {
+    /// `uri` is what is asked for; its authority is the `Host`, which may be another than `dial`'s.
+    pub(in crate::check) fn new(dial: Dial, tls: Option<Tls>, uri: &Uri) -> Result<Self, Unbuildable> {
+        let (scheme, name) = match &tls {
+            Some(tls) => ("https", tls.name(dial.host())),
+            None => ("http", NAMELESS),
+        };
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let host = uri.authority().map_or_else(|| dial.authority(), ToString::to_string);
+        Ok(Self {
+            url: url(&format!("{scheme}://{}{path}", authority(name, dial.port())))?,
+            host: HeaderValue::try_from(&host).map_err(|error| Unbuildable(format!("`{host}`: {error}")))?,
+            dial,
+            tls,
         })
-    };
-    drive(connection, exchange).await
-}
-
-fn request(form: Form, ask: Ask) -> Request<Full<Bytes>> {
-    let mut request = Request::new(Full::new(ask.body));
-    *request.method_mut() = ask.method;
-    *request.headers_mut() = ask.headers;
-    say(request.headers_mut(), &ask.uri);
-    *request.uri_mut() = match form {
-        Form::Absolute => ask.uri,
-        Form::Origin => ask.uri.path_and_query().cloned().map_or(ask.uri, Uri::from),
-    };
-    request
-}
-
-/// What is said in every request.
-fn say(headers: &mut HeaderMap, uri: &Uri) {
-    if let Some(host) = uri
-        .authority()
-        .and_then(|host| HeaderValue::from_str(host.as_str()).ok())
-    {
-        headers.insert(HOST, host);
     }
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    headers
-        .entry(USER_AGENT)
-        .or_insert(HeaderValue::from_static(super::USER_AGENT));
+
+    /// Asks, and reads as much of the answer as is wanted.
+    pub(in crate::check) async fn ask(
+        &self,
+        method: Method,
+        headers: HeaderMap,
+        want: Want,
+    ) -> Result<Answer, Failure> {
+        let addresses = self.dial.addresses().await?;
+        let name = self.url.host_str().unwrap_or(NAMELESS);
+        let asked = async {
+            let client = builder(self.tls.as_ref()).resolve_to_addrs(name, &addresses).build()?;
+            let request = client.request(method, self.url.clone()).headers(headers);
+            answer(request.header(HOST, self.host.clone()), want).await
+        };
+        asked.await.map_err(|error| broken(&self.dial, &error))
+    }
 }
 
-/// Lets a proxy connect to `authority`; what it says then is that server's.
-pub(in crate::check) async fn tunnel(
-    stream: Box<dyn Stream>,
-    authority: &Uri,
-    headers: HeaderMap,
-) -> Result<Box<dyn Stream>, Failure> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| broken(&error))?;
-    let mut request = Request::new(Full::<Bytes>::default());
-    *request.method_mut() = Method::CONNECT;
-    *request.uri_mut() = authority.clone();
-    *request.headers_mut() = headers;
-    say(request.headers_mut(), authority);
-    request.headers_mut().remove(CONNECTION);
-    let exchange = async {
-        let response = sender.send_request(request).await?;
-        if response.status().is_success() {
-            hyper::upgrade::on(response).await.map(Ok)
-        } else {
-            Ok(Err(response.status()))
-        }
+/// A URL as reqwest takes it.
+pub(in crate::check) fn url(text: &str) -> Result<Url, Unbuildable> {
+    Url::parse(text).map_err(|error| Unbuildable(format!("`{text}` is no URL: {error}")))
+}
+
+/// A client whose requests all go through the proxy at `addresses`, with `authorization`; `https` in a tunnel.
+pub(in crate::check) fn proxied(
+    addresses: &[SocketAddr],
+    authorization: Option<HeaderValue>,
+    tls: Option<&Tls>,
+) -> reqwest::Result<Client> {
+    // The port is that of the addresses.
+    let proxy = Proxy::all(format!("http://{NAMELESS}"))?;
+    let proxy = match authorization {
+        Some(authorization) => proxy.custom_http_auth(authorization),
+        None => proxy,
     };
-    match drive(connection.with_upgrades(), exchange).await? {
-        Ok(tunnel) => Ok(Box::new(TokioIo::new(tunnel))),
-        Err(status) => Err(Failure::new(
-            FailureKind::Answer,
-            format!("the proxy answers CONNECT with status {status}"),
-        )),
+    builder(tls).proxy(proxy).resolve_to_addrs(NAMELESS, addresses).build()
+}
+
+fn builder(tls: Option<&Tls>) -> ClientBuilder {
+    // Given one, reqwest reads no roots of its own.
+    let tls = tls.map_or_else(untrusting, Tls::config);
+    Client::builder()
+        .no_proxy()
+        .redirect(Policy::none())
+        .retry(retry::never())
+        .http1_only()
+        .pool_max_idle_per_host(0)
+        .user_agent(super::USER_AGENT)
+        .tls_backend_preconfigured((*tls).clone())
+}
+
+/// Sends, and reads as much of the answer as is wanted.
+pub(in crate::check) async fn answer(request: reqwest::RequestBuilder, want: Want) -> reqwest::Result<Answer> {
+    // Whatever the operator's headers say of it.
+    let close = HeaderMap::from_iter([(CONNECTION, HeaderValue::from_static("close"))]);
+    let mut response = request.headers(close).send().await?;
+    let mut body = Body::new(want);
+    while !body.is_enough()
+        && let Some(chunk) = response.chunk().await?
+    {
+        body.push(&chunk);
+    }
+    Ok(Answer {
+        status: response.status(),
+        headers: std::mem::take(response.headers_mut()),
+        body,
+        trailers: None,
+    })
+}
+
+/// A connection that was not made is told with where it should have led.
+pub(in crate::check) fn broken(dial: &Dial, error: &reqwest::Error) -> Failure {
+    let cause = innermost(error);
+    let what = if error.is_connect() {
+        format!("{}: {cause}", dial.authority())
+    } else {
+        cause.to_string()
+    };
+    Failure::new(FailureKind::Connection, what)
+}
+
+/// Whether it was a proxy that made no tunnel, and what it wants. Its words are all that reqwest lets through.
+pub(in crate::check) fn no_tunnel(error: &reqwest::Error) -> Option<&'static str> {
+    match innermost(error).to_string().as_str() {
+        "tunnel error: proxy authorization required" => Some("the proxy wants other credentials (407)"),
+        "tunnel error: unsuccessful" => Some("the proxy refuses to make a tunnel"),
+        _ => None,
     }
 }

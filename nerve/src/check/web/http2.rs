@@ -1,23 +1,39 @@
-//! HTTP/2.
+//! HTTP/2, without an upgrade: the server is known to speak it.
+//!
+//! The connection is driven in the probe's own future: when the probe is over or late, nothing of it is left.
+
+use std::pin::pin;
 
 use http::Request;
 use http::header::{HeaderValue, USER_AGENT};
 
-use super::{Answer, Ask, Body, Want, broken, drive};
+use super::{Answer, Ask, Body, Want, innermost};
 use crate::check::connect::Stream;
-use crate::health::verdict::Failure;
+use crate::health::verdict::{Failure, FailureKind};
 
 /// The most bytes of headers that are taken.
 const HEADER_CAP: u32 = 64 * 1024;
 
-pub(super) async fn ask(stream: Box<dyn Stream>, ask: Ask, want: Want) -> Result<Answer, Failure> {
+/// Asks on `stream`.
+pub(in crate::check) async fn ask(stream: Box<dyn Stream>, ask: Ask, want: Want) -> Result<Answer, Failure> {
     let (sender, connection) = h2::client::Builder::new()
         .enable_push(false)
         .max_header_list_size(HEADER_CAP)
         .handshake(stream)
         .await
         .map_err(|error| broken(&error))?;
-    drive(connection, exchange(sender, ask, want)).await
+    let mut exchange = pin!(exchange(sender, ask, want));
+    let answer = tokio::select! {
+        biased;
+        answer = &mut exchange => answer,
+        // A connection that ends first may have brought the answer.
+        _ended = connection => exchange.await,
+    };
+    answer.map_err(|error| broken(&error))
+}
+
+fn broken(error: &h2::Error) -> Failure {
+    Failure::new(FailureKind::Connection, innermost(error).to_string())
 }
 
 async fn exchange(sender: h2::client::SendRequest<bytes::Bytes>, ask: Ask, want: Want) -> Result<Answer, h2::Error> {

@@ -1,5 +1,7 @@
 //! The keys of `http` and `https`.
 
+use std::net::IpAddr;
+
 use common::config::{Secret, Section};
 use common::tls::TlsOptions;
 use http::{HeaderName, HeaderValue, Method, Uri, header};
@@ -33,7 +35,28 @@ pub(super) fn read(section: &mut Section<'_>, host: Option<&str>, port: u16) -> 
 pub(super) fn read_https(section: &mut Section<'_>, host: Option<&str>, port: u16) -> Option<CheckKind> {
     let path = section.text_or("path", "/");
     let tls = TlsOptions::of(section, "tls").unwrap_or_default();
-    request(section, authority(host?, port), &path, Some(tls))
+    let request = request(section, authority(host?, port), &path, Some(tls))?;
+    if let CheckKind::Http(HttpConfig {
+        tls: Some(tls),
+        http2: false,
+        ..
+    }) = &request
+    {
+        server_name(section, tls, host);
+    }
+    Some(request)
+}
+
+/// In HTTP/1.1 the name is the host of a URL: an address there would be connected to.
+pub(super) fn server_name(section: &mut Section<'_>, tls: &TlsOptions, host: Option<&str>) {
+    let name = tls.server_name.as_deref();
+    if name != host && name.is_some_and(|name| name.parse::<IpAddr>().is_ok()) {
+        section.problem(
+            "tls",
+            "has an address as `serverName`",
+            "the name that is in the certificate, or the address as the host",
+        );
+    }
 }
 
 fn path(section: &mut Section<'_>) -> String {

@@ -45,6 +45,8 @@ pub(super) fn read(section: &mut Section<'_>, _host: Option<&str>, _port: u16) -
     let api_server = api_server(section);
     let token = Secret::parse(&section.text_or("token", TOKEN));
     let mut tls = TlsOptions::of(section, "tls").unwrap_or_default();
+    let host = api_server.as_ref().and_then(|server| server.host());
+    super::http::server_name(section, &tls, host.map(|host| host.trim_matches(['[', ']'])));
     if !tls.insecure_skip_verify {
         tls.ca.get_or_insert_with(|| PathBuf::from(CA));
     }

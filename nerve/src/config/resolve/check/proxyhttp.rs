@@ -55,6 +55,13 @@ pub(super) fn read(section: &mut Section<'_>, host: Option<&str>, default_port: 
     let fail_on_any = section.flag_or("failOnAnyUnreachable", false);
     let expected = super::http::status_set(section, "not-5xx");
     let tls = TlsOptions::of(section, "tls").unwrap_or_default();
+    if tls.server_name.is_some() {
+        section.problem(
+            "tls",
+            "has a `serverName`, and each URL has its own",
+            "URLs with the names that are in the certificates",
+        );
+    }
     Some(CheckKind::ProxyHttp(ProxyHttpConfig {
         host: host?,
         port,

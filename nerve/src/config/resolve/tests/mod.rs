@@ -254,6 +254,18 @@ fn what_a_check_cannot_be_is_a_problem_at_its_key() {
             "services[0].checks[0].authority",
         ),
         (
+            "checks: [{ type: https, tls: { serverName: 10.0.0.1 } }]",
+            "services[0].checks[0].tls",
+        ),
+        (
+            "checks: [{ type: kubernetes, podName: a, apiServer: 'https://a', tls: { serverName: 10.0.0.1 } }]",
+            "services[0].checks[0].tls",
+        ),
+        (
+            "checks: [{ type: proxyhttp, urls: [a], tls: { serverName: a } }]",
+            "services[0].checks[0].tls",
+        ),
+        (
             "checks: [{ type: http, method: 'A B' }]",
             "services[0].checks[0].method",
         ),

@@ -1,8 +1,7 @@
 //! What one nerve costs with 1, 100 and 1,000 services: how late its checks start, its processor time, its memory.
 //!
-//! Each service has one check every second, by turns a connection, an HTTP request, a program and another connection,
-//! and reports by turns to ZooKeeper and to a file. Ends with 1 when a check in a hundred starts later than a tenth of
-//! its interval. Build the binaries for release first: `cargo build --release --workspace --bins`.
+//! Each service has one check every second, of a type by turns, and reports by turns to ZooKeeper and to a file. Ends with
+//! 1 when a check in a hundred starts later than a tenth of its interval. Build the binaries for release first: `cargo build --release --workspace --bins`.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,7 +9,10 @@
     reason = "a benchmark that can't run must stop, and say why"
 )]
 
+mod peers;
+
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -18,12 +20,25 @@ use clap::Parser;
 use e2e::daemon::Daemon;
 use e2e::eventually::{ensure, eventually};
 use e2e::ports::free_port;
-use e2e::target::Target;
 use e2e::zookeeper::ZooKeeper;
+use peers::Peers;
 use tokio::time::sleep;
 
 /// A tenth of the interval of the checks.
 const LATEST: f64 = 0.1;
+
+/// The types of the checks, and the keys that each needs.
+const CHECKS: [(&str, &str); 9] = [
+    ("tcp", ""),
+    ("http", "path: /"),
+    ("exec", "command: [/bin/true]"),
+    ("grpc", "port: GRPC"),
+    ("redis", ""),
+    ("memcached", ""),
+    ("zookeeper", ""),
+    ("push", "ttl: 1h"),
+    ("file", "path: FILE"),
+];
 
 /// Measures nerve with a growing number of services.
 #[derive(Debug, Parser)]
@@ -92,32 +107,17 @@ async fn main() -> ExitCode {
 
 async fn measure(services: usize, zookeeper: &ZooKeeper, span: Duration) -> Measured {
     let directory = tempfile::tempdir().unwrap();
-    let target = Target::start();
+    let peers = Peers::start().await;
     let port = free_port();
-    let mut configuration = format!("apiPort: {port}\nlogLevel: warn\nservices:\n");
-    let programs = [
-        "{ type: tcp",
-        "{ type: http, path: /",
-        "{ type: exec, command: [/bin/true]",
-        "{ type: tcp",
-    ];
-    for (number, check) in (0..services).zip(programs.iter().cycle()) {
-        let reporter = if number % 2 == 0 {
-            let address = zookeeper.address();
-            format!("{{ type: zookeeper, hosts: ['{address}'], path: /scale }}")
-        } else {
-            format!("{{ type: file, path: {}/{number}.report }}", directory.path().display())
-        };
-        writeln!(
-            configuration,
-            "  - {{ name: s{number}, host: 127.0.0.1, port: {}, enableWarmup: false, disableMinDurationInMilli: 1, \
-             checks: [{check}, checkIntervalInMilli: 1000, timeoutInMilli: 1000 }}], reporters: [{reporter}] }}",
-            target.port()
-        )
-        .unwrap();
-    }
+    let configuration = configuration(services, port, zookeeper, &peers, directory.path());
     let mut nerve = Daemon::new("nerve", "nerve", directory.path(), port, &configuration);
     nerve.start_and_wait().await.unwrap();
+    for (number, (kind, _)) in (0..services).zip(CHECKS.iter().cycle()) {
+        if *kind == "push" {
+            let path = format!("/v1/services/s{number}/checks/push/push");
+            assert_eq!(nerve.send("PUT", &path).await.unwrap().status, 200, "{path}");
+        }
+    }
     eventually("every service is up", Duration::from_mins(2), async || {
         let reply = nerve.get("/status").await.map_err(|error| error.to_string())?;
         ensure(reply.status == 200, || format!("status {}", reply.status))
@@ -140,6 +140,29 @@ async fn measure(services: usize, zookeeper: &ZooKeeper, span: Duration) -> Meas
     };
     nerve.terminate().await;
     measured
+}
+
+fn configuration(services: usize, port: u16, zookeeper: &ZooKeeper, peers: &Peers, directory: &Path) -> String {
+    let (directory, zookeeper) = (directory.display(), zookeeper.address());
+    let file = format!("{directory}/nerve.yaml");
+    let mut text = format!("apiPort: {port}\nlogLevel: warn\nservices:\n");
+    for (number, (kind, keys)) in (0..services).zip(CHECKS.iter().cycle()) {
+        let keys = keys.replace("GRPC", &peers.grpc.to_string()).replace("FILE", &file);
+        let reporter = if number % 2 == 0 {
+            format!("{{ type: zookeeper, hosts: ['{zookeeper}'], path: /scale }}")
+        } else {
+            format!("{{ type: file, path: {directory}/{number}.report }}")
+        };
+        writeln!(
+            text,
+            "  - {{ name: s{number}, host: 127.0.0.1, port: {}, enableWarmup: false, disableMinDurationInMilli: 1, \
+             checks: [{{ type: {kind}, checkIntervalInMilli: 1000, timeoutInMilli: 1000, {keys} }}], \
+             reporters: [{reporter}] }}",
+            peers.words
+        )
+        .unwrap();
+    }
+    text
 }
 
 /// The histogram of lateness: upper bounds in seconds with the number of probes up to each.
