@@ -10,7 +10,9 @@ use std::time::Duration;
 use common::exit::Fatal;
 use common::ready::Readiness;
 use common::zk::session::EnsembleConfig;
-use synapse::config::{HaproxyConfig, HaproxyControl, ServerSort, ServiceConfig, WatcherConfig};
+use synapse::config::{
+    HaproxyConfig, HaproxyControl, Registered, ServerSort, ServiceConfig, ServiceHaproxy, WatcherConfig,
+};
 use synapse::desired::{Desired, Server, Service};
 use synapse::router::haproxy::{Haproxy, HaproxyStatus, HaproxyTask, ServerStatus, build};
 use tempfile::TempDir;
@@ -108,6 +110,7 @@ pub(crate) fn service(id: &str, port: u16) -> ServiceConfig {
         server_options: String::new(),
         frontend: vec!["mode http".into(), format!("bind 127.0.0.1:{port}")],
         backend: vec!["mode http".into()],
+        haproxy: ServiceHaproxy::default(),
     }
 }
 
@@ -139,9 +142,10 @@ impl Bench {
             reconcile_interval: Duration::from_millis(300),
             global: vec!["maxconn 500".into()],
             defaults: Vec::new(),
-            listen: Vec::new(),
-            frontend: Vec::new(),
-            backend: Vec::new(),
+            extra_sections: Vec::new(),
+            shared_frontend: None,
+            registered: Registered::default(),
+            state_file: Some(at("haproxy.cfg.state")),
         };
         // Held together, so that no two are the same.
         let mut held = Vec::new();

@@ -5,9 +5,14 @@
 
 mod haproxy;
 mod lines;
+mod obsolete;
+mod sections;
 mod service;
+mod service_haproxy;
 mod watcher;
 
+#[cfg(test)]
+mod haproxy_tests;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +25,7 @@ use common::config::Section;
 use common::http::Listen;
 
 use super::{Config, DEFAULT_API, RouterConfig, RouterKind};
+use haproxy::Wide;
 use service::Services;
 
 /// What the whole file shares while it is read.
@@ -30,6 +36,10 @@ struct Reader<'p> {
     services: usize,
     /// The HAProxy files named so far: no two routers may write the same.
     config_paths: BTreeSet<PathBuf>,
+    /// The services' ids so far.
+    ids: BTreeSet<String>,
+    /// What the router that is being read says for all its services.
+    wide: Wide,
 }
 
 /// `type` of a router.
@@ -45,6 +55,8 @@ pub(super) fn root(section: &mut Section<'_>, base: &Path) -> Option<Config> {
         base,
         services: 0,
         config_paths: BTreeSet::new(),
+        ids: BTreeSet::new(),
+        wide: Wide::default(),
     };
     let log_level = section.text_or("logLevel", "info");
     let log_json = section.choice_or("logFormat", "text", &[("text", false), ("json", true)]);
@@ -111,6 +123,10 @@ impl Reader<'_> {
             None => {}
         }
         let events_buffer = section.milliseconds_or("eventsBufferDurationInMilli", Duration::from_millis(500));
+        self.wide = match kind {
+            Some(Type::Haproxy) => Wide::of(&mut section),
+            Some(Type::Console) | None => Wide::default(),
+        };
         let services = self.services(&mut section);
         let kind = match kind? {
             Type::Haproxy => {

@@ -22,6 +22,7 @@ mod bind;
 mod blame;
 mod command;
 mod disk;
+mod keep;
 mod live;
 mod model;
 mod options;
@@ -142,8 +143,11 @@ pub async fn build(
     let lock = lock(&config.config_path)?;
     let mut operators = BTreeMap::new();
     for service in &services {
-        let options = OperatorOptions::new(&service.server_options)
+        let http = render::is_http(&config.defaults, &service.backend);
+        let cookie = service.haproxy.cookie.filter(|_| http);
+        let mut options = OperatorOptions::with_cookie(&service.server_options, cookie)
             .map_err(|error| Fatal::config(format!("serverOptions of service {}: {error}", service.id)))?;
+        options.registered = config.registered;
         operators.insert(service.id.clone(), options);
     }
     let managed = matches!(config.control, HaproxyControl::Managed { .. });

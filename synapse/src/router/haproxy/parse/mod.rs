@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// Forced, inherited or resolver's maintenance in `srv_admin_state`. A server that was `disabled` in the file keeps
 /// another bit for ever, so "not zero" would be wrong.
-const MAINT_BITS: u32 = 0x23;
+pub(super) const MAINT_BITS: u32 = 0x23;
 /// Forced or inherited drain.
 const DRAIN_BITS: u32 = 0x18;
 
