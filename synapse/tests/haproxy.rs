@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod bench;
+mod directives;
 
 use std::time::Duration;
 
@@ -534,91 +535,4 @@ async fn a_reload_that_fails_gives_the_old_file_back() {
         bench.names("web_1", 2).await == ["two"]
     })
     .await;
-}
-
-/// What `show stat` says of one server in one column.
-async fn statistic(bench: &Bench, server: &str, column: &str) -> String {
-    let stat = bench.ask("show stat").await;
-    let head: Vec<&str> = stat
-        .lines()
-        .next()
-        .unwrap()
-        .trim_start_matches("# ")
-        .split(',')
-        .collect();
-    let index = head.iter().position(|name| *name == column).unwrap();
-    let line = stat.lines().find(|line| line.contains(&format!(",{server},"))).unwrap();
-    line.split(',').nth(index).unwrap().to_owned()
-}
-
-#[tokio::test]
-async fn who_is_down_before_a_reload_gets_no_request_after_it() {
-    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::new(&["web_1"]).await;
-    bench.services[0].server_options = "check inter 5s fastinter 50ms fall 2".into();
-    bench.config.reload_min_interval = Duration::from_millis(10);
-    bench.start().await;
-    // Nobody listens there, and it comes in a slot, under another name than it has after a reload.
-    let dead = server_at("dead", "127.0.0.99:9");
-    bench.want(&[("web_1", vec![server(&one), server(&two)])]);
-    bench.in_sync().await;
-    bench.want(&[("web_1", vec![server(&one), server(&two), dead.clone()])]);
-    bench.in_sync().await;
-    let slot = bench.status().services[0]
-        .servers
-        .iter()
-        .find(|slot| slot.instance == "dead")
-        .unwrap()
-        .name
-        .clone();
-    eventually("its checks have failed", async || {
-        statistic(&bench, &slot, "status").await == "DOWN"
-    })
-    .await;
-    let load = bench.load("web_1", 4);
-    let own = "dead_127.0.0.99:9";
-    for _ in 0..5 {
-        bench.handle().reload().await.unwrap();
-        assert_eq!(statistic(&bench, own, "status").await, "DOWN");
-        eventually("the others serve", async || {
-            bench.names("web_1", 4).await == ["one", "two"]
-        })
-        .await;
-        assert_eq!(statistic(&bench, own, "lbtot").await, "0");
-    }
-    let (requests, failed) = load.stop().await;
-    assert_eq!(
-        (failed, statistic(&bench, own, "lbtot").await),
-        (0, "0".to_owned()),
-        "of {requests}"
-    );
-    // Reborn at another port it has nothing to do with the dead.
-    let reborn = Backend::start("dead").await;
-    bench.want(&[("web_1", vec![server(&one), server(&two), server(&reborn)])]);
-    bench.in_sync().await;
-    bench.handle().reload().await.unwrap();
-    let status = statistic(&bench, &crate::own(&reborn), "status").await;
-    assert!(status.starts_with("UP"), "{status}");
-    assert_eq!(bench.names("web_1", 6).await, ["dead", "one", "two"]);
-}
-
-#[tokio::test]
-async fn an_operator_may_keep_health_to_each_worker() {
-    let one = Backend::start("one").await;
-    let mut bench = Bench::new(&["web_1"]).await;
-    bench.services[0].server_options = "check inter 5s fastinter 50ms fall 2".into();
-    bench.config.state_file = None;
-    bench.start().await;
-    bench.want(&[("web_1", vec![server(&one), server_at("dead", "127.0.0.99:9")])]);
-    bench.in_sync().await;
-    let own = "dead_127.0.0.99:9";
-    eventually("its checks have failed", async || {
-        statistic(&bench, own, "status").await == "DOWN"
-    })
-    .await;
-    bench.handle().reload().await.unwrap();
-    assert!(
-        statistic(&bench, own, "status").await.starts_with("UP"),
-        "until its first check"
-    );
 }

@@ -62,6 +62,7 @@ use crate::desired::Desired;
 use actor::{Actor, Request, UnderWay};
 use options::OperatorOptions;
 use pace::Pace;
+pub use parse::ServerStatistics;
 use prepare::Checker;
 use process::{Control, beside};
 pub use reason::LABELS as RELOAD_REASONS;
@@ -181,6 +182,7 @@ pub async fn build(
         state: State::new(frame, operators),
         first_apply: Some(first_apply),
         status,
+        statistics: parse::Statistics::new(),
     };
     Ok((Haproxy { shared, requests }, HaproxyTask { actor, _lock: lock }))
 }

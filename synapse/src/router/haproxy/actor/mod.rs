@@ -23,6 +23,7 @@ use crate::desired::Desired;
 
 use super::model::Backend;
 use super::pace::Pace;
+use super::parse::Statistics;
 use super::plan::Plan;
 use super::prepare::Checker;
 use super::process::Master;
@@ -56,6 +57,8 @@ pub(super) struct Actor {
     pub(super) first_apply: Option<Latch>,
     pub(super) under_way: UnderWay,
     pub(super) status: HaproxyStatus,
+    /// What HAProxy counts, as of the last look.
+    pub(super) statistics: Statistics,
 }
 
 /// What is under way, and when what is due.
@@ -284,7 +287,7 @@ impl Actor {
         if let World::Loaded(loaded) = &self.state.world {
             self.shared.rendered.store(Arc::clone(&loaded.text));
         }
-        view::fill(&mut self.status, &self.state);
+        view::fill(&mut self.status, &self.state, &self.statistics);
         self.shared.status.store(Arc::new(self.status.clone()));
     }
 }

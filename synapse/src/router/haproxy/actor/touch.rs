@@ -95,6 +95,7 @@ impl Actor {
             }
         }
         let table = live::table(&mut session).await?;
+        self.statistics = live::statistics(&mut session).await?;
         Ok((live, table))
     }
 

@@ -114,7 +114,7 @@ impl Frame {
             .extra_sections
             .iter()
             .partition(|extra| extra.title.starts_with("defaults "));
-        for set in sets {
+        for set in &sets {
             section(&mut base, &set.title, &set.lines);
         }
         section(&mut base, "defaults", &defaults);
@@ -123,7 +123,9 @@ impl Frame {
             let mut lines = extra.lines.clone();
             if matches!(words(&extra.title).next(), Some("listen" | "frontend")) {
                 base_binds.extend(bind::addresses(&lines));
-                lines.extend(keep_idle(&defaults, &lines));
+                let from = extra.title.split_once(" from ").map_or("", |(_, set)| set.trim());
+                let set = sets.iter().find(|set| words(&set.title).nth(1) == Some(from));
+                lines.extend(keep_idle(set.map_or(&defaults, |set| &set.lines), &lines));
             }
             section(&mut base, &extra.title, &lines);
         }
