@@ -166,6 +166,14 @@ fn control(section: &mut Section<'_>, config_path: Option<&Path>, global: &[Stri
                 "remove `stopOnExit`, or `reloadCommand` to let synapse run HAProxy",
             );
         }
+        let bounded = global.iter().any(|line| words(line).next() == Some("hard-stop-after"));
+        if cleanup_command.is_empty() && !bounded {
+            section.warning(
+                "global",
+                "nothing ends the workers that a reload has replaced while a connection of theirs lives",
+                "add `hard-stop-after 5m`, longer than the longest request",
+            );
+        }
         return HaproxyControl::External {
             reload_command,
             reload_timeout,

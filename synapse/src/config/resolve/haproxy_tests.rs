@@ -242,3 +242,12 @@ fn health_is_handed_over_unless_the_operator_decides() {
         Some(Path::new("/var/state"))
     );
 }
+
+#[test]
+fn old_workers_of_someone_elses_haproxy_want_a_bound() {
+    let told = |keys: &str| warnings(&haproxy_router(keys));
+    let unbounded = "reloadCommand: [/r], global: ['stats socket /s level admin'],";
+    assert!(told(unbounded)[0].contains("nothing ends the workers"));
+    assert!(told(&format!("{unbounded} cleanupCommand: [/c],")).is_empty());
+    assert!(told("reloadCommand: [/r], global: ['stats socket /s level admin', hard-stop-after 1h],").is_empty());
+}
