@@ -17,12 +17,16 @@ use super::own;
 fn understand(text: &str) -> (HaproxyConfig, Vec<ServiceConfig>) {
     let document = Document::parse("synapse.yaml", text.to_owned()).unwrap();
     let understood = synapse::config::understand(&document, UnknownKeys::Refuse, Path::new("/"));
-    let mut config = understood.unwrap_or_else(|problems| panic!("{problems}")).value;
-    let router = config.routers.remove(0);
-    match router.kind {
-        RouterKind::Haproxy(haproxy) => (*haproxy, router.services),
-        RouterKind::Console => panic!("a console"),
-    }
+    let router = understood
+        .map_err(|problems| problems.to_string())
+        .unwrap()
+        .value
+        .routers
+        .remove(0);
+    let RouterKind::Haproxy(haproxy) = router.kind else {
+        unreachable!("the file has an HAProxy router");
+    };
+    (*haproxy, router.services)
 }
 
 /// The whole answer to one request.
