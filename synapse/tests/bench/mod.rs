@@ -194,6 +194,7 @@ impl Bench {
         self.config.defaults = ["timeout connect 1s", "timeout client 5s", "timeout server 5s"]
             .map(String::from)
             .to_vec();
+        self.config.state_file = None;
         self.config.control = HaproxyControl::External {
             reload_command: vec!["sh".into(), script.display().to_string()],
             reload_timeout: Duration::from_secs(5),

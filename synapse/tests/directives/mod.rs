@@ -344,3 +344,30 @@ async fn an_operator_may_keep_health_to_each_worker() {
         "until its first check"
     );
 }
+
+#[tokio::test]
+async fn someone_elses_haproxy_takes_health_from_the_file_it_names() {
+    let one = Backend::start("one").await;
+    let mut bench = Bench::new(&["web_1"]).await;
+    bench.external();
+    let file = bench.config.config_path.with_file_name("health");
+    bench
+        .config
+        .global
+        .push(format!("server-state-file {}", file.display()));
+    bench.config.defaults.push("load-server-state-from-file global".into());
+    bench.config.state_file = Some(file.clone());
+    bench.services[0].server_options = "check inter 5s fastinter 50ms fall 2".into();
+    bench.start().await;
+    bench.want(&[("web_1", vec![server(&one), server_at("dead", "127.0.0.99:9")])]);
+    bench.in_sync().await;
+    let gone = "dead_127.0.0.99:9";
+    eventually("its checks have failed", async || {
+        statistic(&bench, gone, "status").await == "DOWN"
+    })
+    .await;
+    bench.handle().reload().await.unwrap();
+    assert_eq!(statistic(&bench, gone, "status").await, "DOWN");
+    let left = std::fs::read_to_string(file).unwrap();
+    assert_eq!(left, "1\n", "who reloads it at another time finds nothing of now");
+}

@@ -68,6 +68,13 @@ impl Reader<'_> {
         let defaults = self.wide.lines(section, "defaults", Place::Defaults);
         let extra_sections = extra_sections(section, &self.wide, ids);
         let shared_frontend = self.wide.lines(section, "sharedFrontend", Place::Proxy);
+        if self.wide.shared_frontend && !shared_frontend.iter().any(|line| words(line).next() == Some("bind")) {
+            section.problem(
+                "sharedFrontend",
+                "the frontend that services share listens nowhere",
+                "add a line such as `bind 127.0.0.1:80`",
+            );
+        }
         let registered = registered(section);
         let control = control(section, config_path.as_deref(), &global);
         let stats_socket = self.stats_socket(section, config_path.as_deref(), &control, &global);

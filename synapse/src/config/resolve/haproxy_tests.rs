@@ -104,6 +104,7 @@ fn keys_that_can_not_hold_are_problems() {
     let twice = problem("", "haproxy: {mode: http}, routerOptions: {backend: [mode tcp]},");
     assert!(twice.contains("`mode` line as well"), "{twice}");
     assert!(problem("bindAddress: eth0,", "").contains("is not an IP address"));
+    assert!(problem("sharedFrontend: [mode http],", "").contains("listens nowhere"));
 }
 
 #[test]
@@ -187,7 +188,7 @@ fn lines_of_the_1_x_days() {
         "defaults: [option forceclose],",
         "listen: {a: [srvtimeout 5]},",
         "extraSections: {backend a: [redispatch]},",
-        "sharedFrontend: ['reqadd X:\\ y'],",
+        "sharedFrontend: ['bind :1', 'reqadd X:\\ y'],",
     ] {
         let found = problem(keys, "");
         assert!(found.contains("HAProxy refuses it now"), "{found}");
@@ -209,6 +210,10 @@ fn lines_of_the_1_x_days() {
         haproxy("modernise: true, defaults: [option forceclose, option http-tunnel],").defaults,
         ["option httpclose"]
     );
+    let idle = "defaults: [bind-process 1],";
+    assert!(warnings(&haproxy_router(idle))[0].contains("does nothing in HAProxy 2.6"));
+    assert_eq!(haproxy(idle).defaults.len(), 1);
+    assert!(haproxy(&format!("modernise: true, {idle}")).defaults.is_empty());
     // What takes somebody who knows stays a problem.
     assert!(problem("modernise: true, global: [tune.chksize 5],", "").contains("HAProxy refuses it now"));
 }

@@ -54,6 +54,14 @@ impl Wide {
                     modern.extend(new);
                     continue;
                 }
+                Some(Instead::NoEffect) => {
+                    let what = format!("`{line}` does nothing in HAProxy 2.6, and later versions refuse it");
+                    section.warning(key, what, "remove it");
+                    if !self.modernise {
+                        modern.push(line);
+                    }
+                    continue;
+                }
                 Some(Instead::Line(Some(new))) => (&line, format!("write `{new}`, or set `modernise: true`")),
                 Some(Instead::Line(None)) => (&line, "remove it, or set `modernise: true`".to_owned()),
                 Some(Instead::Advice(advice)) => (&line, advice),

@@ -21,6 +21,8 @@ pub(crate) enum Instead {
     Line(Option<String>),
     /// What exactly takes somebody who knows what is meant.
     Advice(String),
+    /// Nothing: 2.6 takes the line and does nothing with it, later versions refuse it.
+    NoEffect,
 }
 
 /// How a row finds what to write instead.
@@ -35,6 +37,8 @@ enum Rule {
     /// The action that deletes the header; the line names it as `^Name:`.
     DelHeader(&'static str),
     Advice(&'static str),
+    /// See [`Instead::NoEffect`].
+    NoEffect,
 }
 
 const GLOBAL: &[(&str, Rule)] = &[
@@ -69,7 +73,7 @@ const PROXY: &[(&str, Rule)] = &[
     ("timeout clitimeout", Rule::Words("timeout client")),
     ("timeout contimeout", Rule::Words("timeout connect")),
     ("timeout srvtimeout", Rule::Words("timeout server")),
-    ("bind-process", Rule::Drop),
+    ("bind-process", Rule::NoEffect),
     ("block", Rule::Words("http-request deny")),
     ("reqadd", Rule::AddHeader("http-request add-header")),
     ("rspadd", Rule::AddHeader("http-response add-header")),
@@ -127,12 +131,13 @@ pub(crate) fn instead(line: &str, place: Place) -> Option<Instead> {
         Rule::Drop => Some(None),
         Rule::AddHeader(action) => added(rest).map(|header| Some(format!("{action} {header}"))),
         Rule::DelHeader(action) => deleted(rest).map(|header| Some(format!("{action} {header}"))),
+        Rule::NoEffect => return Some(Instead::NoEffect),
         Rule::Advice(_) => None,
     };
     let advice = |rule| match rule {
         Rule::Advice(advice) => advice.to_owned(),
         Rule::AddHeader(action) | Rule::DelHeader(action) | Rule::Words(action) => format!("write `{action}`"),
-        Rule::Drop => "remove it".to_owned(),
+        Rule::Drop | Rule::NoEffect => "remove it".to_owned(),
     };
     Some(match found {
         // HAProxy takes no rules in a `defaults` without a name.
