@@ -74,7 +74,10 @@ const PROXY: &[(&str, Rule)] = &[
     ("timeout contimeout", Rule::Words("timeout connect")),
     ("timeout srvtimeout", Rule::Words("timeout server")),
     ("bind-process", Rule::NoEffect),
-    ("block", Rule::Words("http-request deny")),
+    (
+        "block",
+        Rule::Advice("write `http-request deny` with the same condition, before all other `http-request` lines"),
+    ),
     ("reqadd", Rule::AddHeader("http-request add-header")),
     ("rspadd", Rule::AddHeader("http-response add-header")),
     ("reqdel", Rule::DelHeader("http-request del-header")),

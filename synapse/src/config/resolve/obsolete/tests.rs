@@ -2,22 +2,18 @@ use common::process::{Outcome, Program};
 
 use super::*;
 
-fn line(text: &str) -> Option<Instead> {
-    Some(Instead::Line(Some(text.to_owned())))
+fn line(text: &str) -> Instead {
+    Instead::Line(Some(text.to_owned()))
 }
 
 #[test]
 fn what_does_the_same_today() {
-    let proxy = |old| instead(old, Place::Proxy);
+    let proxy = |old| instead(old, Place::Proxy).expect("an old line");
     assert_eq!(proxy("option forceclose"), line("option httpclose"));
     assert_eq!(proxy("  no  option\tforceclose "), line("no option httpclose"));
-    assert_eq!(proxy("option http-tunnel"), Some(Instead::Line(None)));
+    assert_eq!(proxy("option http-tunnel"), Instead::Line(None));
     assert_eq!(proxy("clitimeout 30s # long"), line("timeout client 30s # long"));
     assert_eq!(proxy("timeout srvtimeout 5"), line("timeout server 5"));
-    assert_eq!(
-        proxy("block if { src 10.0.0.1 }"),
-        line("http-request deny if { src 10.0.0.1 }")
-    );
     assert_eq!(
         proxy(r"reqadd X-Proto:\ https\ 100% if { ssl_fc }"),
         line(r"http-request add-header X-Proto https\ 100%% if { ssl_fc }")
@@ -27,7 +23,7 @@ fn what_does_the_same_today() {
         proxy("reqidel ^X-A: if TRUE"),
         line("http-request del-header X-A if TRUE")
     );
-    assert_eq!(instead("nbproc 4", Place::Global), line("nbthread 4"));
+    assert_eq!(instead("nbproc 4", Place::Global).expect("one"), line("nbthread 4"));
 }
 
 #[test]
@@ -41,6 +37,8 @@ fn what_may_mean_more_is_left_to_who_knows() {
         (r"reqadd", Place::Proxy),
         (r"reqadd X-A:\ b", Place::Defaults),
         ("reqrep ^GET a", Place::Proxy),
+        // It went before all rules, wherever it stood.
+        ("block if { src 10.0.0.1 }", Place::Proxy),
         ("appsession A len 5 timeout 1s", Place::Proxy),
         ("tune.chksize 1", Place::Global),
     ] {
