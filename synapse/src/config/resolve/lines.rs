@@ -40,35 +40,33 @@ impl Wide {
         if !self.haproxy {
             return lines;
         }
+        let refusal = |line: &str| format!("`{line}` is of HAProxy's 1.x days, and HAProxy refuses it now");
         let mut modern = Vec::with_capacity(lines.len());
         for line in lines {
-            let (what, help) = match instead(&line, place) {
-                None => {
-                    modern.push(line);
-                    continue;
-                }
+            match instead(&line, place) {
+                None => modern.push(line),
                 Some(Instead::Line(new)) if self.modernise => {
                     let now = new.as_ref().map_or("dropped".to_owned(), |new| format!("made `{new}`"));
                     let what = format!("`{line}` is of HAProxy's 1.x days, and was {now}");
                     section.warning(key, what, "change it in the file as well");
                     modern.extend(new);
-                    continue;
                 }
                 Some(Instead::NoEffect) => {
                     let what = format!("`{line}` does nothing in HAProxy 2.6, and later versions refuse it");
                     section.warning(key, what, "remove it");
-                    if !self.modernise {
-                        modern.push(line);
-                    }
-                    continue;
+                    modern.extend((!self.modernise).then_some(line));
                 }
-                Some(Instead::Line(Some(new))) => (&line, format!("write `{new}`, or set `modernise: true`")),
-                Some(Instead::Line(None)) => (&line, "remove it, or set `modernise: true`".to_owned()),
-                Some(Instead::Advice(advice)) => (&line, advice),
-            };
-            let what = format!("`{what}` is of HAProxy's 1.x days, and HAProxy refuses it now");
-            refused(section, key, what, help);
-            modern.push(line);
+                Some(Instead::Line(new)) => {
+                    let new = new.map_or("remove it".to_owned(), |new| format!("write `{new}`"));
+                    let help = format!("{new}, or set `modernise: true`");
+                    refused(section, key, refusal(&line), help);
+                    modern.push(line);
+                }
+                Some(Instead::Advice(advice)) => {
+                    refused(section, key, refusal(&line), advice);
+                    modern.push(line);
+                }
+            }
         }
         modern
     }

@@ -79,10 +79,11 @@ impl Row<'_> {
 
     /// The line as `slot`'s.
     fn under(&self, slot: &Slot) -> String {
-        let (id, weight) = match slot.occupant {
-            Occupant::Active { weight, .. } => (slot.id.to_string(), weight.to_string()),
-            Occupant::Free | Occupant::Draining { .. } => (slot.id.to_string(), "1".to_owned()),
+        let weight = match slot.occupant {
+            Occupant::Active { weight, .. } => weight,
+            Occupant::Free | Occupant::Draining { .. } => 1,
         };
+        let (id, weight) = (slot.id.to_string(), weight.to_string());
         let fields = self
             .columns
             .iter()

@@ -163,7 +163,7 @@ impl Frame {
                     id: service.id.clone(),
                     frontend,
                     backend,
-                    binds: bind::addresses(&service.frontend),
+                    binds: bind::addresses(&[service.frontend.as_slice(), &service.haproxy.shared_frontend].concat()),
                     shared,
                 }
             })
