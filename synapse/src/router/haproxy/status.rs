@@ -99,7 +99,7 @@ pub struct ServerStatus {
     pub options: String,
     /// What the instance asked for and did not get.
     pub ignored_options: Vec<String>,
-    /// What HAProxy counts of it, as of the last look; absent before the first.
+    /// What HAProxy counts of it, asked every `reconcileInterval`; absent before the first time under this name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub statistics: Option<ServerStatistics>,
 }

@@ -76,6 +76,8 @@ pub(super) struct UnderWay {
     /// Who waits for the one under way.
     served: Vec<Request>,
     look_at: Instant,
+    /// From when on a look asks for what HAProxy counts too: that is ten times the work of all else it is asked.
+    count_at: Instant,
     drain_at: Instant,
     save_at: Instant,
     retry_quarantine_at: Option<Instant>,
@@ -107,6 +109,7 @@ impl UnderWay {
             waiting: Vec::new(),
             served: Vec::new(),
             look_at: now,
+            count_at: now,
             drain_at: now,
             save_at: now,
             retry_quarantine_at: None,
