@@ -123,9 +123,10 @@ impl Reader<'_> {
             None => {}
         }
         let events_buffer = section.milliseconds_or("eventsBufferDurationInMilli", Duration::from_millis(500));
-        self.wide = match kind {
-            Some(Type::Haproxy) => Wide::of(&mut section),
-            Some(Type::Console) | None => Wide::default(),
+        self.wide = if matches!(kind, Some(Type::Haproxy)) {
+            Wide::of(&mut section)
+        } else {
+            Wide::default()
         };
         let services = self.services(&mut section);
         let kind = match kind? {
