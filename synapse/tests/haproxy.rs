@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 mod bench;
+mod directives;
 
 use std::sync::Arc;
 use std::time::Duration;

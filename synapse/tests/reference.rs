@@ -13,6 +13,7 @@ routers:
     services:
       - watcher: {type: zookeeper, hosts: [zk], path: /a}
         routerOptions: {}
+        haproxy: {}
         serverCorrelation: {otherServiceName: b}
         labelFilters: [{label: az, condition: exists}]
         defaultServers: [{host: 10.0.0.1, port: 80}]

@@ -360,6 +360,9 @@ fn choices() {
         Some(2)
     );
     assert_eq!(value("a: ''", |root| root.choice_or("a", "random", &choices)), Some(1));
+    assert_eq!(value("a: NAME", |root| root.choice("a", &choices)), Some(2));
+    assert_eq!(value("a: ''", |root| root.choice("a", &choices)), None);
+    assert_eq!(value("{}", |root| root.choice("a", &choices)), None);
     assert_eq!(
         problem("a: nome", |root| root.choice_or("a", "random", &choices)).1,
         "did you mean `name`?"

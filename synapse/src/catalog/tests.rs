@@ -31,6 +31,7 @@ pub(super) fn service(name: &str, sort: ServerSort, other: Option<&str>) -> Serv
         server_options: String::new(),
         frontend: Vec::new(),
         backend: Vec::new(),
+        haproxy: crate::config::ServiceHaproxy::default(),
     }
 }
 

@@ -78,12 +78,55 @@ pub struct HaproxyConfig {
     pub global: Vec<String>,
     /// `defaults[]`.
     pub defaults: Vec<String>,
-    /// `listen{}`: name and lines.
-    pub listen: Vec<(String, Vec<String>)>,
-    /// `frontend{}`.
-    pub frontend: Vec<(String, Vec<String>)>,
-    /// `backend{}`.
-    pub backend: Vec<(String, Vec<String>)>,
+    /// `extraSections{}`, `listen{}`, `frontend{}` and `backend{}`.
+    pub extra_sections: Vec<ExtraSection>,
+    /// `sharedFrontend[]`: the first lines of the frontend that services share; `None` when there is none.
+    pub shared_frontend: Option<Vec<String>>,
+    /// What registrations have a say in.
+    pub registered: Registered,
+    /// Where the health of the servers is laid down for the next worker; `None` when the operator has decided otherwise.
+    pub state_file: Option<PathBuf>,
+}
+
+/// The name of the frontend that services share, as in Airbnb's synapse.
+pub const SHARED_FRONTEND: &str = "shared-frontend";
+
+/// A section of the operator's own in haproxy.cfg.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtraSection {
+    /// Its first line, e.g. `listen stats`.
+    pub title: String,
+    /// The others.
+    pub lines: Vec<String>,
+}
+
+/// What a registration has a say in, beyond where its instance listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Registered {
+    /// `haproxyServerOptionsPolicy`.
+    pub options: OptionsPolicy,
+    /// `useRegisteredWeights`.
+    pub weights: bool,
+}
+
+impl Default for Registered {
+    fn default() -> Self {
+        Self {
+            options: OptionsPolicy::Strict,
+            weights: true,
+        }
+    }
+}
+
+/// What becomes of the `haproxy_server_options` of a registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OptionsPolicy {
+    /// What is on the allow-list is taken.
+    Strict,
+    /// Whatever stays on its line is taken, except what is synapse's to say.
+    Legacy,
+    /// Nothing is.
+    Ignore,
 }
 
 /// Who owns the HAProxy process.
@@ -118,7 +161,8 @@ pub enum HaproxyControl {
 /// One service of a router.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceConfig {
-    /// `<name>_<n>`, `n` counted from 1 through the whole file: the name of its frontend and backend, as in the original.
+    /// The name of its frontend and backend: `<name>_<n>` as in the original, `n` counted from 1 through the whole file,
+    /// or `haproxy.backendName`. No other service of the file has it.
     pub id: String,
     /// `name`, or made from the watcher's path.
     pub name: String,
@@ -128,10 +172,30 @@ pub struct ServiceConfig {
     pub selection: SelectionConfig,
     /// `serverOptions`: the operator's, a Go template over one server, appended to each server line.
     pub server_options: String,
-    /// `routerOptions.frontend[]`.
+    /// `routerOptions.frontend[]`, after the lines that `haproxy` stands for.
     pub frontend: Vec<String>,
-    /// `routerOptions.backend[]`.
+    /// `routerOptions.backend[]`, the same.
     pub backend: Vec<String>,
+    /// `haproxy`, as far as it is not in these lines by now.
+    pub haproxy: ServiceHaproxy,
+}
+
+/// What `haproxy` of a service adds to what its lines say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServiceHaproxy {
+    /// `cookieValue`; an HTTP backend alone has cookies.
+    pub cookie: Option<CookieValue>,
+    /// `sharedFrontend[]`: its lines in the frontend that services share.
+    pub shared_frontend: Vec<String>,
+}
+
+/// What a server's cookie is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CookieValue {
+    /// The server's own name, `<name>_<ip>:<port>`.
+    Name,
+    /// The SHA-1 of it, which tells clients nothing.
+    Hash,
 }
 
 /// The address of the API when none is configured.

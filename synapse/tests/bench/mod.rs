@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use common::exit::Fatal;
 use common::ready::Readiness;
-use synapse::config::{HaproxyConfig, HaproxyControl, SelectionConfig, ServiceConfig, WatcherConfig};
+use synapse::config::{
+    HaproxyConfig, HaproxyControl, Registered, SelectionConfig, ServiceConfig, ServiceHaproxy, WatcherConfig,
+};
 use synapse::desired::{Desired, Server, Service};
 use synapse::router::haproxy::{Haproxy, HaproxyStatus, HaproxyTask, ServerStatus, build};
 use tempfile::TempDir;
@@ -99,6 +101,7 @@ pub(crate) fn service(id: &str, port: u16) -> ServiceConfig {
         server_options: String::new(),
         frontend: vec!["mode http".into(), format!("bind 127.0.0.1:{port}")],
         backend: vec!["mode http".into()],
+        haproxy: ServiceHaproxy::default(),
     }
 }
 
@@ -130,9 +133,10 @@ impl Bench {
             reconcile_interval: Duration::from_millis(300),
             global: vec!["maxconn 500".into()],
             defaults: Vec::new(),
-            listen: Vec::new(),
-            frontend: Vec::new(),
-            backend: Vec::new(),
+            extra_sections: Vec::new(),
+            shared_frontend: None,
+            registered: Registered::default(),
+            state_file: Some(at("haproxy.cfg.state")),
         };
         // Held together, so that no two are the same.
         let mut held = Vec::new();
@@ -181,6 +185,7 @@ impl Bench {
         self.config.defaults = ["timeout connect 1s", "timeout client 5s", "timeout server 5s"]
             .map(String::from)
             .to_vec();
+        self.config.state_file = None;
         self.config.control = HaproxyControl::External {
             reload_command: vec!["sh".into(), script.display().to_string()],
             reload_timeout: Duration::from_secs(5),

@@ -15,7 +15,7 @@ use super::findings::{Finding, Findings, Place};
 use super::nearest::nearest;
 use super::secret::Secret;
 use super::time;
-use super::value::Mismatch;
+use super::value::{Mismatch, Value};
 use super::yaml::{End, Node};
 
 /// The keys that were asked for: section name to key to default (as the reference prints it; `-` for none).
@@ -188,32 +188,38 @@ impl<'a> Section<'a> {
         choices: &[(&'static str, T)],
     ) -> Option<T> {
         let value = self.ask(key, if default.is_empty() { REQUIRED } else { default });
-        let words = join(choices.iter().map(|(word, _)| *word));
-        let named = |name: &str| {
-            choices
-                .iter()
-                .find(|(word, _)| word.eq_ignore_ascii_case(name))
-                .map(|(_, choice)| *choice)
-        };
         let choice = match value {
-            Some(value) if *value.node != Node::Text(String::new()) => self.text_of(&value).and_then(|name| {
-                let choice = named(&name);
-                if choice.is_none() {
-                    let help = nearest(&name, choices.iter().map(|(word, _)| *word)).map(did_you_mean);
-                    self.report(
-                        &value,
-                        value.mismatch(&format!("one of {words}"), &help.unwrap_or_default()),
-                    );
-                }
-                choice
-            }),
+            Some(value) if *value.node != Node::Text(String::new()) => self.choice_of(&value, choices),
             _ if default.is_empty() => {
-                self.missing(key, format!("one of {words}"));
+                self.missing(key, format!("one of {}", join(choices.iter().map(|(word, _)| *word))));
                 None
             }
-            _ => named(default),
+            _ => chosen(default, choices),
         };
         self.cut_short |= choice.is_none();
+        choice
+    }
+
+    /// The same without a default: absent and empty give `None`.
+    pub fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&'static str, T)]) -> Option<T> {
+        let value = self.ask(key, NO_DEFAULT)?;
+        if *value.node == Node::Text(String::new()) {
+            return None;
+        }
+        self.choice_of(&value, choices)
+    }
+
+    fn choice_of<T: Copy>(&self, value: &Value<'_>, choices: &[(&'static str, T)]) -> Option<T> {
+        let name = self.text_of(value)?;
+        let choice = chosen(&name, choices);
+        if choice.is_none() {
+            let words = || choices.iter().map(|(word, _)| *word);
+            let help = nearest(&name, words()).map(did_you_mean);
+            self.report(
+                value,
+                value.mismatch(&format!("one of {}", join(words())), &help.unwrap_or_default()),
+            );
+        }
         choice
     }
 
@@ -274,6 +280,11 @@ impl<'a> Section<'a> {
         let finding = self.finding(key, what.into(), help.into());
         self.findings.warnings.borrow_mut().push(finding);
     }
+}
+
+fn chosen<T: Copy>(name: &str, choices: &[(&'static str, T)]) -> Option<T> {
+    let found = choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(name));
+    found.map(|(_, choice)| *choice)
 }
 
 /// Words in a message.

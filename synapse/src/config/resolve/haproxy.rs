@@ -6,8 +6,52 @@ use std::time::Duration;
 
 use common::config::Section;
 
+use super::lines::words;
+use super::obsolete::Place;
+use super::sections::extra_sections;
 use super::{Reader, lines};
-use crate::config::{HaproxyConfig, HaproxyControl};
+use crate::config::{HaproxyConfig, HaproxyControl, OptionsPolicy, Registered};
+
+/// What the services of a router share while they are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wide {
+    /// It is HAProxy whose lines these are.
+    pub(super) haproxy: bool,
+    /// `modernise`.
+    pub(super) modernise: bool,
+    /// `bindAddress`.
+    pub(super) bind_address: String,
+    /// Whether there is a `sharedFrontend`.
+    pub(super) shared_frontend: bool,
+}
+
+impl Default for Wide {
+    fn default() -> Self {
+        Self {
+            haproxy: false,
+            modernise: false,
+            bind_address: DEFAULT_BIND.to_owned(),
+            shared_frontend: false,
+        }
+    }
+}
+
+/// Where services listen: an application talks to its own machine's HAProxy.
+const DEFAULT_BIND: &str = "127.0.0.1";
+
+impl Wide {
+    /// What an HAProxy router says.
+    pub(super) fn of(section: &mut Section<'_>) -> Self {
+        let bind_address = section.text_or("bindAddress", DEFAULT_BIND);
+        lines::bind_host(section, "bindAddress", &bind_address);
+        Self {
+            haproxy: true,
+            modernise: section.flag_or("modernise", false),
+            bind_address,
+            shared_frontend: section.has("sharedFrontend"),
+        }
+    }
+}
 
 impl Reader<'_> {
     /// Reads the keys of an HAProxy router; `ids` are the sections that its services make.
@@ -20,18 +64,21 @@ impl Reader<'_> {
             "statePath",
             "Go-Synapse never used it, and the state is read from HAProxy itself here",
         );
-        let [global, defaults] = ["global", "defaults"].map(|key| {
-            let lines = section.texts(key);
-            lines::check(section, key, &lines);
-            lines
-        });
-        let mut taken = ids.to_vec();
-        let listen = sections(section, "listen", &mut taken);
-        // A frontend and a backend may share a name, as those of a service do.
-        let frontend = sections(section, "frontend", &mut taken.clone());
-        let backend = sections(section, "backend", &mut taken);
+        let global = self.wide.lines(section, "global", Place::Global);
+        let defaults = self.wide.lines(section, "defaults", Place::Defaults);
+        let extra_sections = extra_sections(section, &self.wide, ids);
+        let shared_frontend = self.wide.lines(section, "sharedFrontend", Place::Proxy);
+        if self.wide.shared_frontend && !shared_frontend.iter().any(|line| words(line).next() == Some("bind")) {
+            section.problem(
+                "sharedFrontend",
+                "the frontend that services share listens nowhere",
+                "add a line such as `bind 127.0.0.1:80`",
+            );
+        }
+        let registered = registered(section);
         let control = control(section, config_path.as_deref(), &global);
         let stats_socket = self.stats_socket(section, config_path.as_deref(), &control, &global);
+        let state_file = state_file(config_path.as_deref(), &control, &global, &defaults);
         Some(HaproxyConfig {
             config_path: config_path?,
             control,
@@ -41,9 +88,10 @@ impl Reader<'_> {
             reconcile_interval,
             global,
             defaults,
-            listen,
-            frontend,
-            backend,
+            extra_sections,
+            shared_frontend: self.wide.shared_frontend.then_some(shared_frontend),
+            registered: registered?,
+            state_file,
         })
     }
 
@@ -125,6 +173,14 @@ fn control(section: &mut Section<'_>, config_path: Option<&Path>, global: &[Stri
                 "remove `stopOnExit`, or `reloadCommand` to let synapse run HAProxy",
             );
         }
+        let bounded = global.iter().any(|line| words(line).next() == Some("hard-stop-after"));
+        if cleanup_command.is_empty() && !bounded {
+            section.warning(
+                "global",
+                "nothing ends the workers that a reload has replaced while a connection of theirs lives",
+                "add `hard-stop-after 5m`, longer than the longest request",
+            );
+        }
         return HaproxyControl::External {
             reload_command,
             reload_timeout,
@@ -158,22 +214,50 @@ fn control(section: &mut Section<'_>, config_path: Option<&Path>, global: &[Stri
     }
 }
 
-/// `listen{}`, `frontend{}` or `backend{}`.
-fn sections(section: &mut Section<'_>, key: &'static str, taken: &mut Vec<String>) -> Vec<(String, Vec<String>)> {
-    let sections = section.text_lists(key);
-    for (name, lines) in &sections {
-        lines::check_name(section, key, name);
-        lines::check(section, key, lines);
-        if taken.contains(name) {
-            section.problem(
-                key,
-                format!("`{name}` is the name of another section, or the one a service gets"),
-                "choose another name",
-            );
-        }
-        taken.push(name.clone());
+fn registered(section: &mut Section<'_>) -> Option<Registered> {
+    let options = section.choice_or(
+        "haproxyServerOptionsPolicy",
+        "strict",
+        &[
+            ("strict", OptionsPolicy::Strict),
+            ("legacy", OptionsPolicy::Legacy),
+            ("ignore", OptionsPolicy::Ignore),
+        ],
+    );
+    Some(Registered {
+        weights: section.flag_or("useRegisteredWeights", true),
+        options: options?,
+    })
+}
+
+/// Where the health of the servers goes for the next worker: into the file that `global` names, for the backends take it
+/// from there unless `defaults` says otherwise. Both lines are added for an HAProxy of ours; with someone else's they have
+/// to be there.
+fn state_file(
+    config_path: Option<&Path>,
+    control: &HaproxyControl,
+    global: &[String],
+    defaults: &[String],
+) -> Option<PathBuf> {
+    let value = |lines: &[String], keyword: &str| {
+        let mut values = lines.iter().rev().filter_map(|line| {
+            let mut words = words(line);
+            (words.next() == Some(keyword)).then(|| words.next().unwrap_or_default().to_owned())
+        });
+        values.next()
+    };
+    let managed = matches!(control, HaproxyControl::Managed { .. });
+    match value(defaults, "load-server-state-from-file") {
+        Some(from) if from != "global" => return None,
+        None if !managed => return None,
+        Some(_) | None => {}
     }
-    sections
+    match value(global, "server-state-file") {
+        // Relative ones start from `server-state-base`, or from wherever HAProxy was started.
+        Some(path) => Some(PathBuf::from(path)).filter(|path| path.is_absolute()),
+        None if managed => config_path.map(|path| beside(path, ".state")),
+        None => None,
+    }
 }
 
 /// `<path><suffix>`.
@@ -181,11 +265,6 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)
-}
-
-/// The words of a line as HAProxy splits it, up to a comment.
-fn words(line: &str) -> impl Iterator<Item = &str> {
-    line.split_ascii_whitespace().take_while(|word| !word.starts_with('#'))
 }
 
 /// One `stats socket` line.

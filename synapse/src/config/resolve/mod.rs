@@ -5,10 +5,15 @@
 
 mod haproxy;
 mod lines;
+mod obsolete;
+mod sections;
 mod selection;
 mod service;
+mod service_haproxy;
 mod watcher;
 
+#[cfg(test)]
+mod haproxy_tests;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +26,7 @@ use common::config::Section;
 use common::http::Listen;
 
 use super::{Config, DEFAULT_API, RouterConfig, RouterKind, ZoneConfig};
+use haproxy::Wide;
 use service::Services;
 
 /// What the whole file shares while it is read.
@@ -31,6 +37,10 @@ struct Reader<'p> {
     services: usize,
     /// The HAProxy files named so far: no two routers may write the same.
     config_paths: BTreeSet<PathBuf>,
+    /// The services' ids so far.
+    ids: BTreeSet<String>,
+    /// What the router that is being read says for all its services.
+    wide: Wide,
 }
 
 /// `type` of a router.
@@ -46,6 +56,8 @@ pub(super) fn root(section: &mut Section<'_>, base: &Path) -> Option<Config> {
         base,
         services: 0,
         config_paths: BTreeSet::new(),
+        ids: BTreeSet::new(),
+        wide: Wide::default(),
     };
     let log_level = section.text_or("logLevel", "info");
     let log_json = section.choice_or("logFormat", "text", &[("text", false), ("json", true)]);
@@ -117,6 +129,11 @@ impl Reader<'_> {
         }
         let events_buffer = section.milliseconds_or("eventsBufferDurationInMilli", Duration::from_millis(500));
         let zone = selection::zone(&mut section, zone);
+        self.wide = if matches!(kind, Some(Type::Haproxy)) {
+            Wide::of(&mut section)
+        } else {
+            Wide::default()
+        };
         let services = self.services(&mut section, zone.as_ref());
         let kind = match kind? {
             Type::Haproxy => {

@@ -60,11 +60,12 @@ impl Reader<'_> {
         let name = name(&mut section, watcher.as_ref());
         let (selection, other) = selection::selection(&mut section, zone);
         let server_options = server_options(&mut section);
-        let (frontend, mut backend) = router_options(&mut section);
-        backend.extend(
+        let mut own = self.wide.router_options(&mut section);
+        let haproxy = self.wide.service_haproxy(&mut section, &mut own);
+        own.backend.extend(
             selection
                 .as_ref()
-                .and_then(|selection| selection::all_backups(selection, &backend)),
+                .and_then(|selection| selection::all_backups(selection, &own.backend)),
         );
         for key in ["port", "socketFile", "reloadTimeout"] {
             section.ignored(
@@ -72,15 +73,29 @@ impl Reader<'_> {
                 "it stands in old examples, and no release of Go-Synapse has read it",
             );
         }
+        let id = match own.backend_name.take() {
+            Some(chosen) => Some(chosen),
+            None => name.as_ref().map(|name| format!("{name}_{}", self.services)),
+        };
+        if let Some(id) = &id
+            && !self.ids.insert(id.clone())
+        {
+            section.problem(
+                "haproxy",
+                format!("`{id}` is what another service is called in HAProxy"),
+                "choose another `backendName`",
+            );
+        }
         let service = || {
             Some(ServiceConfig {
-                id: format!("{}_{}", name.as_deref()?, self.services),
+                id: id?,
                 name: name.clone()?,
                 watcher: watcher?,
                 selection: selection?,
                 server_options,
-                frontend,
-                backend,
+                frontend: own.frontend,
+                backend: own.backend,
+                haproxy,
             })
         };
         Read {
@@ -110,31 +125,20 @@ fn name(section: &mut Section<'_>, watcher: Option<&WatcherConfig>) -> Option<St
 fn server_options(section: &mut Section<'_>) -> String {
     let options = section.text_or("serverOptions", "");
     lines::check(section, "serverOptions", std::slice::from_ref(&options));
-    let example = BTreeMap::from([("Name".to_owned(), "name".to_owned())]);
+    let example = ["Name", "Host", "Port", "Server"].map(|field| (field.to_owned(), "x".to_owned()));
+    let example = BTreeMap::from(example);
     match template::render(&options, &example) {
         Ok(text) if text.contains("<no value>") => section.problem(
             "serverOptions",
             "the template asks for a field that a server does not have",
-            "the field is `{{.Name}}`",
+            "the fields are `{{.Name}}`, `{{.Host}}`, `{{.Port}}` and `{{.Server}}`",
         ),
         Ok(_) => {}
         Err(error) => section.problem(
             "serverOptions",
             error.to_string(),
-            "it is a Go template with the field `{{.Name}}` and the functions `sha1String` and `randString`",
+            "it is a Go template with fields such as `{{.Name}}` and the functions `sha1String` and `randString`",
         ),
     }
     options
-}
-
-fn router_options(section: &mut Section<'_>) -> (Vec<String>, Vec<String>) {
-    let Some(mut options) = section.section("routerOptions", "routerOptions") else {
-        return (Vec::new(), Vec::new());
-    };
-    let [frontend, backend] = ["frontend", "backend"].map(|key| {
-        let lines = options.texts(key);
-        lines::check(&mut options, key, &lines);
-        lines
-    });
-    (frontend, backend)
 }

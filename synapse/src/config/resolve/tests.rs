@@ -5,7 +5,7 @@ use common::config::{Document, Problem, Problems, Understood, UnknownKeys};
 use super::*;
 use crate::config::{HaproxyConfig, HaproxyControl, ServerSort, WatcherConfig, understand};
 
-fn read(text: &str) -> Result<Understood<Config>, Problems> {
+pub(super) fn read(text: &str) -> Result<Understood<Config>, Problems> {
     let document = Document::parse("synapse.yaml", text.to_owned())?;
     understand(&document, UnknownKeys::Refuse, Path::new("/base"))
 }
@@ -20,7 +20,7 @@ pub(super) fn problems(text: &str) -> Vec<String> {
     lines(&problems.0)
 }
 
-fn warnings(text: &str) -> Vec<String> {
+pub(super) fn warnings(text: &str) -> Vec<String> {
     lines(&read(text).unwrap_or_else(|problems| panic!("{problems}")).warnings)
 }
 
@@ -32,11 +32,11 @@ fn lines(problems: &[Problem]) -> Vec<String> {
 }
 
 /// An HAProxy router with these lines (JSON flow style, comma-terminated) beside what it must have.
-fn haproxy_router(keys: &str) -> String {
+pub(super) fn haproxy_router(keys: &str) -> String {
     format!("routers: [{{type: haproxy, configPath: /run/h.cfg, {keys} services: []}}]")
 }
 
-fn haproxy(keys: &str) -> HaproxyConfig {
+pub(super) fn haproxy(keys: &str) -> HaproxyConfig {
     match config(&haproxy_router(keys)).routers.remove(0).kind {
         RouterKind::Haproxy(haproxy) => *haproxy,
         RouterKind::Console => panic!("a console"),
@@ -159,8 +159,13 @@ routers:
     };
     assert_eq!(haproxy.config_path, Path::new("/base/hap.cfg"));
     assert_eq!(haproxy.stats_socket, Path::new("/run/hap.sock"));
-    assert_eq!(haproxy.frontend[0].0, "Front");
-    assert_eq!(haproxy.listen[0].1, ["bind 127.0.0.1:3212"]);
+    let sections: Vec<&str> = haproxy
+        .extra_sections
+        .iter()
+        .map(|extra| extra.title.as_str())
+        .collect();
+    assert_eq!(sections, ["listen stats", "frontend Front", "backend Front"]);
+    assert_eq!(haproxy.extra_sections[0].lines, ["bind 127.0.0.1:3212"]);
     let orders = &first.services[0];
     assert_eq!(orders.server_options, "cookie {{sha1String .Name}} check inter 1s");
     assert_eq!(orders.frontend, ["mode http", "bind 127.0.0.1:9001"]);

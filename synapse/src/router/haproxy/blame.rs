@@ -44,13 +44,11 @@ fn service(words: &str, file: &Rendered) -> Option<String> {
         .and_then(|(_, rest)| rest.split_once(']'))
         .and_then(|(place, _)| {
             let line: usize = place.rsplit_once(':')?.1.parse().ok()?;
-            file.sections.iter().rev().find(|(start, _)| *start <= line)
+            file.sections.iter().rev().find(|(start, _)| *start <= line)?.1.clone()
         });
-    by_line
-        .or_else(|| {
-            file.sections
-                .iter()
-                .find(|(_, id)| words.contains(&format!("'{id}'")) || words.contains(&format!("'{id}/")))
-        })
-        .map(|(_, id)| id.clone())
+    by_line.or_else(|| {
+        let mut services = file.sections.iter().filter_map(|(_, service)| service.as_ref());
+        let named = |id: &&String| words.contains(&format!("'{id}'")) || words.contains(&format!("'{id}/"));
+        services.find(named).cloned()
+    })
 }

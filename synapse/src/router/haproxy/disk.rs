@@ -39,7 +39,8 @@ pub(super) fn read(text: &str) -> Disk {
                 backend = Some(name);
                 disk.layout.insert((*name).to_owned(), Backend::default());
             }
-            ["global" | "defaults" | "listen" | "frontend", ..] if !line.starts_with(' ') => backend = None,
+            // Whatever other section begins here.
+            [_, ..] if !line.starts_with(' ') => backend = None,
             [
                 "server",
                 name,

@@ -27,6 +27,7 @@ use super::render::{Frame, seat};
 use super::slots::{Unplaced, assign, relayout, release};
 use super::wants::wants;
 use crate::config::{RouterKind, understand};
+use crate::config::OptionsPolicy;
 use crate::desired::Server;
 
 /// The service of [`FRAME`].
@@ -171,7 +172,7 @@ fn names_are_unique(text: &str) -> bool {
 /// A text as the name and the options of a registration: what goes into the file is of the safe alphabet, is taken as it
 /// is the next time, and is read back from the file as it was meant.
 pub fn options(text: &str) {
-    let Parsed { options, ignored } = options::parse(text);
+    let Parsed { options, ignored } = options::parse(text, OptionsPolicy::Strict);
     let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     assert!(options.bytes().all(|byte| safe(byte) || byte == b' '), "{options}");
     assert!(!ignored.concat().contains(char::is_control), "{ignored:?}");
@@ -197,7 +198,7 @@ pub fn options(text: &str) {
     let file = FRAME.render(&layout);
     let found = disk::read(&file.text);
     assert_eq!((found.layout, found.structure), (layout, Some(file.structure)));
-    let again = options::parse(&options);
+    let again = options::parse(&options, OptionsPolicy::Strict);
     assert_eq!(
         again,
         Parsed {

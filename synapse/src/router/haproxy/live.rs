@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::command::{Act, Command, Refusal, Target};
-use super::parse::{self, Info, Table};
+use super::parse::{self, Info, Statistics, Table};
 use super::plan::Batch;
 use super::render::STRUCTURE;
 use super::socket::Session;
@@ -48,6 +48,11 @@ pub(super) async fn identify(session: &mut Session) -> Result<Live, Error> {
 pub(super) async fn table(session: &mut Session) -> Result<Table, Error> {
     let reply = session.ask_one("show servers state").await?;
     parse::servers_state(&reply).ok_or_else(|| strange("show servers state"))
+}
+
+/// Reads what HAProxy counts of every server.
+pub(super) async fn statistics(session: &mut Session) -> Result<Statistics, Error> {
+    Ok(parse::statistics(&session.ask_one("show stat -1 4 -1").await?))
 }
 
 /// Reads the servers of some backends again, into `table`.

@@ -22,6 +22,7 @@ mod bind;
 mod blame;
 mod command;
 mod disk;
+mod keep;
 mod live;
 mod model;
 mod options;
@@ -65,6 +66,7 @@ use crate::desired::Desired;
 use actor::{Actor, Request, UnderWay};
 use options::OperatorOptions;
 use pace::Pace;
+pub use parse::ServerStatistics;
 use prepare::Checker;
 use process::{Control, beside};
 pub use reason::LABELS as RELOAD_REASONS;
@@ -148,8 +150,11 @@ pub async fn build(
     let mut defaults = BTreeMap::new();
     for service in &services {
         defaults.insert(service.id.clone(), default_servers(&service.selection).collect());
-        let options = OperatorOptions::new(&service.server_options)
+        let http = render::is_http(&config.defaults, &service.backend);
+        let cookie = service.haproxy.cookie.filter(|_| http);
+        let mut options = OperatorOptions::with_cookie(&service.server_options, cookie)
             .map_err(|error| Fatal::config(format!("serverOptions of service {}: {error}", service.id)))?;
+        options.registered = config.registered;
         operators.insert(service.id.clone(), options);
     }
     let managed = matches!(config.control, HaproxyControl::Managed { .. });
@@ -183,6 +188,7 @@ pub async fn build(
         state: State::new(frame, operators, defaults),
         first_apply: Some(first_apply),
         status,
+        statistics: parse::Statistics::new(),
     };
     Ok((Haproxy { shared, requests }, HaproxyTask { actor, _lock: lock }))
 }

@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use common::process::{Outcome, Program};
 use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, warn};
 
 use super::disk::{self, Disk};
+use super::keep;
 use super::live::{self, Live};
+use super::model::Layout;
 use super::parse::Table;
 use super::prepare::{Candidate, Checker, Quarantine, Quarantined};
 use super::process::{ANSWER, Control, Master};
@@ -35,6 +38,9 @@ pub(super) struct Job {
     pub(super) engine: Engine,
     pub(super) stats_socket: PathBuf,
     pub(super) config_path: PathBuf,
+    /// From which HAProxy takes who is down; only while it is reloaded is anything in it, for whoever reloads it at another
+    /// time would bring back what was true long ago.
+    pub(super) state_file: Option<PathBuf>,
     pub(super) mode: u32,
     pub(super) checker: Checker,
     pub(super) reason: ReloadReason,
@@ -82,10 +88,13 @@ impl Job {
         let as_it_was = self.candidate.is_none();
         let mut quarantine = None;
         let mut master = None;
+        // It has to be there, and to be empty for a first start.
+        self.write_state(keep::NOTHING);
         let ended = match self.attempt(&mut quarantine, &mut master).await {
             Ok(ended) => ended,
             Err(error) => Ended::Failed(error),
         };
+        self.write_state(keep::NOTHING);
         Done {
             reason: self.reason,
             ended,
@@ -102,6 +111,7 @@ impl Job {
         master: &mut Option<Master>,
     ) -> Result<Ended, String> {
         if let Some(candidate) = self.candidate.take() {
+            let loaded = candidate.layout.clone();
             let found = candidate.prepare(&self.checker).await?;
             *quarantine = Some(found.quarantine.clone());
             if self.reason == ReloadReason::Quarantine && left(&found.quarantine).eq(left(&self.quarantine)) {
@@ -111,6 +121,7 @@ impl Job {
             common::file::write_atomic(&self.config_path, found.file.text.as_bytes(), self.mode)
                 .map_err(|error| error.to_string())?;
             self.disk = disk::read(&found.file.text);
+            self.hand_over_health(&loaded).await;
         }
         let (live, table) = match &self.engine {
             Engine::Managed(control) if self.start => self.start(control, master).await?,
@@ -125,6 +136,30 @@ impl Job {
         };
         let disk = std::mem::take(&mut self.disk);
         Ok(Ended::Loaded { disk, live, table })
+    }
+
+    /// Tells the next worker who is down; without it, it finds out by its own checks.
+    async fn hand_over_health(&self, loaded: &Layout) {
+        if self.state_file.is_none() || self.running.is_none() {
+            return;
+        }
+        let state = async {
+            Session::open(&self.stats_socket)
+                .await?
+                .ask_one("show servers state")
+                .await
+        };
+        match state.await {
+            Ok(state) => self.write_state(&keep::keep(&state, loaded, &self.disk.layout)),
+            Err(error) => debug!(%error, "HAProxy did not say which servers are down."),
+        }
+    }
+
+    fn write_state(&self, text: &str) {
+        let Some(path) = &self.state_file else { return };
+        if let Err(error) = common::file::write_atomic(path, text.as_bytes(), self.mode) {
+            warn!(%error, "HAProxy's new worker will not know which servers are down.");
+        }
     }
 
     async fn start(&self, control: &Control, master: &mut Option<Master>) -> Result<(Live, Table), String> {
@@ -159,7 +194,7 @@ impl Job {
                 if let Ok(now) = control
                     .processes()
                     .await
-                    .map_err(|error| tracing::debug!(%error, "The HAProxy master does not answer yet."))
+                    .map_err(|error| debug!(%error, "The HAProxy master does not answer yet."))
                     && now.reloads > before.reloads
                 {
                     if now.failed > 0 {

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use super::parse::ServerStatistics;
+
 /// The state of one HAProxy router.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Default)]
 pub struct HaproxyStatus {
@@ -97,4 +99,7 @@ pub struct ServerStatus {
     pub options: String,
     /// What the instance asked for and did not get.
     pub ignored_options: Vec<String>,
+    /// What HAProxy counts of it, asked every `reconcileInterval`; absent before the first time under this name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statistics: Option<ServerStatistics>,
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::model::{Occupant, Wanted};
+use super::parse::Statistics;
 use super::state::{State, World};
 use super::status::{HaproxyStatus, ReloadCount, ServerStatus, ServiceStatus};
 
@@ -23,7 +24,7 @@ pub(super) fn count(counts: &mut Vec<ReloadCount>, reason: &'static str, result:
 }
 
 /// Fills in what follows from `state`.
-pub(super) fn fill(status: &mut HaproxyStatus, state: &State) {
+pub(super) fn fill(status: &mut HaproxyStatus, state: &State, statistics: &Statistics) {
     let live = match &state.world {
         World::Loaded(loaded) => Some(&loaded.live),
         World::Foreign(live) => Some(live),
@@ -34,10 +35,10 @@ pub(super) fn fill(status: &mut HaproxyStatus, state: &State) {
     if let Some(live) = live {
         status.version.clone_from(&live.info.version);
     }
-    status.services = state.services().map(|id| service(id, state)).collect();
+    status.services = state.services().map(|id| service(id, state, statistics)).collect();
 }
 
-fn service(id: &str, state: &State) -> ServiceStatus {
+fn service(id: &str, state: &State, statistics: &Statistics) -> ServiceStatus {
     let wants = state.wants.get(id);
     let wanted: HashMap<_, &Wanted> = wants
         .iter()
@@ -48,6 +49,7 @@ fn service(id: &str, state: &State) -> ServiceStatus {
         World::Loaded(loaded) => loaded.layout.get(id),
         World::Unknown | World::Absent | World::Foreign(_) => None,
     };
+    let counted = statistics.get(id);
     let mut servers = Vec::new();
     for slot in backend.iter().flat_map(|backend| &backend.slots) {
         let (address, weight, word) = match slot.occupant {
@@ -66,6 +68,7 @@ fn service(id: &str, state: &State) -> ServiceStatus {
             state: word,
             options: slot.class.to_string(),
             ignored_options: known.map(|server| server.ignored.clone()).unwrap_or_default(),
+            statistics: counted.and_then(|counted| counted.get(&slot.name)).cloned(),
         });
     }
     let active = servers.iter().filter(|server| server.state == "active").count();

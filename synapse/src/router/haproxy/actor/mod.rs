@@ -23,6 +23,7 @@ use crate::desired::Desired;
 
 use super::model::Backend;
 use super::pace::Pace;
+use super::parse::Statistics;
 use super::plan::Plan;
 use super::prepare::Checker;
 use super::process::Master;
@@ -56,6 +57,8 @@ pub(super) struct Actor {
     pub(super) first_apply: Option<Latch>,
     pub(super) under_way: UnderWay,
     pub(super) status: HaproxyStatus,
+    /// What HAProxy counts, as of the last look.
+    pub(super) statistics: Statistics,
 }
 
 /// What is under way, and when what is due.
@@ -73,6 +76,8 @@ pub(super) struct UnderWay {
     /// Who waits for the one under way.
     served: Vec<Request>,
     look_at: Instant,
+    /// From when on a look asks for what HAProxy counts too: that is ten times the work of all else it is asked.
+    count_at: Instant,
     drain_at: Instant,
     save_at: Instant,
     retry_quarantine_at: Option<Instant>,
@@ -104,6 +109,7 @@ impl UnderWay {
             waiting: Vec::new(),
             served: Vec::new(),
             look_at: now,
+            count_at: now,
             drain_at: now,
             save_at: now,
             retry_quarantine_at: None,
@@ -284,7 +290,7 @@ impl Actor {
         if let World::Loaded(loaded) = &self.state.world {
             self.shared.rendered.store(Arc::clone(&loaded.text));
         }
-        view::fill(&mut self.status, &self.state);
+        view::fill(&mut self.status, &self.state, &self.statistics);
         self.shared.status.store(Arc::new(self.status.clone()));
     }
 }

@@ -70,6 +70,7 @@ impl Actor {
             engine: self.engine.clone(),
             stats_socket: self.config.stats_socket.clone(),
             config_path: self.config.config_path.clone(),
+            state_file: self.config.state_file.clone(),
             mode: self.checker.mode,
             checker: self.checker.clone(),
             reason,

@@ -95,6 +95,11 @@ impl Actor {
             }
         }
         let table = live::table(&mut session).await?;
+        if Instant::now() >= self.under_way.count_at {
+            self.statistics = live::statistics(&mut session).await?;
+            // Every look but those that somebody asked for in between.
+            self.under_way.count_at = self.under_way.look_at;
+        }
         Ok((live, table))
     }
 

@@ -1,13 +1,18 @@
 //! The end of a server line. Pure.
 //!
 //! Two authors write it. The instance's `haproxy_server_options` come from the registry and are hostile: only keywords
-//! of a fixed list, each once, each value of a fixed form, are taken; the rest is left out and said. The operator's
-//! `serverOptions` come from our own configuration and are trusted, except that they stay on their line and see only
-//! safe values.
+//! of a fixed list, each once, each value of a fixed form, are taken; the rest is left out and said. An operator who
+//! trusts the registry may take more ([`OptionsPolicy::Legacy`]), but nothing that leaves its line or is ours to say. The
+//! operator's `serverOptions` come from our own configuration and are trusted, except that they stay on their line and
+//! see only safe values.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+use crate::config::{CookieValue, OptionsPolicy, Registered};
+
+use super::model::own_name;
 
 /// Longer options are not an instance's but an attack's.
 const MAX_LENGTH: usize = 1024;
@@ -97,8 +102,54 @@ fn millis(text: &str) -> Option<u64> {
     number(text.strip_suffix(unit)?)?.checked_mul(factor)
 }
 
+/// Keywords of a server line that no policy takes, and whether a value follows: the weight that counts is the
+/// registration's own, and id and state are ours.
+const OURS: [(&str, bool); 4] = [("weight", true), ("id", true), ("enabled", false), ("disabled", false)];
+
 /// Sorts out an instance's options.
-pub(super) fn parse(text: &str) -> Parsed {
+pub(super) fn parse(text: &str, policy: OptionsPolicy) -> Parsed {
+    match policy {
+        OptionsPolicy::Strict => strict(text),
+        OptionsPolicy::Legacy => legacy(text),
+        OptionsPolicy::Ignore if text.trim().is_empty() => Parsed::default(),
+        OptionsPolicy::Ignore => Parsed {
+            options: String::new(),
+            ignored: vec![printable(text)],
+        },
+    }
+}
+
+/// Everything but [`OURS`], as long as HAProxy reads it as the plain words it looks like: one strange word refuses all,
+/// for nobody knows which keyword it was the value of.
+fn legacy(text: &str) -> Parsed {
+    let plain = |word: &str| {
+        word.bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"\"'\\#$;".contains(&byte))
+    };
+    let words: Vec<&str> = text.split([' ', '\t']).filter(|word| !word.is_empty()).collect();
+    if text.len() > MAX_LENGTH || words.len() > MAX_WORDS || !words.iter().all(|word| plain(word)) {
+        return Parsed {
+            options: String::new(),
+            ignored: vec![printable(text)],
+        };
+    }
+    let (mut taken, mut ignored) = (Vec::new(), Vec::new());
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        match OURS.iter().find(|(keyword, _)| *keyword == word) {
+            Some((_, true)) => ignored.push(format!("{word} {}", words.next().unwrap_or_default())),
+            Some((_, false)) => ignored.push(word.to_owned()),
+            None => taken.push(word),
+        }
+    }
+    Parsed {
+        options: taken.join(" "),
+        ignored,
+    }
+}
+
+/// What is on the allow-list.
+fn strict(text: &str) -> Parsed {
     if text.len() > MAX_LENGTH {
         return Parsed {
             options: String::new(),
@@ -155,10 +206,12 @@ pub(super) fn safe_name(name: &str) -> String {
     if safe.is_empty() { "server".into() } else { safe }
 }
 
-/// The operator's `serverOptions` of one service, expanded once for each instance: a template may hold `randString`,
-/// and options that differ at each look would be a reload at each look.
+/// What the operator says about the server lines of one service: `serverOptions`, expanded once for each instance (a
+/// template may hold `randString`, and options that differ at each look would be a reload at each look), and what
+/// registrations have a say in.
 #[derive(Debug)]
 pub(super) struct OperatorOptions {
+    pub(super) registered: Registered,
     template: String,
     expanded: BTreeMap<(String, SocketAddr), Arc<str>>,
     spare: Option<Arc<str>>,
@@ -170,10 +223,21 @@ impl OperatorOptions {
         let one = expand(template, "one", SocketAddr::from(([192, 0, 2, 1], 1)))?;
         let two = expand(template, "two", SocketAddr::from(([192, 0, 2, 2], 2)))?;
         Ok(Self {
+            registered: Registered::default(),
             template: template.to_owned(),
             expanded: BTreeMap::new(),
             spare: (one == two).then(|| one.into()),
         })
+    }
+
+    /// The same for servers that cookies lead to.
+    pub(super) fn with_cookie(template: &str, cookie: Option<CookieValue>) -> Result<Self, String> {
+        let value = match cookie {
+            None => return Self::new(template),
+            Some(CookieValue::Name) => "{{.Server}}",
+            Some(CookieValue::Hash) => "{{sha1String .Server}}",
+        };
+        Self::new(&format!("cookie {value} {template}"))
     }
 
     /// What they are for every instance alike; `None` when they differ.
@@ -206,6 +270,8 @@ fn expand(template: &str, name: &str, address: SocketAddr) -> Result<String, Str
         ("Name".to_owned(), name.to_owned()),
         ("Host".to_owned(), address.ip().to_string()),
         ("Port".to_owned(), address.port().to_string()),
+        // What the server is called once it has a slot of its own; spare slots change their tenants, so it is not theirs.
+        ("Server".to_owned(), own_name(name, address)),
     ]);
     let text = if template.contains("{{") {
         common::template::render(template, &fields).map_err(|error| error.to_string())?

@@ -2,6 +2,10 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn parse(text: &str) -> Parsed {
+    super::parse(text, OptionsPolicy::Strict)
+}
+
 #[test]
 fn what_instances_ask_for_in_practice() {
     let parsed =
@@ -70,7 +74,73 @@ fn the_operators_options_are_the_same_at_each_look() {
     assert!(OperatorOptions::new("{{ nonsense }}").is_err());
 }
 
+#[test]
+fn an_operator_who_trusts_the_registry_takes_more_but_not_all() {
+    for (text, options, ignored) in [
+        (
+            "ssl verify none sni req.hdr(host) alpn h2,http/1.1",
+            "ssl verify none sni req.hdr(host) alpn h2,http/1.1",
+            &[][..],
+        ),
+        (
+            "id 12 check  weight 50\tdisabled track a/b",
+            "check track a/b",
+            &["id 12", "weight 50", "disabled"],
+        ),
+        ("check weight", "check", &["weight "]),
+        ("check\nprogram evil", "", &["check\\nprogram evil"]),
+        ("check # backup", "", &["check # backup"]),
+        ("check $HOME", "", &["check $HOME"]),
+        ("check \"a b\"", "", &["check \\\"a b\\\""]),
+        ("check \\n", "", &["check \\\\n"]),
+        ("sni \u{e9}", "", &["sni \u{e9}"]),
+    ] {
+        let parsed = super::parse(text, OptionsPolicy::Legacy);
+        let ignored: Vec<String> = ignored.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            (parsed.options.as_str(), parsed.ignored),
+            (options, ignored),
+            "{text:?}"
+        );
+    }
+    let many = "check ".repeat(MAX_WORDS + 1);
+    assert_eq!(super::parse(&many, OptionsPolicy::Legacy).options, "");
+    let ignored = super::parse("check", OptionsPolicy::Ignore);
+    assert_eq!((ignored.options.as_str(), ignored.ignored.len()), ("", 1));
+    assert_eq!(super::parse(" ", OptionsPolicy::Ignore), Parsed::default());
+}
+
+/// The second value is Airbnb's own, measured.
+#[test]
+fn a_cookie_leads_to_an_instance_not_to_a_slot() {
+    let address = SocketAddr::from(([10, 0, 0, 1], 80));
+    let mut named = OperatorOptions::with_cookie("check", Some(CookieValue::Name)).unwrap();
+    assert_eq!(&*named.of("web", address).unwrap(), "cookie web_10.0.0.1:80 check");
+    assert_eq!(named.spare(), None);
+    let mut hashed = OperatorOptions::with_cookie("", Some(CookieValue::Hash)).unwrap();
+    let hash = |name: &str| common::template::render(&format!("{{{{sha1String \"{name}\"}}}}"), &BTreeMap::new());
+    assert_eq!(
+        hash("somehost:5555").unwrap(),
+        "9e736eef2f5a1d441e34ade3d2a8eb1e3abb1c92"
+    );
+    assert_eq!(
+        *hashed.of("web", address).unwrap(),
+        *format!("cookie {}", hash("web_10.0.0.1:80").unwrap())
+    );
+    assert!(OperatorOptions::with_cookie("check", None).unwrap().spare().is_some());
+}
+
 proptest! {
+    #[test]
+    fn what_is_taken_on_trust_stays_on_its_line_too(text in ".{0,200}") {
+        let parsed = super::parse(&text, OptionsPolicy::Legacy);
+        prop_assert!(parsed.options.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()), "{}", parsed.options);
+        prop_assert!(!parsed.options.contains(['"', '\'', '\\', '#', '$', ';']));
+        let words = || parsed.options.split(' ');
+        prop_assert!(!OURS.iter().any(|(ours, _)| words().any(|word| word == *ours)));
+        prop_assert!(parsed.ignored.iter().all(|word| !word.contains(char::is_control)));
+    }
+
     #[test]
     fn nothing_but_plain_words_gets_through(text in ".{0,200}") {
         let parsed = parse(&text);

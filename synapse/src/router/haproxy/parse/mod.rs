@@ -1,12 +1,17 @@
 //! What HAProxy says of itself, read by the names in its own headers. Pure; bytes never panic it.
 
+mod statistics;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+pub use statistics::ServerStatistics;
+pub(super) use statistics::{Statistics, statistics};
+
 /// Forced, inherited or resolver's maintenance in `srv_admin_state`. A server that was `disabled` in the file keeps
 /// another bit for ever, so "not zero" would be wrong.
-const MAINT_BITS: u32 = 0x23;
+pub(super) const MAINT_BITS: u32 = 0x23;
 /// Forced or inherited drain.
 const DRAIN_BITS: u32 = 0x18;
 

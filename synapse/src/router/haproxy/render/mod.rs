@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::config::{HaproxyConfig, HaproxyControl, ServiceConfig};
+use crate::config::{HaproxyConfig, HaproxyControl, SHARED_FRONTEND, ServiceConfig};
 
 use super::bind;
 use super::model::{Backend, Layout, NOWHERE, Occupant, Slot};
@@ -25,7 +25,10 @@ const INDENT: &str = "  ";
 
 /// For `defaults[]` that are empty in managed mode: safe for TCP and HTTP alike. A connection that fails goes to another
 /// server at once; a request that was sent and not answered is sent again only if repeating it does no harm (see
-/// [`RETRY_ONLY_READS`]).
+/// [`RETRY_ONLY_READS`]). Whoever checks servers checks a failing one more often and a dead one less; nobody checks who
+/// did not ask for it, for every machine would check every instance. A name in a server line of the operator's own that
+/// is not found leaves that server down, not the whole file refused. There is no `on-marked-down shutdown-sessions`: it
+/// would cut the requests in flight of an instance that leaves in good order.
 const DEFAULTS: &[&str] = &[
     "timeout connect 2s",
     "timeout client 60s",
@@ -38,7 +41,20 @@ const DEFAULTS: &[&str] = &[
     "retries 3",
     "option redispatch 1",
     "retry-on conn-failure empty-response",
+    "option dontlognull",
+    "default-server init-addr last,libc,none inter 2s fastinter 500ms downinter 5s",
 ];
+/// Goes with [`DEFAULTS`] when `global` has a `log`.
+const LOG: &str = "log global";
+/// For `global[]` in managed mode, each unless its first word is there: old workers end, however long their connections
+/// live and however often we reload, and checks don't all run at one moment.
+const GLOBAL: [&str; 3] = ["hard-stop-after 5m", "mworker-max-reloads 5", "spread-checks 20"];
+/// The same, unless the number of connections is decided by one of [`LIMITS`]: HAProxy takes memory for as many as the
+/// system lets it have, and in containers that is often a thousand million.
+const FD_LIMIT: &str = "fd-hard-limit 100000";
+const LIMITS: [&str; 3] = ["maxconn", "ulimit-n", "fd-hard-limit"];
+/// What takes the health of servers from the last worker to the next, see `keep`.
+const LOAD_STATE: &str = "load-server-state-from-file global";
 /// Goes with [`DEFAULTS`] into each HTTP backend.
 const RETRY_ONLY_READS: &str = "http-request disable-l7-retry unless METH_GET";
 /// A reload closes idle client connections at once without it: a client that has just sent a request on one loses it.
@@ -50,9 +66,11 @@ pub(super) struct Frame {
     global: Vec<String>,
     /// `defaults` and the extra sections.
     base: String,
-    /// What the extra sections listen on.
+    /// What the extra sections and the shared frontend listen on.
     pub(super) base_binds: Vec<SocketAddr>,
     services: Vec<Section>,
+    /// The frontend that services share, without their lines.
+    shared: Option<String>,
 }
 
 /// One service's text around its servers.
@@ -62,6 +80,8 @@ struct Section {
     frontend: String,
     backend: String,
     binds: Vec<SocketAddr>,
+    /// Its lines in the shared frontend.
+    shared: String,
 }
 
 /// A whole file.
@@ -70,8 +90,8 @@ pub(super) struct Rendered {
     pub(super) text: Arc<String>,
     /// The fingerprint of its structure.
     pub(super) structure: String,
-    /// The lines (from 1) at which the services' sections start, in order.
-    pub(super) sections: Vec<(usize, String)>,
+    /// The lines (from 1) at which what belongs to one service starts, in order; `None` for what belongs to nobody.
+    pub(super) sections: Vec<(usize, Option<String>)>,
 }
 
 impl Frame {
@@ -79,28 +99,44 @@ impl Frame {
     pub(super) fn new(config: &HaproxyConfig, services: &[ServiceConfig]) -> Self {
         let managed = matches!(config.control, HaproxyControl::Managed { .. });
         let ours = managed && config.defaults.is_empty();
-        let defaults: Vec<String> = if ours {
-            DEFAULTS.iter().map(|line| (*line).to_owned()).collect()
+        let mut defaults: Vec<String> = if ours {
+            let log = says(&config.global, "log").then_some(LOG);
+            DEFAULTS.iter().copied().chain(log).map(str::to_owned).collect()
         } else {
             config.defaults.clone()
         };
+        if managed && config.state_file.is_some() && !says(&defaults, "load-server-state-from-file") {
+            defaults.push(LOAD_STATE.to_owned());
+        }
         let mut base = String::new();
+        // Proxies take the last `defaults` before them, whatever its name: ours has to be that.
+        let (sets, extras): (Vec<_>, Vec<_>) = config
+            .extra_sections
+            .iter()
+            .partition(|extra| extra.title.starts_with("defaults "));
+        for set in &sets {
+            section(&mut base, &set.title, &set.lines);
+        }
         section(&mut base, "defaults", &defaults);
         let mut base_binds = Vec::new();
-        for (kind, extras) in [
-            ("listen", &config.listen),
-            ("frontend", &config.frontend),
-            ("backend", &config.backend),
-        ] {
-            for (name, lines) in extras {
-                let mut lines = lines.clone();
-                if kind != "backend" {
-                    base_binds.extend(bind::addresses(&lines));
-                    lines.extend(keep_idle(&defaults, &lines));
-                }
-                section(&mut base, &format!("{kind} {name}"), &lines);
+        for extra in extras {
+            let mut lines = extra.lines.clone();
+            if matches!(words(&extra.title).next(), Some("listen" | "frontend")) {
+                base_binds.extend(bind::addresses(&lines));
+                let from = extra.title.split_once(" from ").map_or("", |(_, set)| set.trim());
+                let set = sets.iter().find(|set| words(&set.title).nth(1) == Some(from));
+                lines.extend(keep_idle(set.map_or(&defaults, |set| &set.lines), &lines));
             }
+            section(&mut base, &extra.title, &lines);
         }
+        let shared = config.shared_frontend.as_ref().map(|lines| {
+            let mut lines = lines.clone();
+            base_binds.extend(bind::addresses(&lines));
+            lines.extend(keep_idle(&defaults, &lines));
+            let mut text = String::new();
+            section(&mut text, &format!("frontend {SHARED_FRONTEND}"), &lines);
+            text
+        });
         let services = services
             .iter()
             .map(|service| {
@@ -119,11 +155,16 @@ impl Frame {
                 }
                 let mut backend = String::new();
                 section(&mut backend, &format!("backend {}", service.id), &lines);
+                let mut shared = String::new();
+                for line in &service.haproxy.shared_frontend {
+                    push_line(&mut shared, line);
+                }
                 Section {
                     id: service.id.clone(),
                     frontend,
                     backend,
-                    binds: bind::addresses(&service.frontend),
+                    binds: bind::addresses(&[service.frontend.as_slice(), &service.haproxy.shared_frontend].concat()),
+                    shared,
                 }
             })
             .collect();
@@ -132,6 +173,7 @@ impl Frame {
             base,
             base_binds,
             services,
+            shared,
         }
     }
 
@@ -159,12 +201,24 @@ impl Frame {
             let Some(backend) = layout.get(&section.id) else {
                 continue;
             };
-            sections.push((first_line.saturating_add(lines(&body)), section.id.clone()));
+            sections.push((first_line.saturating_add(lines(&body)), Some(section.id.clone())));
             body.push_str(&section.frontend);
             body.push_str(&section.backend);
             print.add(&section.frontend);
             print.add(&section.backend);
             servers(&mut body, &mut print, backend);
+        }
+        // Last, as in Airbnb's, and with the lines of those alone whose backend there is.
+        if let Some(shared) = &self.shared {
+            sections.push((first_line.saturating_add(lines(&body)), None));
+            body.push_str(shared);
+            print.add(shared);
+            let there = self.services.iter().filter(|section| layout.contains_key(&section.id));
+            for section in there.filter(|section| !section.shared.is_empty()) {
+                sections.push((first_line.saturating_add(lines(&body)), Some(section.id.clone())));
+                body.push_str(&section.shared);
+                print.add(&section.shared);
+            }
         }
         let structure = print.finish();
         let text = Arc::new(format!(
@@ -237,11 +291,18 @@ fn global(config: &HaproxyConfig, managed: bool) -> Vec<String> {
                 "stats socket {socket} mode 600 level admin expose-fd listeners"
             ));
         }
-        // Old workers end, however long their connections live and however often we reload.
-        for (keyword, value) in [("hard-stop-after", "5m"), ("mworker-max-reloads", "5")] {
-            if !says(&lines, keyword) {
-                lines.push(format!("{keyword} {value}"));
+        for line in GLOBAL {
+            if !words(line).next().is_some_and(|keyword| says(&lines, keyword)) {
+                lines.push(line.to_owned());
             }
+        }
+        if !LIMITS.iter().any(|keyword| says(&lines, keyword)) {
+            lines.push(FD_LIMIT.to_owned());
+        }
+        if let Some(path) = &config.state_file
+            && !says(&lines, "server-state-file")
+        {
+            lines.push(format!("server-state-file {}", path.display()));
         }
     }
     lines
@@ -257,7 +318,7 @@ fn keep_idle(defaults: &[String], lines: &[String]) -> Option<String> {
 }
 
 /// The last `mode` of a section counts, and that of `defaults` if it has none.
-fn is_http(defaults: &[String], lines: &[String]) -> bool {
+pub(super) fn is_http(defaults: &[String], lines: &[String]) -> bool {
     let mode = |lines: &[String]| {
         lines.iter().rev().find_map(|line| {
             let mut words = words(line);

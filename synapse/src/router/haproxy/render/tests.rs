@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::config::{SelectionConfig, WatcherConfig};
+use crate::config::{ExtraSection, SelectionConfig, ServiceHaproxy, WatcherConfig};
 use crate::desired::Server;
 use crate::router::haproxy::blame::blame;
 use crate::router::haproxy::disk;
@@ -26,12 +26,20 @@ fn config() -> HaproxyConfig {
         reconcile_interval: Duration::from_secs(10),
         global: vec!["maxconn 1000".into()],
         defaults: Vec::new(),
-        listen: vec![(
-            "stats".into(),
-            vec!["mode http".into(), "bind 127.0.0.1:9999".into(), "stats enable".into()],
+        extra_sections: vec![extra(
+            "listen stats",
+            &["mode http", "bind 127.0.0.1:9999", "stats enable"],
         )],
-        frontend: Vec::new(),
-        backend: Vec::new(),
+        shared_frontend: None,
+        registered: crate::config::Registered::default(),
+        state_file: Some(PathBuf::from("/run/synapse/haproxy.cfg.state")),
+    }
+}
+
+fn extra(title: &str, lines: &[&str]) -> ExtraSection {
+    ExtraSection {
+        title: title.into(),
+        lines: lines.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -44,6 +52,7 @@ fn service(id: &str, frontend: &[&str], backend: &[&str]) -> ServiceConfig {
         server_options: String::new(),
         frontend: frontend.iter().map(ToString::to_string).collect(),
         backend: backend.iter().map(ToString::to_string).collect(),
+        haproxy: ServiceHaproxy::default(),
     }
 }
 
@@ -100,6 +109,84 @@ fn layout() -> Layout {
 #[test]
 fn golden() {
     insta::assert_snapshot!(Frame::new(&config(), &services()).render(&layout()).text);
+}
+
+/// Everything a file can ask for, from its text to HAProxy's.
+fn rich() -> Frame {
+    let text = "
+routers:
+  - type: haproxy
+    configPath: /run/synapse/haproxy.cfg
+    modernise: true
+    bindAddress: 127.0.0.3
+    global: ['log stdout format raw local0', nbproc 2]
+    sharedFrontend: [mode http, 'bind 127.0.0.1:8000']
+    extraSections:
+      'listen stats :3212': [mode http, option forceclose]
+      userlist admins: [user a insecure-password b]
+      defaults tcp: [mode tcp, timeout connect 9s, timeout client 9s, timeout server 9s]
+      frontend side from tcp: ['bind 127.0.0.1:8009', default_backend web]
+    services:
+      - name: web
+        watcher: {type: zookeeper, hosts: [zk], path: /web}
+        haproxy: {mode: http, port: 8001, bindOptions: accept-proxy, backendName: web, cookieValue: name,
+                  sharedFrontend: ['acl is_web hdr(host) web', use_backend web if is_web]}
+        routerOptions: {backend: [cookie SRV insert]}
+      - name: only-a-backend
+        watcher: {type: zookeeper, hosts: [zk], path: /b}
+        haproxy: {sharedFrontend: [default_backend only-a-backend_2]}
+      - name: sock
+        watcher: {type: zookeeper, hosts: [zk], path: /c}
+        haproxy: {mode: tcp, bindAddress: /run/synapse/sock}
+";
+    let document = common::config::Document::parse("synapse.yaml", text.to_owned()).unwrap();
+    let base = std::path::Path::new("/");
+    let understood = crate::config::understand(&document, common::config::UnknownKeys::Refuse, base);
+    let mut config = understood.unwrap_or_else(|problems| panic!("{problems}")).value;
+    let router = config.routers.remove(0);
+    let crate::config::RouterKind::Haproxy(haproxy) = router.kind else {
+        panic!("another router");
+    };
+    Frame::new(&haproxy, &router.services)
+}
+
+#[test]
+fn golden_of_all_there_is() {
+    let mut named = OperatorOptions::with_cookie("check", Some(crate::config::CookieValue::Name)).unwrap();
+    let web = [server("one", "10.0.0.1:80", 1, "")];
+    let layout = Layout::from([
+        ("web".into(), relayout(None, &wants(&web, &mut named))),
+        ("only-a-backend_2".into(), Backend::default()),
+        ("sock_3".into(), Backend::default()),
+    ]);
+    let file = rich().render(&layout);
+    insta::assert_snapshot!(file.text);
+    let disk = disk::read(&file.text);
+    assert_eq!(rich().render(&disk.layout), file, "it is read back whole");
+}
+
+#[test]
+fn the_shared_frontend_has_the_lines_of_those_alone_who_are_there() {
+    let layout = Layout::from([("only-a-backend_2".into(), Backend::default())]);
+    let file = rich().render(&layout);
+    assert!(!file.text.contains("is_web") && file.text.contains("  default_backend only-a-backend_2\n"));
+    let all = Layout::from(["web", "only-a-backend_2"].map(|id| (id.to_owned(), Backend::default())));
+    let file = rich().render(&all);
+    let alert = |text: &str| {
+        let line = file.text.lines().position(|line| line.trim() == text).unwrap() + 1;
+        blame(
+            &format!("[ALERT]    (1) : config : parsing [/h.cfg:{line}] : no.\n"),
+            &file,
+        )
+    };
+    assert!(alert("acl is_web hdr(host) web").services.contains_key("web"));
+    assert!(
+        alert("default_backend only-a-backend_2")
+            .services
+            .contains_key("only-a-backend_2")
+    );
+    assert_eq!(alert("frontend shared-frontend").rest.len(), 1);
+    assert_eq!(alert("bind 127.0.0.1:8000").rest.len(), 1);
 }
 
 #[test]
@@ -193,6 +280,8 @@ fn what_the_operator_said_is_not_said_again() {
     for (what, count) in [
         ("stats", 3),
         ("hard-stop-after", 1),
+        ("fd-hard-limit", 1),
+        ("load-server-state", 1),
         ("idle-close", 1),
         ("default_backend", 1),
         ("disable-l7-retry", 0),
@@ -212,7 +301,9 @@ fn what_the_operator_said_is_not_said_again() {
     config.global.clear();
     let text = Frame::new(&config, &services).render(&layout).text;
     assert!(
-        !text.contains("mworker-max-reloads") && !text.contains("stats socket"),
+        ["mworker-max-reloads", "stats socket", "fd-hard-limit", "server-state"]
+            .iter()
+            .all(|ours| !text.contains(ours)),
         "{text}"
     );
 }
@@ -240,6 +331,25 @@ fn the_newer_of_two_registrations_at_one_address_counts() {
     assert_eq!((&*plain.servers[0].class, plain.servers[0].weight), ("", 256));
     assert_eq!(plain.servers[0].ignored, ["backup"]);
     assert_eq!(none.spare(), Some(&Arc::from("")));
+}
+
+#[test]
+fn weights_that_do_not_count_still_drain() {
+    let servers = [Some(7), Some(0), None].map(|weight| Server {
+        weight,
+        ..server("a", &format!("10.0.0.1:{}", 80 + weight.unwrap_or(100)), 1, "")
+    });
+    let weights = |registered| {
+        let mut none = OperatorOptions::new("").unwrap();
+        none.registered.weights = registered;
+        wants(&servers, &mut none)
+            .servers
+            .iter()
+            .map(|server| server.weight)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(weights(true), [7, 0, 1]);
+    assert_eq!(weights(false), [1, 0, 1]);
 }
 
 #[test]
