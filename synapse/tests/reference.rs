@@ -13,6 +13,7 @@ routers:
     services:
       - watcher: {type: zookeeper, hosts: [zk], path: /a}
         routerOptions: {}
+        guard: {}
         serverCorrelation: {otherServiceName: b}
       - name: b
         watcher: {type: zookeeper, hosts: [zk], path: /b}

@@ -113,6 +113,7 @@ pub fn outcome(services: &[ServiceConfig], states: &[Arc<WatcherState>], seed: S
     let desired = desired.map(|((service, selection), unknown)| Service {
         id: service.id.clone(),
         servers: (!unknown).then(|| selection.kept.iter().map(|kept| kept.server.clone()).collect()),
+        remembered: false,
     });
     Outcome {
         desired: Arc::new(Desired {

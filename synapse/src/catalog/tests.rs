@@ -32,6 +32,7 @@ fn service(name: &str, sort: ServerSort, other: Option<&str>) -> ServiceConfig {
         server_options: String::new(),
         frontend: Vec::new(),
         backend: Vec::new(),
+        guard: crate::config::Guard::default(),
     }
 }
 

@@ -12,7 +12,8 @@ use common::ready::Readiness;
 use common::zk::session::EnsembleConfig;
 use synapse::config::{HaproxyConfig, HaproxyControl, ServerSort, ServiceConfig, WatcherConfig};
 use synapse::desired::{Desired, Server, Service};
-use synapse::router::haproxy::{Haproxy, HaproxyStatus, HaproxyTask, ServerStatus, build};
+use synapse::health::Health;
+use synapse::router::haproxy::{Haproxy, HaproxyStatus, HaproxyTask, Links, ServerStatus, build};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -108,6 +109,7 @@ pub(crate) fn service(id: &str, port: u16) -> ServiceConfig {
         server_options: String::new(),
         frontend: vec!["mode http".into(), format!("bind 127.0.0.1:{port}")],
         backend: vec!["mode http".into()],
+        guard: synapse::config::Guard::default(),
     }
 }
 
@@ -118,6 +120,8 @@ pub(crate) struct Bench {
     pub(crate) services: Vec<ServiceConfig>,
     ports: BTreeMap<String, u16>,
     desired: watch::Sender<Arc<Desired>>,
+    pub(crate) attention: watch::Sender<bool>,
+    pub(crate) health: watch::Sender<Arc<Health>>,
     readiness: Readiness,
     running: Option<(Haproxy, CancellationToken, JoinSet<()>)>,
 }
@@ -159,7 +163,7 @@ impl Bench {
             .iter()
             .map(|id| Service {
                 id: (*id).into(),
-                servers: None,
+                ..Service::default()
             })
             .collect();
         let (desired, _) = watch::channel(Arc::new(Desired { services: unknown }));
@@ -169,6 +173,8 @@ impl Bench {
             services: configs,
             ports,
             desired,
+            attention: watch::Sender::new(false),
+            health: watch::Sender::new(Arc::default()),
             readiness: Readiness::default(),
             running: None,
         }
@@ -226,7 +232,11 @@ impl Bench {
             self.config.clone(),
             self.services.clone(),
             buffer,
-            self.desired.subscribe(),
+            Links {
+                desired: self.desired.subscribe(),
+                attention: self.attention.subscribe(),
+                health: self.health.clone(),
+            },
             latch,
         )
         .await
@@ -273,7 +283,7 @@ impl Bench {
                 .iter()
                 .map(|service| Service {
                     id: service.id.clone(),
-                    servers: None,
+                    ..Service::default()
                 })
                 .collect();
             *desired = Arc::new(Desired { services });

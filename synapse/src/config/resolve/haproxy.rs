@@ -177,7 +177,7 @@ fn sections(section: &mut Section<'_>, key: &'static str, taken: &mut Vec<String
 }
 
 /// `<path><suffix>`.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)

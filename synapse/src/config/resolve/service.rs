@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use common::config::Section;
 use common::template;
 
-use super::{Reader, lines, watcher};
+use super::{Reader, guard, lines, watcher};
 use crate::config::{Correlation, ServerSort, ServiceConfig, WatcherConfig};
 
 /// The services of one router.
@@ -67,6 +67,7 @@ impl Reader<'_> {
         );
         let server_options = server_options(&mut section);
         let (frontend, backend) = router_options(&mut section);
+        let guard = guard::guard(&mut section);
         for key in ["port", "socketFile", "reloadTimeout"] {
             section.ignored(
                 key,
@@ -86,6 +87,7 @@ impl Reader<'_> {
                 server_options,
                 frontend,
                 backend,
+                guard: guard?,
             })
         };
         Read {

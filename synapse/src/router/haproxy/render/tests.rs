@@ -39,6 +39,7 @@ fn config() -> HaproxyConfig {
 
 fn service(id: &str, frontend: &[&str], backend: &[&str]) -> ServiceConfig {
     ServiceConfig {
+        guard: crate::config::Guard::default(),
         id: id.into(),
         name: id.into(),
         watcher: WatcherConfig::Zookeeper {
