@@ -66,9 +66,14 @@ impl Member {
 impl Site {
     /// Lays out a site on `zookeeper`; nothing of it runs yet.
     pub fn new(zookeeper: ZooKeeper) -> Self {
+        Self::with_keys(zookeeper, "")
+    }
+
+    /// As [`Site::new`], with more `keys` of the service, one per line.
+    pub fn with_keys(zookeeper: ZooKeeper, keys: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("nerve-synapse-").tempdir().unwrap();
         let (port, api_port) = (free_port(), free_port());
-        let configuration = synapse_configuration(directory.path(), &zookeeper.address(), port, api_port);
+        let configuration = synapse_configuration(directory.path(), &zookeeper.address(), port, api_port, keys);
         Self {
             synapse: Daemon::new("synapse", "synapse", directory.path(), api_port, &configuration),
             members: BTreeMap::new(),
@@ -81,7 +86,12 @@ impl Site {
 
     /// Starts ZooKeeper, synapse and the named members, and waits until all of them serve.
     pub async fn start(names: &[&str]) -> Self {
-        let mut site = Self::new(ZooKeeper::start().await);
+        Self::start_with_keys(names, "").await
+    }
+
+    /// As [`Site::start`], with more `keys` of the service, one per line.
+    pub async fn start_with_keys(names: &[&str], keys: &str) -> Self {
+        let mut site = Self::with_keys(ZooKeeper::start().await, keys);
         site.synapse.start_and_wait().await.unwrap();
         for name in names {
             site.add(name).await;
@@ -218,8 +228,9 @@ services:
     )
 }
 
-fn synapse_configuration(directory: &Path, zookeeper: &str, port: u16, api_port: u16) -> String {
+fn synapse_configuration(directory: &Path, zookeeper: &str, port: u16, api_port: u16, keys: &str) -> String {
     let directory = directory.display();
+    let keys: String = keys.lines().map(|line| format!("        {}\n", line.trim())).collect();
     format!(
         "apiHost: 127.0.0.1
 apiPort: {api_port}
@@ -248,7 +259,7 @@ routers:
         routerOptions:
           frontend: ['bind 127.0.0.1:{port}']
           backend: [balance roundrobin]
-",
+{keys}",
         SESSION_TIMEOUT.as_secs(),
     )
 }

@@ -269,9 +269,21 @@ impl Bench {
             for service in &mut now.services {
                 if let Some((_, servers)) = world.iter().find(|(id, _)| *id == service.id) {
                     service.servers = Some(servers.clone());
+                    service.remembered = false;
                 }
             }
             *desired = Arc::new(now);
+        });
+    }
+
+    /// No watcher has answered, and this is remembered from before.
+    pub(crate) fn remember(&self, world: &[(&str, Vec<Server>)]) {
+        self.unknown();
+        self.want(world);
+        self.desired.send_modify(|desired| {
+            for service in &mut Arc::make_mut(desired).services {
+                service.remembered = service.servers.is_some();
+            }
         });
     }
 
