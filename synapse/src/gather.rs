@@ -155,7 +155,9 @@ impl Gather {
             let state = Arc::clone(&source.state.borrow());
             let is_due = guard.wake_at.is_some_and(|at| at <= now);
             if is_due || guard.memory.holds() || !Arc::ptr_eq(&state, &guard.seen) {
-                let step = guard.memory.step(&state, |address| health.of(&service.id, address), now);
+                let step = guard
+                    .memory
+                    .step(&state, |address| health.of(&service.id, address), now);
                 guard.seen = state;
                 news |= guard.take(service, step);
             }
@@ -189,11 +191,10 @@ impl Gather {
         let mut outcome = catalog::outcome(&self.inputs.services, &states, self.inputs.seed);
         self.mark_remembered(&mut outcome);
         let guarded: Vec<Guarded> = self.guards.iter().map(|guard| guard.guarded.clone()).collect();
-        self.attention
-            .send_if_modified(|attention| {
-                let before = std::mem::replace(attention, guarded.iter().any(|guarded| !guarded.held.is_empty()));
-                before != *attention
-            });
+        self.attention.send_if_modified(|attention| {
+            let before = std::mem::replace(attention, guarded.iter().any(|guarded| !guarded.held.is_empty()));
+            before != *attention
+        });
         self.guarded.send_replace(Arc::new(guarded));
         self.desired.send_if_modified(|desired| {
             let differs = *desired != outcome.desired;
@@ -279,7 +280,8 @@ mod tests {
 
     impl Bench {
         fn new(remembered: Option<WatcherState>) -> Self {
-            let text = "routers: [{type: console, services: [{name: s, watcher: {type: zookeeper, hosts: [z], path: /s}}]}]";
+            let text =
+                "routers: [{type: console, services: [{name: s, watcher: {type: zookeeper, hosts: [z], path: /s}}]}]";
             let document = Document::parse("test", text.to_owned()).expect("it parses");
             let understood = crate::config::understand(&document, UnknownKeys::Refuse, std::path::Path::new("/"));
             let (source, bell) = (watch::Sender::new(Arc::default()), watch::Sender::new(()));
@@ -312,7 +314,10 @@ mod tests {
         /// Waits until so many servers are desired.
         async fn desires(&mut self, count: usize) {
             let servers = |desired: &Arc<Desired>| desired.services[0].servers.as_ref().map(Vec::len);
-            let waiting = self.gathered.desired.wait_for(|desired| servers(desired) == Some(count));
+            let waiting = self
+                .gathered
+                .desired
+                .wait_for(|desired| servers(desired) == Some(count));
             let there = timeout(Duration::from_secs(10), waiting).await;
             there.expect("in time").expect("the task runs");
         }
@@ -334,7 +339,10 @@ mod tests {
         let instances = (1..=count).map(|port| {
             format!(r#"{{"node":"n{port}","name":"n","address":"10.0.0.1:{port}","weight":1,"options":"","labels":{{}},"created":1,"czxid":1}}"#)
         });
-        let body = format!(r#"{{"at":0,"instances":[{}]}}"#, instances.collect::<Vec<_>>().join(","));
+        let body = format!(
+            r#"{{"at":0,"instances":[{}]}}"#,
+            instances.collect::<Vec<_>>().join(",")
+        );
         let remembered: snapshot::Remembered = serde_json::from_str(&body).expect("it is right");
         WatcherState {
             freshness,
@@ -410,7 +418,10 @@ mod tests {
             bench.desires(5).await;
             let since = Instant::now();
             bench.say(state(Freshness::Live, 0));
-            let waiting = bench.gathered.desired.wait_for(|desired| desired.services[0].servers.as_ref().is_some_and(Vec::is_empty));
+            let waiting = bench
+                .gathered
+                .desired
+                .wait_for(|desired| desired.services[0].servers.as_ref().is_some_and(Vec::is_empty));
             waiting.await.expect("the task runs");
             let hold_time = crate::config::Guard::default().hold_time;
             assert!((hold_time..hold_time + Duration::from_secs(1)).contains(&since.elapsed()));

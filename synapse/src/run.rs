@@ -181,11 +181,7 @@ fn verdict(ended: Ended) -> Result<(), Fatal> {
     }
 }
 
-async fn build(
-    config: RouterConfig,
-    shared: &mut Shared,
-    first_apply: Latch,
-) -> Result<Built, Fatal> {
+async fn build(config: RouterConfig, shared: &mut Shared, first_apply: Latch) -> Result<Built, Fatal> {
     let of_services: Vec<Source> = config
         .services
         .iter()

@@ -85,12 +85,16 @@ async fn a_registry_wiped_and_restarted_under_load_costs_no_request() {
         site.zookeeper.wipe();
         site.zookeeper.restart().await;
         let client = site.zookeeper.client().await;
-        eventually("all are registered again, and stay in rotation meanwhile", PATIENCE, async || {
-            let active = site.haproxy.active(BACKEND).await?;
-            assert_eq!(active.len(), names.len(), "{active:?}");
-            let nodes = client.nodes(PATH).await;
-            ensure(nodes.len() == names.len(), || format!("{nodes:?}"))
-        })
+        eventually(
+            "all are registered again, and stay in rotation meanwhile",
+            PATIENCE,
+            async || {
+                let active = site.haproxy.active(BACKEND).await?;
+                assert_eq!(active.len(), names.len(), "{active:?}");
+                let nodes = client.nodes(PATH).await;
+                ensure(nodes.len() == names.len(), || format!("{nodes:?}"))
+            },
+        )
         .await;
         held(&site, 0).await;
         site.serves_all().await.unwrap();
@@ -109,6 +113,7 @@ async fn a_service_deregistered_by_mistake_is_held_and_let_go_on_time() {
     let since = Instant::now();
     crowd.deregister(0..4).await;
     let instances = held(&site, 4).await;
+    crowd.are_active(&site, 0..4).await;
     assert!(
         instances.iter().all(|one| one["left_seconds"].as_u64() <= Some(8)),
         "{instances:?}"
@@ -135,11 +140,15 @@ async fn an_operator_keeps_what_is_held_and_lets_it_go() {
     let crowd = Crowd::register(&site, 3).await;
     crowd.deregister(0..3).await;
     held(&site, 3).await;
-    let kept = site.synapse.send("POST", "/v1/holds/web_1/keep?for=10m&by=test&why=trial");
+    let kept = site
+        .synapse
+        .send("POST", "/v1/holds/web_1/keep?for=10m&by=test&why=trial");
     assert_eq!(kept.await.unwrap().status, 200);
     let instances = held(&site, 3).await;
     assert!(
-        instances.iter().all(|one| one["kept"] == true && one["left_seconds"].as_u64() > Some(500)),
+        instances
+            .iter()
+            .all(|one| one["kept"] == true && one["left_seconds"].as_u64() > Some(500)),
         "{instances:?}"
     );
     crowd.are_active(&site, 0..3).await;
@@ -173,7 +182,9 @@ async fn ten_of_twelve_really_gone_leave_by_their_failing_checks() {
     load.take().assert_flawless();
     eventually("they have left HAProxy as well", PATIENCE, async || {
         let status = site.synapse.status().await?;
-        let servers = status.pointer("/routers/0/haproxy/services/0/servers").and_then(Value::as_array);
+        let servers = status
+            .pointer("/routers/0/haproxy/services/0/servers")
+            .and_then(Value::as_array);
         ensure(servers.map(Vec::len) == Some(2), || format!("{servers:?}"))
     })
     .await;

@@ -95,7 +95,11 @@ pub(super) async fn tell(routers: &[Router], id: &str, act: &str, request: &Requ
         Ok(word) => word,
         Err(reply) => return reply,
     };
-    let all = || routers.iter().flat_map(|router| router.services.iter().map(move |service| (router, service)));
+    let all = || {
+        routers
+            .iter()
+            .flat_map(|router| router.services.iter().map(move |service| (router, service)))
+    };
     let Some((router, service)) = all().find(|(_, service)| service.id == id) else {
         let known: Vec<&str> = all().map(|(_, service)| service.id.as_str()).collect();
         return Reply::problem(404, "No such service", format!("the services are {}", known.join(", ")));
@@ -130,7 +134,11 @@ async fn follow(router: &Router, service: &Service, word: Word) -> Option<usize>
 fn word(act: &str, span: Option<&str>) -> Result<Word, Reply> {
     match (act, span) {
         ("release", None) => Ok(Word::Release),
-        ("release", Some(_)) => Err(Reply::problem(400, "Bad request", "`release` is done at once: leave `for` out")),
+        ("release", Some(_)) => Err(Reply::problem(
+            400,
+            "Bad request",
+            "`release` is done at once: leave `for` out",
+        )),
         ("keep", None) => Ok(Word::Keep(KEEP)),
         ("keep", Some(span)) => match parse_duration(span) {
             Ok(span) if span <= KEEP_MOST => Ok(Word::Keep(span)),

@@ -8,7 +8,7 @@ use common::zk::reflector::Freshness;
 use tokio::time::Instant;
 
 use super::sizes::Sizes;
-use super::{BLIP, Ended, Guarded, Held, Why, Word};
+use super::{BLIP, BURST, Ended, Guarded, Held, Why, Word};
 use crate::config::{Guard, GuardPolicy};
 use crate::health::Check;
 use crate::watcher::{Candidate, WatcherState};
@@ -23,10 +23,17 @@ pub struct Memory {
     held: BTreeMap<SocketAddr, Held>,
     /// How many there were when the first of the held vanished.
     whole: usize,
-    /// What vanished lately, let go or not, and when.
-    gone: BTreeMap<SocketAddr, Instant>,
+    /// What vanished lately, let go or not.
+    gone: BTreeMap<SocketAddr, Gone>,
     /// How many were available.
     sizes: Sizes,
+}
+
+/// One that vanished.
+#[derive(Debug)]
+struct Gone {
+    at: Instant,
+    candidate: Candidate,
 }
 
 /// How the source is.
@@ -145,11 +152,11 @@ impl Memory {
         let listed = Listed::of(state);
         self.end(changes, Ended::Listed, |held| listed.has(&held.candidate));
         let window = self.policy.window;
-        self.gone.retain(|address, at| {
-            !listed.addresses.contains(address) && now.saturating_duration_since(*at) < window
+        self.gone.retain(|address, gone| {
+            !listed.addresses.contains(address) && now.saturating_duration_since(gone.at) < window
         });
 
-        let mut vanished: BTreeMap<SocketAddr, &Candidate> = BTreeMap::new();
+        let mut vanished: BTreeMap<SocketAddr, Gone> = BTreeMap::new();
         let mut left = BTreeSet::new();
         let last = self.last.take();
         for candidate in last.iter().flat_map(|last| available(last)) {
@@ -160,29 +167,17 @@ impl Memory {
             if listed.has(candidate) || fails(address) {
                 left.insert(address);
             } else {
-                vanished.insert(address, candidate);
+                let candidate = candidate.clone();
+                vanished.insert(address, Gone { at: now, candidate });
             }
         }
         self.sizes.discount(left.len());
-        self.gone.extend(vanished.keys().map(|address| (*address, now)));
+        let any = !vanished.is_empty();
+        self.gone.extend(vanished);
         let largest = self.sizes.largest(now, window);
-        if let Some((why, until)) = self.doubt(listed.available.len(), largest, now)
-            && !vanished.is_empty()
-        {
-            changes.began.push((why, vanished.len()));
-            self.whole = self
-                .whole
-                .max(listed.available.len() + self.held.len() + vanished.len());
-            self.held.extend(vanished.into_iter().map(|(address, candidate)| {
-                let held = Held {
-                    candidate: candidate.clone(),
-                    since: now,
-                    until,
-                    why,
-                    kept: false,
-                };
-                (address, held)
-            }));
+        let doubt = self.doubt(listed.available.len(), largest, now);
+        if let Some((why, until)) = doubt.filter(|_| any) {
+            self.hold(changes, listed.available.len(), why, until, fails, now);
         }
         self.sizes.note(now, listed.available.len());
         self.last = Some(Arc::clone(state));
@@ -207,6 +202,33 @@ impl Memory {
         let missing = self.gone.len().min(largest.saturating_sub(listed));
         self.too_many(missing, listed, largest)
             .map(|why| (why, now + self.policy.hold_time))
+    }
+
+    /// Holds those that vanish now, and those that went just before them: an ensemble that ends many sessions at once is
+    /// heard of one by one.
+    fn hold(
+        &mut self,
+        changes: &mut Changes,
+        listed: usize,
+        why: Why,
+        until: Instant,
+        fails: impl Fn(SocketAddr) -> bool,
+        now: Instant,
+    ) {
+        let before = self.held.len();
+        for (address, gone) in &self.gone {
+            if now.saturating_duration_since(gone.at) < BURST && !fails(*address) {
+                self.held.entry(*address).or_insert_with(|| Held {
+                    candidate: gone.candidate.clone(),
+                    since: now,
+                    until,
+                    why,
+                    kept: false,
+                });
+            }
+        }
+        changes.began.push((why, self.held.len().saturating_sub(before)));
+        self.whole = self.whole.max(listed + self.held.len());
     }
 
     fn too_many(&self, missing: usize, listed: usize, of: usize) -> Option<Why> {
@@ -246,9 +268,7 @@ impl Memory {
             let ends = is_so(held);
             if ends {
                 addresses.push(*address);
-                changes
-                    .ended
-                    .push((Arc::clone(&held.candidate.server.node), ended));
+                changes.ended.push((Arc::clone(&held.candidate.server.node), ended));
             }
             !ends
         });

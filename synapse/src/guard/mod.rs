@@ -13,7 +13,7 @@
 //!   instances' own registrars may have ended meanwhile, so not even a single vanishing is believed. After `settle`, those
 //!   that are still missing are judged together, by the next rule.
 //! - **Too many go**: more than `share` of the largest set within `window`, and at least `least`; or the last one, with
-//!   another within `window`.
+//!   another within `window`. What went up to [`BURST`] before is taken back; what went earlier is gone.
 //!
 //! A held instance is let go when its check fails, when it is listed again, when as many are listed as there were (they
 //! were replaced), when `holdTime` is over, or when an operator says so. While the source is away, time alone lets nobody
@@ -42,6 +42,9 @@ pub use memory::{Memory, Step};
 /// A source that is back sooner was not away: ZooKeeper grants no session shorter than two of its ticks (4 s by default),
 /// so nobody's has ended.
 pub const BLIP: Duration = Duration::from_secs(1);
+
+/// What vanishes within this span goes by the same event. It is shorter than anybody who leaves in order goes on serving.
+pub const BURST: Duration = Duration::from_secs(1);
 
 /// Why a vanishing is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -77,7 +77,12 @@ impl Bench {
     fn step(&mut self) -> Vec<u16> {
         let fails = |address| self.failing.contains(&address).then_some(Check::Failing);
         let step = self.memory.step(&self.state, fails, self.now);
-        let ports = step.guarded.state.candidates.iter().map(|one| one.server.address.port());
+        let ports = step
+            .guarded
+            .state
+            .candidates
+            .iter()
+            .map(|one| one.server.address.port());
         let ports = ports.collect();
         self.last = Some(step);
         ports
@@ -171,6 +176,25 @@ fn those_that_go_one_by_one_are_counted_together_within_the_window() {
         bench.now += seconds(31);
         assert_eq!(bench.list(1..=left).len(), usize::from(left), "slowly, all may go");
     }
+}
+
+#[test]
+fn a_burst_that_is_heard_of_one_by_one_is_held_whole() {
+    let mut bench = Bench::settled(policy(), 1..=5);
+    for left in [4, 3] {
+        assert_eq!(bench.list(1..=left).len(), usize::from(left));
+        bench.now += Duration::from_millis(300);
+    }
+    assert_eq!(bench.list([1, 2]), [1, 2, 3, 4, 5]);
+    let mut bench = Bench::settled(policy(), 1..=5);
+    bench.list(1..=4);
+    bench.now += seconds(1);
+    bench.fail(4);
+    assert_eq!(
+        bench.list([1]),
+        [1, 2, 3],
+        "the fifth went in order, the fourth has failed"
+    );
 }
 
 #[test]
@@ -401,13 +425,15 @@ fn events() -> impl Strategy<Value = Vec<(Event, Duration)>> {
 }
 
 fn policies() -> impl Strategy<Value = Guard> {
-    (1_u8..=100, 1_usize..5, 0_u64..100, 0_u64..100, 1_u64..500).prop_map(|(percent, least, window, settle, hold)| Guard {
-        policy: GuardPolicy::Hold,
-        share: Share::of_percent(percent),
-        least,
-        window: seconds(window),
-        settle: seconds(settle),
-        hold_time: seconds(hold),
+    (1_u8..=100, 1_usize..5, 0_u64..100, 0_u64..100, 1_u64..500).prop_map(|(percent, least, window, settle, hold)| {
+        Guard {
+            policy: GuardPolicy::Hold,
+            share: Share::of_percent(percent),
+            least,
+            window: seconds(window),
+            settle: seconds(settle),
+            hold_time: seconds(hold),
+        }
     })
 }
 
@@ -449,6 +475,7 @@ proptest! {
                 prop_assert!(listed.is_disjoint(&held));
                 prop_assert_eq!(shown.into_iter().collect::<BTreeSet<u16>>(), &listed | &held);
             }
+            prop_assert!(step.began.iter().all(|(_, count)| *count > 0));
             prop_assert!(held.iter().all(|port| !bench.failing.contains(&address(*port))));
             prop_assert!(!released || held.is_empty(), "an operator believes the registry");
             let live = bench.state.freshness == Freshness::Live;

@@ -429,7 +429,10 @@ fn a_guard_has_a_policy_and_its_measures() {
         let text = with_services(&[&format!("guard: {{{keys}}}, ")]);
         config(&text).routers.remove(0).services.remove(0).guard
     };
-    assert_eq!(config(&with_services(&[""])).routers[0].services[0].guard, Guard::default());
+    assert_eq!(
+        config(&with_services(&[""])).routers[0].services[0].guard,
+        Guard::default()
+    );
     assert_eq!(guard(""), Guard::default());
     let written = guard("policy: trust, share: 25%, least: 2, window: 1m, settle: 10s, holdTime: 1h");
     let expected = Guard {

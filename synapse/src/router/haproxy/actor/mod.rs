@@ -18,7 +18,6 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use crate::config::HaproxyConfig;
 use super::model::Backend;
 use super::pace::Pace;
 use super::plan::Plan;
@@ -28,6 +27,7 @@ use super::reload::{Done, Engine};
 use super::state::{State, World};
 use super::status::HaproxyStatus;
 use super::{Links, Shared, view};
+use crate::config::HaproxyConfig;
 use renew::read_disk;
 
 /// How soon HAProxy is asked again when it gave no usable answer.
