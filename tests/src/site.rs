@@ -230,7 +230,7 @@ services:
 
 fn synapse_configuration(directory: &Path, zookeeper: &str, port: u16, api_port: u16, keys: &str) -> String {
     let directory = directory.display();
-    let keys: String = keys.lines().map(|line| format!("        {}\n", line.trim())).collect();
+    let keys: String = keys.lines().flat_map(|line| ["        ", line.trim(), "\n"]).collect();
     format!(
         "apiHost: 127.0.0.1
 apiPort: {api_port}

@@ -191,9 +191,10 @@ impl Share {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "it is a whole number from 1 to 1000"
+            reason = "it is used only where it is a whole number from 1 to 1000"
         )]
-        (1.0..=1000.0).contains(&thousandths).then(|| Self(thousandths as u16))
+        let share = Self(thousandths as u16);
+        (1.0..=1000.0).contains(&thousandths).then_some(share)
     }
 
     /// Whether `part` is more than this share of `whole`.

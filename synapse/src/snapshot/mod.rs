@@ -106,7 +106,8 @@ pub fn decode(bytes: &[u8]) -> Result<Content, Refused> {
 }
 
 fn checksum(body: &[u8]) -> String {
-    Sha1::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or_default());
+    Sha1::digest(body).iter().flat_map(digits).collect()
 }
 
 impl Remembered {
