@@ -235,8 +235,8 @@ impl Guard {
     /// Takes what a step came to; whether anything is new.
     fn take(&mut self, service: &ServiceConfig, step: Step) -> bool {
         for (why, instances) in step.began {
-            let (service, hold_time) = (&service.id, service.guard.hold_time);
-            tracing::warn!(%service, instances, %why, ?hold_time, "Instances that vanished from the registry are held.");
+            let service = &service.id;
+            tracing::warn!(%service, instances, %why, "Instances that vanished from the registry are held.");
         }
         log(service, &step.ended);
         self.wake_at = step.wake_at;

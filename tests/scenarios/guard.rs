@@ -222,7 +222,7 @@ async fn first_request(site: &mut Site) -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cold_start_without_zookeeper_serves_from_the_snapshot() {
-    let mut site = Site::with_keys(ZooKeeper::start().await, "");
+    let mut site = Site::new(ZooKeeper::start().await);
     site.synapse.start_and_wait().await.unwrap();
     let crowd = Crowd::register(&site, 2).await;
     assert!(site.synapse.terminate().await.success());

@@ -23,6 +23,10 @@ pub const BACKEND: &str = "web_1";
 /// The session timeout that both daemons ask for.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 
+/// A source that was away is believed again soon: a busy machine may take long for a start, and a scenario does not wait
+/// half a minute for each removal after it.
+const GUARD: &str = "guard: {settle: 2s}";
+
 /// How long a change may take on a busy machine before a scenario fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -66,7 +70,7 @@ impl Member {
 impl Site {
     /// Lays out a site on `zookeeper`; nothing of it runs yet.
     pub fn new(zookeeper: ZooKeeper) -> Self {
-        Self::with_keys(zookeeper, "")
+        Self::with_keys(zookeeper, GUARD)
     }
 
     /// As [`Site::new`], with more `keys` of the service, one per line.
@@ -86,7 +90,7 @@ impl Site {
 
     /// Starts ZooKeeper, synapse and the named members, and waits until all of them serve.
     pub async fn start(names: &[&str]) -> Self {
-        Self::start_with_keys(names, "").await
+        Self::start_with_keys(names, GUARD).await
     }
 
     /// As [`Site::start`], with more `keys` of the service, one per line.
