@@ -158,3 +158,70 @@ fn same(a: &Content, b: &Content) -> bool {
             .zip(&b.sources)
             .all(|((name, a), (other, b))| name == other && a.instances == b.instances)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::super::Instance;
+    use super::*;
+
+    /// What one service has, with so many instances.
+    fn guarded(count: u16) -> Arc<Vec<Guarded>> {
+        let instances = (1..=count).map(|port| Instance {
+            node: Arc::from(format!("n{port}")),
+            name: String::new(),
+            address: ([10, 0, 0, 1], port).into(),
+            weight: None,
+            options: String::new(),
+            labels: BTreeMap::new(),
+            created: 0,
+            czxid: 0,
+        });
+        let remembered = Remembered {
+            at: 0,
+            instances: instances.collect(),
+        };
+        Arc::new(vec![Guarded {
+            state: Arc::new(remembered.state(Instant::now(), 0)),
+            held: BTreeMap::new(),
+            remembered: false,
+        }])
+    }
+
+    fn count(path: &Path) -> Option<usize> {
+        load(path).sources.get("s").map(|remembered| remembered.instances.len())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_said_is_written_as_soon_as_it_can_be_and_at_the_end() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("not yet there").join("snapshot");
+        let (said, bell) = (watch::Sender::new(guarded(1)), watch::Sender::new(()));
+        let followed = Followed {
+            sources: vec!["s".to_owned()],
+            guarded: said.subscribe(),
+        };
+        let keeper = Keeper::new(path.clone(), Content::default(), vec![followed], bell.subscribe());
+        let stop = CancellationToken::new();
+        let act = async {
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(count(&path), None, "there is nowhere to write to");
+            std::fs::create_dir(path.parent().expect("a directory")).expect("it can be made");
+            while count(&path) != Some(1) {
+                sleep(Duration::from_millis(100)).await;
+            }
+            said.send_replace(guarded(2));
+            bell.send_replace(());
+            while count(&path) != Some(2) {
+                sleep(Duration::from_millis(100)).await;
+            }
+            said.send_replace(guarded(3));
+            bell.send_replace(());
+            stop.cancel();
+        };
+        let both = async { tokio::join!(keeper.run(stop.clone()), act) };
+        timeout(Duration::from_mins(1), both).await.expect("in time");
+        assert_eq!(count(&path), Some(3));
+    }
+}
