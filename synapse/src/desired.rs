@@ -26,12 +26,15 @@ pub struct Server {
 }
 
 /// One service of a router.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Service {
     /// `ServiceConfig::id`.
     pub id: String,
     /// In the order wanted; `None` when its watcher has never answered: unknown is not empty.
     pub servers: Option<Vec<Server>>,
+    /// Its source has not answered yet: this is what was remembered from before the start. What a proxy that runs has is
+    /// younger.
+    pub remembered: bool,
 }
 
 /// All services of one router, in the file's order.

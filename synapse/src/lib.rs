@@ -1,13 +1,15 @@
 //! synapse: keeps a local HAProxy right.
 //!
 //! ```text
-//! watcher ──WatcherState──▶ gather: catalog ──Desired──▶ router ──▶ HAProxy (runtime API, or render and reload), console
-//!                                │   ▲◀─────Health─────────┤
-//!                                └────────Outcome──────────┴─status──▶ api, metrics
+//! watcher ──WatcherState──▶ gather: guard ─▶ catalog ──Desired──▶ router ──▶ HAProxy (runtime API, or render and reload), console
+//!                                │ ▲  ▲◀─────────Health──────────┤
+//!            snapshot ◀──Guarded─┤ └──Order── api                │
+//!                                └────────────Outcome────────────┴─status──▶ api, metrics
 //! ```
 //!
-//! [`watcher`] says what the sources hold, [`catalog`] decides which servers each service has, a [`router`] makes it
-//! so. Each publishes its state as a value; [`run`] ties them together.
+//! [`watcher`] says what the sources hold, [`guard`] doubts what a sick registry takes away, [`catalog`] decides which
+//! servers each service has, a [`router`] makes it so. [`snapshot`] remembers the sources' last word over a restart. Each
+//! publishes its state as a value; [`run`] ties them together.
 
 pub mod api;
 pub mod catalog;
@@ -15,10 +17,12 @@ pub mod cli;
 pub mod config;
 pub mod desired;
 pub mod gather;
+pub mod guard;
 pub mod health;
 pub mod metrics;
 pub mod router;
 pub mod run;
+pub mod snapshot;
 pub mod watcher;
 pub mod zone;
 

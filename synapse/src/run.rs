@@ -21,13 +21,24 @@ use tokio::time::Instant;
 use crate::api::Api;
 use crate::catalog::Seed;
 use crate::config::{Config, RouterConfig, RouterKind};
-use crate::gather::{Gather, gather};
+use crate::gather::{self, Gather, Inputs, gather};
 use crate::metrics::Metrics;
 use crate::router::console::{ConsoleTask, console};
-use crate::router::haproxy::{self, HaproxyTask};
+use crate::router::haproxy::{self, HaproxyTask, Links};
 use crate::router::{Kind, Router, Service};
+use crate::snapshot::{self, Followed, Keeper};
 use crate::watcher::sources::{Source, Sources};
 use crate::zone;
+
+/// What the building of all routers shares.
+struct Shared {
+    sources: Sources,
+    seed: Seed,
+    bell: watch::Sender<()>,
+    /// Rung at each change of what is guarded.
+    news: watch::Sender<()>,
+    remembered: snapshot::Content,
+}
 
 /// How long requests in flight may take when the API stops.
 const API_DRAIN: Duration = Duration::from_secs(1);
@@ -55,6 +66,14 @@ struct Built {
 }
 
 impl Built {
+    /// What the snapshot keeps of it.
+    fn followed(&self) -> Followed {
+        Followed {
+            sources: self.router.services.iter().map(source_name).collect(),
+            guarded: self.router.guarded.clone(),
+        }
+    }
+
     fn start(self, supervisor: &mut Supervisor<Stage>, number: usize) {
         supervisor.start(Stage::Watchers, format!("gather {number}"), |stop| {
             self.gather.run(stop)
@@ -92,13 +111,29 @@ pub async fn run_until(mut config: Config, level: LevelHandle, signals: &mut Sig
     let address = bound.address();
 
     let bell = watch::Sender::new(());
-    let mut sources = Sources::new(bell.clone());
-    let seed = host_seed();
+    let mut shared = Shared {
+        sources: Sources::new(bell.clone()),
+        seed: host_seed(),
+        bell,
+        news: watch::Sender::new(()),
+        remembered: config.snapshot_path.as_deref().map(snapshot::load).unwrap_or_default(),
+    };
     let mut built = Vec::new();
     for (number, router) in (1..).zip(config.routers) {
         let latch = readiness.latch(format!("first apply of router {number}"));
-        built.push(build(router, &mut sources, seed, bell.subscribe(), latch).await?);
+        built.push(build(router, &mut shared, latch).await?);
     }
+    let Shared {
+        sources,
+        bell,
+        news,
+        remembered,
+        seed: _,
+    } = shared;
+    let keeper = config.snapshot_path.map(|path| {
+        let followed = built.iter().map(Built::followed).collect();
+        Keeper::new(path, remembered, followed, news.subscribe())
+    });
 
     let routers: Vec<Router> = built.iter().map(|built| built.router.clone()).collect();
     let mut registry = registry(BUILD);
@@ -120,6 +155,9 @@ pub async fn run_until(mut config: Config, level: LevelHandle, signals: &mut Sig
     sources.start(&mut supervisor, Stage::Watchers, Stage::Sessions);
     for (number, built) in (1..).zip(built) {
         built.start(&mut supervisor, number);
+    }
+    if let Some(keeper) = keeper {
+        supervisor.start(Stage::Watchers, "snapshot", |stop| keeper.run(stop));
     }
     drop(bell);
     tracing::info!(api = %address, version = BUILD.version, "Synapse started.");
@@ -145,17 +183,11 @@ fn verdict(ended: Ended) -> Result<(), Fatal> {
     }
 }
 
-async fn build(
-    config: RouterConfig,
-    sources: &mut Sources,
-    seed: Seed,
-    bell: watch::Receiver<()>,
-    first_apply: Latch,
-) -> Result<Built, Fatal> {
+async fn build(config: RouterConfig, shared: &mut Shared, first_apply: Latch) -> Result<Built, Fatal> {
     let of_services: Vec<Source> = config
         .services
         .iter()
-        .map(|service| sources.source(&service.watcher))
+        .map(|service| shared.sources.source(&service.watcher))
         .collect();
     let services = config.services.iter().zip(&of_services);
     let services = services.map(|(service, source)| Service {
@@ -163,9 +195,24 @@ async fn build(
         name: service.name.clone(),
         source: source.description.clone(),
     });
-    let services = services.collect();
-    let states = of_services.into_iter().map(|source| source.state).collect();
-    let (gathered, gather) = gather(config.services.clone(), states, seed, bell);
+    let services: Vec<Service> = services.collect();
+    let (now, unix_millis) = (Instant::now(), common::clock::unix_millis());
+    let of_services = services.iter().zip(of_services).map(|(service, source)| {
+        let remembered = shared.remembered.sources.get(&source_name(service));
+        gather::Source {
+            state: source.state,
+            remembered: remembered.map(|remembered| Arc::new(remembered.state(now, unix_millis))),
+        }
+    });
+    let health = watch::Sender::new(Arc::default());
+    let (gathered, gather) = gather(Inputs {
+        sources: of_services.collect(),
+        services: config.services.clone(),
+        seed: shared.seed,
+        bell: shared.bell.subscribe(),
+        health: health.subscribe(),
+        news: shared.news.clone(),
+    });
     let (kind, task) = match config.kind {
         RouterKind::Console => {
             let (failures, task) = console(gathered.desired, config.events_buffer, first_apply);
@@ -176,7 +223,11 @@ async fn build(
                 *haproxy,
                 config.services,
                 config.events_buffer,
-                gathered.desired,
+                Links {
+                    desired: gathered.desired,
+                    attention: gathered.attention,
+                    health,
+                },
                 first_apply,
             );
             let (haproxy, task) = build.await?;
@@ -186,9 +237,16 @@ async fn build(
     let router = Router {
         services,
         outcome: gathered.outcome,
+        guarded: gathered.guarded,
+        orders: gathered.orders,
         kind,
     };
     Ok(Built { router, gather, task })
+}
+
+/// What the snapshot calls the source of a service.
+fn source_name(service: &Service) -> String {
+    service.source.to_string()
 }
 
 /// What tells this host from others, and stays the same: containers share the first, and hosts may share the second.

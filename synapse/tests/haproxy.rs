@@ -15,6 +15,7 @@ use synapse::config::{DefaultServer, LocalZone, ZoneConfig, ZonePolicy};
 use synapse::desired::Server;
 use synapse::health::{Check, Health};
 use synapse::watcher::{Candidate, WatcherState};
+use tokio::net::TcpListener;
 
 /// The name of a slot that was laid out for this instance.
 fn own(backend: &Backend) -> String {
@@ -613,6 +614,61 @@ async fn stop_on_exit_stops_haproxy() {
     bench.in_sync().await;
     bench.stop().await;
     assert!(bench.is_dead());
+}
+
+#[tokio::test]
+async fn haproxys_word_on_its_servers_is_handed_on() {
+    let one = Backend::start("one").await;
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let dead = server_at("dead", &nobody.to_string());
+    let mut bench = Bench::new(&["web_1", "api_2"]).await;
+    bench.services[0].server_options = "check inter 100ms fall 1 rise 1".into();
+    bench.config.reconcile_interval = Duration::from_hours(1);
+    bench.start().await;
+    bench.want(&[("web_1", vec![server(&one), dead]), ("api_2", vec![server(&one)])]);
+    bench.in_sync().await;
+    // Nothing else would make it look again within the hour.
+    bench.attention.send_replace(true);
+    let says = |service: &str, address| bench.health.borrow().of(service, address);
+    eventually("HAProxy has checked them", async || {
+        says("web_1", one.address) == Some(Check::Passing) && says("web_1", nobody) == Some(Check::Failing)
+    })
+    .await;
+    assert_eq!(says("api_2", one.address), Some(Check::Unchecked));
+    bench.want(&[("web_1", vec![server(&one)])]);
+    eventually("who has left is not spoken of", async || {
+        says("web_1", nobody).is_none() && says("web_1", one.address) == Some(Check::Passing)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_running_haproxy_knows_better_than_what_is_remembered() {
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let mut bench = Bench::new(&["web_1"]).await;
+    bench.start().await;
+    bench.want(&[("web_1", vec![server(&one), server(&two)])]);
+    bench.in_sync().await;
+    bench.stop().await;
+    bench.remember(&[("web_1", vec![server(&one)])]);
+    bench.start().await;
+    eventually("HAProxy is adopted", async || bench.latch_is_gone()).await;
+    assert_eq!(bench.names("web_1", 4).await, ["one", "two"]);
+    bench.want(&[("web_1", vec![server(&one)])]);
+    bench.in_sync().await;
+    assert_eq!(bench.names("web_1", 4).await, ["one"]);
+    assert!(bench.reloads().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_remembered_serves_where_nothing_runs() {
+    let one = Backend::start("one").await;
+    let mut bench = Bench::new(&["web_1"]).await;
+    bench.remember(&[("web_1", vec![server(&one)])]);
+    bench.start().await;
+    bench.in_sync().await;
+    assert_eq!(bench.get("web_1").await.as_deref(), Some("one"));
+    assert!(bench.latch_is_gone());
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ routers:
       - watcher: {type: zookeeper, hosts: [zk], path: /a}
         routerOptions: {}
         haproxy: {}
+        guard: {}
         serverCorrelation: {otherServiceName: b}
         labelFilters: [{label: az, condition: exists}]
         defaultServers: [{host: 10.0.0.1, port: 80}]

@@ -6,6 +6,7 @@
 
 mod bench;
 mod faults;
+mod guard;
 mod hostile;
 mod life;
 mod purity;

@@ -87,7 +87,8 @@ async fn a_drained_instance_gets_nothing_more_and_comes_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_of_five_removed_in_one_batch_all_leave() {
-    let mut site = Site::start(&["a", "b", "c", "d", "e"]).await;
+    // The guard would hold them, for they are alive.
+    let mut site = Site::start_with_keys(&["a", "b", "c", "d", "e"], "guard: {policy: trust}").await;
     let load = Load::start(site.port());
     let client = site.zookeeper.client().await;
     // Nobody re-creates a killed nerve's node, so that all three go in one transaction, as in a mass expiry.

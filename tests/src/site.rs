@@ -23,6 +23,10 @@ pub const BACKEND: &str = "web_1";
 /// The session timeout that both daemons ask for.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 
+/// A source that was away is believed again soon: a busy machine may take long for a start, and a scenario does not wait
+/// half a minute for each removal after it.
+const GUARD: &str = "guard: {settle: 2s}";
+
 /// How long a change may take on a busy machine before a scenario fails.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -66,9 +70,14 @@ impl Member {
 impl Site {
     /// Lays out a site on `zookeeper`; nothing of it runs yet.
     pub fn new(zookeeper: ZooKeeper) -> Self {
+        Self::with_keys(zookeeper, GUARD)
+    }
+
+    /// As [`Site::new`], with more `keys` of the service, one per line.
+    pub fn with_keys(zookeeper: ZooKeeper, keys: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("nerve-synapse-").tempdir().unwrap();
         let (port, api_port) = (free_port(), free_port());
-        let configuration = synapse_configuration(directory.path(), &zookeeper.address(), port, api_port);
+        let configuration = synapse_configuration(directory.path(), &zookeeper.address(), port, api_port, keys);
         Self {
             synapse: Daemon::new("synapse", "synapse", directory.path(), api_port, &configuration),
             members: BTreeMap::new(),
@@ -81,7 +90,12 @@ impl Site {
 
     /// Starts ZooKeeper, synapse and the named members, and waits until all of them serve.
     pub async fn start(names: &[&str]) -> Self {
-        let mut site = Self::new(ZooKeeper::start().await);
+        Self::start_with_keys(names, GUARD).await
+    }
+
+    /// As [`Site::start`], with more `keys` of the service, one per line.
+    pub async fn start_with_keys(names: &[&str], keys: &str) -> Self {
+        let mut site = Self::with_keys(ZooKeeper::start().await, keys);
         site.synapse.start_and_wait().await.unwrap();
         for name in names {
             site.add(name).await;
@@ -220,8 +234,9 @@ services:
     )
 }
 
-fn synapse_configuration(directory: &Path, zookeeper: &str, port: u16, api_port: u16) -> String {
+fn synapse_configuration(directory: &Path, zookeeper: &str, port: u16, api_port: u16, keys: &str) -> String {
     let directory = directory.display();
+    let keys: String = keys.lines().flat_map(|line| ["        ", line.trim(), "\n"]).collect();
     format!(
         "apiHost: 127.0.0.1
 apiPort: {api_port}
@@ -250,7 +265,7 @@ routers:
         routerOptions:
           frontend: ['bind 127.0.0.1:{port}']
           backend: [balance roundrobin]
-",
+{keys}",
         SESSION_TIMEOUT.as_secs(),
     )
 }

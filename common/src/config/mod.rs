@@ -23,6 +23,7 @@ use findings::Findings;
 pub use problem::{Problem, Problems, Spot};
 pub use secret::{Secret, SecretError};
 pub use section::{KnownKeys, Section};
+pub use time::parse as parse_duration;
 
 /// What an unknown key is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

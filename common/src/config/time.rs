@@ -5,8 +5,8 @@ use std::time::Duration;
 /// The longest duration a key may have, 30 days: far beyond any use here, far below any overflow.
 pub(super) const LONGEST: Duration = Duration::from_hours(30 * 24);
 
-/// Reads a duration longer than 0 and no longer than [`LONGEST`], or says what is wrong with the text.
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+/// Reads a duration longer than 0 and no longer than 30 days, or says what is wrong with the text.
+pub fn parse(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| format!("is not a duration: {error}"))?;
     if duration.is_zero() {
         return Err("must be longer than 0".to_owned());

@@ -1,5 +1,6 @@
 //! The admin API: the routes of Go-Synapse, the state of everything, and the operator's reload.
 
+mod holds;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -24,6 +25,9 @@ GET  /version
 GET  /log-level          PUT changes it
 GET  /status             sources, services, instances and routers
 GET  /v1/services/:id    one service
+GET  /v1/holds           instances that are used although the registry lists them no more
+POST /v1/holds/:id/release  believes the registry: lets the held instances of a service go
+POST /v1/holds/:id/keep  holds them on (?for=1h, at most 24h)
 GET  /v1/haproxy/config  the rendered configuration
 POST /v1/haproxy/reload  reloads HAProxy now
 ";
@@ -59,12 +63,14 @@ impl Api {
             (Method::Get, []) => Reply::text(200, INDEX),
             (Method::Get, ["status"]) => Reply::json(200, &self.status()),
             (Method::Get, ["v1", "services", id]) => self.service(id),
+            (Method::Get, ["v1", "holds"]) => holds::list(&self.routers),
+            (Method::Post, ["v1", "holds", id, act]) => holds::tell(&self.routers, id, act, request).await,
             (Method::Get, ["v1", "haproxy", "config"]) => self.config(request),
             (Method::Post, ["v1", "haproxy", "reload"]) => self.reload(request).await,
-            (_, [] | ["status"] | ["v1", "services", _] | ["v1", "haproxy", "config"]) => {
+            (_, [] | ["status"] | ["v1", "services", _] | ["v1", "holds"] | ["v1", "haproxy", "config"]) => {
                 Reply::method_not_allowed("GET, HEAD")
             }
-            (_, ["v1", "haproxy", "reload"]) => Reply::method_not_allowed("POST"),
+            (_, ["v1", "haproxy", "reload"] | ["v1", "holds", _, _]) => Reply::method_not_allowed("POST"),
             _ => Reply::problem(404, "Not found", "GET / lists the routes"),
         }
     }

@@ -1,16 +1,19 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::http::Refusal;
 use common::ready::Readiness;
 use common::telemetry::log::{self, Format};
 use common::zk::reflector::Freshness;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::catalog::{Note, Outcome, ServiceOutcome, Verdict, ZoneOutcome};
 use crate::desired::Server;
+use crate::gather::Order;
+use crate::guard::{Guarded, Held, Why, Word};
 use crate::router::Service;
 use crate::watcher::{Candidate, Description, Reason, Skipped, WatcherState};
 
@@ -31,8 +34,13 @@ fn candidate(node: &str) -> Candidate {
     }
 }
 
-/// One console router with one service of two instances, one that makes no sense, and a default server.
+/// One console router with one service of two instances, one of them held, one that makes no sense, and a default
+/// server.
 fn api() -> Api {
+    api_with(mpsc::channel(1).0)
+}
+
+fn api_with(orders: mpsc::Sender<Order>) -> Api {
     let state = WatcherState {
         freshness: Freshness::Live,
         candidates: vec![candidate("a"), candidate("b")],
@@ -47,9 +55,23 @@ fn api() -> Api {
         registered: 5,
         zone: Some("b".to_owned()),
     };
+    let state = Arc::new(state);
+    let now = Instant::now();
+    let held = Held {
+        candidate: candidate("b"),
+        since: now,
+        until: now + Duration::from_mins(5),
+        why: Why::Share { gone: 3, of: 4 },
+        kept: false,
+    };
+    let guarded = Guarded {
+        state: Arc::clone(&state),
+        held: BTreeMap::from([(held.candidate.server.address, held)]),
+        remembered: false,
+    };
     let outcome = Outcome {
         services: vec![ServiceOutcome {
-            state: Arc::new(state),
+            state,
             left_out: BTreeMap::from([(Arc::from("a"), Verdict::DuplicateOf(Arc::from("b")))]),
             notes: BTreeMap::from([(Arc::from("b"), vec![weight]), (Arc::from("d"), vec![Note::Default])]),
             added: vec![candidate("d").server],
@@ -71,6 +93,8 @@ fn api() -> Api {
             },
         }],
         outcome: watch::Sender::new(Arc::new(outcome)).subscribe(),
+        guarded: watch::Sender::new(Arc::new(vec![guarded])).subscribe(),
+        orders,
         kind: Kind::Console(Arc::new(AtomicU64::new(0))),
     };
     Api {
@@ -86,7 +110,9 @@ fn api() -> Api {
     }
 }
 
-async fn ask(api: &Api, method: Method, path: &str, local: bool) -> (u16, String) {
+async fn ask(api: &Api, method: Method, target: &str, local: bool) -> (u16, String) {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let query = query.split('&').filter_map(|pair| pair.split_once('='));
     let request = Request {
         method,
         path: path
@@ -94,7 +120,7 @@ async fn ask(api: &Api, method: Method, path: &str, local: bool) -> (u16, String
             .filter(|part| !part.is_empty())
             .map(str::to_owned)
             .collect(),
-        query: BTreeMap::new(),
+        query: query.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         body: Bytes::new(),
         refusal: (!local).then_some(Refusal::Remote),
     };
@@ -102,7 +128,7 @@ async fn ask(api: &Api, method: Method, path: &str, local: bool) -> (u16, String
     (reply.status, String::from_utf8(reply.body).expect("UTF-8"))
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_status_shows_every_instance_with_its_verdict() {
     let (status, body) = ask(&api(), Method::Get, "/status", true).await;
     assert_eq!(status, 200);
@@ -141,4 +167,54 @@ async fn what_is_not_there_is_said() {
     assert_eq!(ask(&api, Method::Post, "/v1/haproxy/reload", false).await.0, 403);
     assert_eq!(ask(&api, Method::Post, "/v1/haproxy/reload", true).await.0, 404);
     assert_eq!(ask(&api, Method::Get, "/v1/haproxy/config", true).await.0, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_holds_are_listed_with_their_reasons() {
+    let (status, body) = ask(&api(), Method::Get, "/v1/holds", true).await;
+    assert_eq!(status, 200);
+    assert_eq!(
+        body,
+        r#"[{"service":"web_1","held":[{"node":"b","name":"name-b","address":"10.0.0.1:80","guard":"share","why":"3 of 4 vanished within the window","since_seconds":0,"left_seconds":300}]}]"#
+    );
+}
+
+#[tokio::test]
+async fn an_operators_word_on_a_hold_is_handed_on() {
+    let (orders, mut taken) = mpsc::channel::<Order>(1);
+    let api = api_with(orders);
+    let mut told = async |target: &str, held: usize| {
+        let take = async {
+            let order = taken.recv().await.expect("it is told");
+            order.reply.send(held).expect("it waits");
+            (order.service, order.word)
+        };
+        tokio::join!(ask(&api, Method::Post, target, true), take)
+    };
+    let (reply, order) = told("/v1/holds/web_1/release?by=me&why=true", 2).await;
+    assert_eq!(reply, (200, "2 instances\n".to_owned()));
+    assert_eq!(order, ("web_1".to_owned(), Word::Release));
+    let (reply, order) = told("/v1/holds/web_1/keep?for=90m", 2).await;
+    assert_eq!((reply.0, order.1), (200, Word::Keep(Duration::from_mins(90))));
+    let (reply, order) = told("/v1/holds/web_1/keep", 0).await;
+    assert_eq!((reply.0, order.1), (409, Word::Keep(Duration::from_hours(1))));
+    drop(taken);
+    assert_eq!(ask(&api, Method::Post, "/v1/holds/web_1/release", true).await.0, 503);
+}
+
+#[tokio::test]
+async fn a_word_on_a_hold_that_can_not_be_followed_is_refused() {
+    let api = api();
+    for (target, expected) in [
+        ("/v1/holds/other/release", 404),
+        ("/v1/holds/web_1/forget", 404),
+        ("/v1/holds/web_1/release?for=1h", 400),
+        ("/v1/holds/web_1/keep?for=25h", 400),
+        ("/v1/holds/web_1/keep?for=long", 400),
+    ] {
+        assert_eq!(ask(&api, Method::Post, target, true).await.0, expected, "{target}");
+    }
+    assert_eq!(ask(&api, Method::Post, "/v1/holds/web_1/release", false).await.0, 403);
+    assert_eq!(ask(&api, Method::Get, "/v1/holds/web_1/release", true).await.0, 405);
+    assert_eq!(ask(&api, Method::Post, "/v1/holds", true).await.0, 405);
 }

@@ -8,8 +8,10 @@ use common::zk::session::{Ensemble, Link};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::holds::HeldView;
 use crate::catalog::{Note, ServiceOutcome};
 use crate::desired::Server;
+use crate::guard::Guarded;
 use crate::router::haproxy::HaproxyStatus;
 use crate::router::{Kind, Router, Service};
 use crate::watcher::{Description, WatcherState};
@@ -66,7 +68,7 @@ pub(super) struct ServiceView {
 
 #[derive(Debug, Serialize)]
 struct FreshnessView {
-    /// `never`, `live` or `stale`.
+    /// `never`, `live` or `stale`; `snapshot` when all that is known was so before the start.
     state: &'static str,
     /// How old the content is, 0 while it is watched.
     age_seconds: u64,
@@ -94,6 +96,9 @@ struct InstanceView {
     used_weight: Option<u16>,
     /// `used` and how, or why it is not.
     verdict: String,
+    /// Why it is there although the registry lists it no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held: Option<HeldView>,
 }
 
 /// What is known of an instance that could be read.
@@ -164,14 +169,15 @@ impl RouterView {
 /// The services of one router.
 pub(super) fn services(router: &Router, started: Instant, now: Instant) -> Vec<ServiceView> {
     let outcome = Arc::clone(&router.outcome.borrow());
-    let services = router.services.iter().zip(&outcome.services);
+    let guarded = Arc::clone(&router.guarded.borrow());
+    let services = router.services.iter().zip(&outcome.services).zip(guarded.iter());
     services
-        .map(|(service, outcome)| ServiceView::of(service, outcome, started, now))
+        .map(|((service, outcome), guarded)| ServiceView::of(service, outcome, guarded, started, now))
         .collect()
 }
 
 impl ServiceView {
-    fn of(service: &Service, outcome: &ServiceOutcome, started: Instant, now: Instant) -> Self {
+    fn of(service: &Service, outcome: &ServiceOutcome, guarded: &Guarded, started: Instant, now: Instant) -> Self {
         let state = &outcome.state;
         Self {
             id: service.id.clone(),
@@ -179,6 +185,7 @@ impl ServiceView {
             source: service.source.clone(),
             freshness: FreshnessView {
                 state: match state.freshness {
+                    _ if guarded.remembered => "snapshot",
                     Freshness::Never => "never",
                     Freshness::Live => "live",
                     Freshness::Stale { .. } => "stale",
@@ -191,7 +198,7 @@ impl ServiceView {
                 covered_percent: zone.covered,
             }),
             used: outcome.used(),
-            instances: instances(state, outcome),
+            instances: instances(state, outcome, guarded, now),
         }
     }
 
@@ -200,7 +207,7 @@ impl ServiceView {
     }
 }
 
-fn instances(state: &WatcherState, outcome: &ServiceOutcome) -> Vec<InstanceView> {
+fn instances(state: &WatcherState, outcome: &ServiceOutcome, guarded: &Guarded, now: Instant) -> Vec<InstanceView> {
     let read = state.candidates.iter().map(|candidate| &candidate.server);
     let known = read.chain(&outcome.added).map(|server| {
         let notes = outcome.notes.get(&server.node).map(Vec::as_slice).unwrap_or_default();
@@ -215,6 +222,7 @@ fn instances(state: &WatcherState, outcome: &ServiceOutcome) -> Vec<InstanceView
                 Some(verdict) => verdict.to_string(),
                 None => used(notes),
             },
+            held: guarded.held_as(&server.node).map(|held| HeldView::of(held, now)),
         }
     });
     let skipped = state.skipped.iter().map(|skipped| InstanceView {
@@ -222,6 +230,7 @@ fn instances(state: &WatcherState, outcome: &ServiceOutcome) -> Vec<InstanceView
         registered: None,
         used_weight: None,
         verdict: format!("skipped: {}", skipped.reason),
+        held: None,
     });
     known.chain(skipped).collect()
 }

@@ -173,6 +173,7 @@ pub fn outcome(
         desired.push(Service {
             id: service.id.clone(),
             servers: (!unknown).then_some(servers),
+            remembered: false,
         });
         outcome.services.push(decided);
     }

@@ -32,6 +32,7 @@ pub(super) fn service(name: &str, sort: ServerSort, other: Option<&str>) -> Serv
         frontend: Vec::new(),
         backend: Vec::new(),
         haproxy: crate::config::ServiceHaproxy::default(),
+        guard: crate::config::Guard::default(),
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Config {
     pub api: common::http::Listen,
     /// `shutdownTimeout`: how long a stop may take in all.
     pub shutdown_timeout: Duration,
+    /// `snapshotPath`: the file of what the sources said last; `None` when there is no directory to have it in.
+    pub snapshot_path: Option<PathBuf>,
     /// `routers[]`, in the file's order.
     pub routers: Vec<RouterConfig>,
 }
@@ -178,6 +180,79 @@ pub struct ServiceConfig {
     pub backend: Vec<String>,
     /// `haproxy`, as far as it is not in these lines by now.
     pub haproxy: ServiceHaproxy,
+    /// `guard`.
+    pub guard: Guard,
+}
+
+/// `guard`: when what the registry takes away is not believed at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guard {
+    /// `policy`.
+    pub policy: GuardPolicy,
+    /// `share`: more than this of the service has to go within `window`...
+    pub share: Share,
+    /// `least`: ...and at least so many.
+    pub least: usize,
+    /// `window`.
+    pub window: Duration,
+    /// `settle`: how long a source that was away is not believed about anybody who is gone.
+    pub settle: Duration,
+    /// `holdTime`: how long an instance is held at most.
+    pub hold_time: Duration,
+}
+
+impl Default for Guard {
+    fn default() -> Self {
+        Self {
+            policy: GuardPolicy::Hold,
+            share: Share::of_percent(50),
+            least: 3,
+            window: Duration::from_secs(30),
+            settle: Duration::from_secs(30),
+            hold_time: Duration::from_mins(5),
+        }
+    }
+}
+
+/// What is done about a vanishing that is doubted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuardPolicy {
+    /// The instances stay in rotation for a while.
+    Hold,
+    /// Nothing: the registry is always believed.
+    Trust,
+}
+
+/// A part of a whole, exact to a thousandth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share(u16);
+
+impl Share {
+    /// So many hundredths, at most 100.
+    pub const fn of_percent(percent: u8) -> Self {
+        Self(if percent < 100 { percent as u16 * 10 } else { 1000 })
+    }
+
+    /// `0.5` or `50%`: more than nothing, at most the whole.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (number, scale) = match text.trim().strip_suffix('%') {
+            Some(percent) => (percent.trim_end(), 10.0),
+            None => (text.trim(), 1000.0),
+        };
+        let thousandths = (number.parse::<f64>().ok()? * scale).round();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is used only where it is a whole number from 1 to 1000"
+        )]
+        let share = Self(thousandths as u16);
+        (1.0..=1000.0).contains(&thousandths).then_some(share)
+    }
+
+    /// Whether `part` is more than this share of `whole`.
+    pub fn is_less_than(self, part: usize, whole: usize) -> bool {
+        part.saturating_mul(1000) > whole.saturating_mul(self.0.into())
+    }
 }
 
 /// What `haproxy` of a service adds to what its lines say.

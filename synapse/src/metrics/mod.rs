@@ -3,6 +3,7 @@
 //!
 //! The first four are Go-Synapse's, with its names, labels and type (gauges, though two of them count).
 
+mod guard;
 mod haproxy;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 
 use crate::api::age_seconds;
 use crate::catalog::{Outcome, ServiceOutcome};
+use crate::guard::Guarded;
 use crate::router::haproxy::HaproxyStatus;
 use crate::router::{Kind, Router};
 
@@ -81,6 +83,19 @@ impl Collector for Metrics {
             .collect();
         self.encode_updates(&mut encoder, &haproxies)?;
         encode_services(&mut encoder, &services, self.started)?;
+        let guarded: Vec<Arc<Vec<Guarded>>> = self
+            .routers
+            .iter()
+            .map(|router| router.guarded.borrow().clone())
+            .collect();
+        let guards: Vec<(&str, &Guarded)> = self
+            .labels
+            .iter()
+            .flatten()
+            .map(String::as_str)
+            .zip(guarded.iter().flat_map(|router| router.iter()))
+            .collect();
+        guard::encode(&mut encoder, &guards)?;
         if haproxies.is_empty() {
             return Ok(());
         }

@@ -19,6 +19,12 @@ impl Collector for Scrape {
             ..ServiceOutcome::default()
         };
         encode_services(&mut encoder, &[("web", &outcome)], Instant::now())?;
+        let guarded = Guarded {
+            state: Arc::clone(&outcome.state),
+            held: BTreeMap::new(),
+            remembered: true,
+        };
+        guard::encode(&mut encoder, &[("web", &guarded)])?;
         let status = HaproxyStatus {
             in_sync: true,
             runtime_commands_ok: 7,

@@ -174,6 +174,7 @@ mod tests {
             services: vec![Service {
                 id: "web_1".to_owned(),
                 servers,
+                ..Service::default()
             }],
         }
     }

@@ -6,9 +6,11 @@ pub mod haproxy;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::catalog::Outcome;
+use crate::gather::Order;
+use crate::guard::Guarded;
 use crate::watcher::Description;
 
 /// A running router, as the API and the metrics see it.
@@ -18,6 +20,10 @@ pub struct Router {
     pub services: Vec<Service>,
     /// What became of their candidates, in the same order.
     pub outcome: watch::Receiver<Arc<Outcome>>,
+    /// What their guards hold, in the same order.
+    pub guarded: watch::Receiver<Arc<Vec<Guarded>>>,
+    /// Where an operator's word on it goes.
+    pub orders: mpsc::Sender<Order>,
     /// By `type`.
     pub kind: Kind,
 }

@@ -13,7 +13,8 @@ use synapse::config::{
     HaproxyConfig, HaproxyControl, Registered, SelectionConfig, ServiceConfig, ServiceHaproxy, WatcherConfig,
 };
 use synapse::desired::{Desired, Server, Service};
-use synapse::router::haproxy::{Haproxy, HaproxyStatus, HaproxyTask, ServerStatus, build};
+use synapse::health::Health;
+use synapse::router::haproxy::{Haproxy, HaproxyStatus, HaproxyTask, Links, ServerStatus, build};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -102,6 +103,7 @@ pub(crate) fn service(id: &str, port: u16) -> ServiceConfig {
         frontend: vec!["mode http".into(), format!("bind 127.0.0.1:{port}")],
         backend: vec!["mode http".into()],
         haproxy: ServiceHaproxy::default(),
+        guard: synapse::config::Guard::default(),
     }
 }
 
@@ -112,6 +114,8 @@ pub(crate) struct Bench {
     pub(crate) services: Vec<ServiceConfig>,
     ports: BTreeMap<String, u16>,
     desired: watch::Sender<Arc<Desired>>,
+    pub(crate) attention: watch::Sender<bool>,
+    pub(crate) health: watch::Sender<Arc<Health>>,
     readiness: Readiness,
     running: Option<(Haproxy, CancellationToken, JoinSet<()>)>,
 }
@@ -154,7 +158,7 @@ impl Bench {
             .iter()
             .map(|id| Service {
                 id: (*id).into(),
-                servers: None,
+                ..Service::default()
             })
             .collect();
         let (desired, _) = watch::channel(Arc::new(Desired { services: unknown }));
@@ -164,6 +168,8 @@ impl Bench {
             services: configs,
             ports,
             desired,
+            attention: watch::Sender::new(false),
+            health: watch::Sender::new(Arc::default()),
             readiness: Readiness::default(),
             running: None,
         }
@@ -222,7 +228,11 @@ impl Bench {
             self.config.clone(),
             self.services.clone(),
             buffer,
-            self.desired.subscribe(),
+            Links {
+                desired: self.desired.subscribe(),
+                attention: self.attention.subscribe(),
+                health: self.health.clone(),
+            },
             latch,
         )
         .await
@@ -255,9 +265,21 @@ impl Bench {
             for service in &mut now.services {
                 if let Some((_, servers)) = world.iter().find(|(id, _)| *id == service.id) {
                     service.servers = Some(servers.clone());
+                    service.remembered = false;
                 }
             }
             *desired = Arc::new(now);
+        });
+    }
+
+    /// No watcher has answered, and this is remembered from before.
+    pub(crate) fn remember(&self, world: &[(&str, Vec<Server>)]) {
+        self.unknown();
+        self.want(world);
+        self.desired.send_modify(|desired| {
+            for service in &mut Arc::make_mut(desired).services {
+                service.remembered = service.servers.is_some();
+            }
         });
     }
 
@@ -269,7 +291,7 @@ impl Bench {
                 .iter()
                 .map(|service| Service {
                     id: service.id.clone(),
-                    servers: None,
+                    ..Service::default()
                 })
                 .collect();
             *desired = Arc::new(Desired { services });

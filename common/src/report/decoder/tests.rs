@@ -212,7 +212,11 @@ fn what_we_write_we_read() {
         id: "pay_1".to_owned(),
         kind: crate::zk::node::NodeKind::Ephemeral,
     };
-    for dialect in [super::super::Dialect::Go, super::super::Dialect::ServerSet { shard: None }, curator] {
+    for dialect in [
+        super::super::Dialect::Go,
+        super::super::Dialect::ServerSet { shard: None },
+        curator,
+    ] {
         let read = auto().decode("n", &dialect.encode(&report, 0)).expect("our own words");
         assert_eq!(
             (read.host.as_str(), read.port, read.available),

@@ -3,6 +3,7 @@
 //! Reading goes on after a problem, so that one run names them all; a value that could not be made is `None`, and with
 //! it everything that holds it. Pure: the directory that relative paths start from is an argument.
 
+mod guard;
 mod haproxy;
 mod lines;
 mod obsolete;
@@ -64,6 +65,7 @@ pub(super) fn root(section: &mut Section<'_>, base: &Path) -> Option<Config> {
     let api = api(section, base);
     let shutdown_timeout = section.duration_or("shutdownTimeout", Duration::from_secs(10));
     let zone = selection::zone(section, None);
+    let snapshot_path = section.text_or("snapshotPath", "");
     let routers = section.sections("routers", "router");
     if routers.is_empty() {
         section.problem(
@@ -76,12 +78,25 @@ pub(super) fn root(section: &mut Section<'_>, base: &Path) -> Option<Config> {
         .into_iter()
         .map(|router| reader.router(router, zone.as_ref()))
         .collect();
+    let routers: Vec<RouterConfig> = routers.into_iter().collect::<Option<_>>()?;
     Some(Config {
         log_level,
         log_json: log_json?,
         api: api?,
         shutdown_timeout,
-        routers: routers.into_iter().collect::<Option<_>>()?,
+        snapshot_path: snapshot(&snapshot_path, base, &routers),
+        routers,
+    })
+}
+
+/// As it is written, or beside the first file that a router of HAProxy writes.
+fn snapshot(written: &str, base: &Path, routers: &[RouterConfig]) -> Option<PathBuf> {
+    if !written.is_empty() {
+        return Some(base.join(written));
+    }
+    routers.iter().find_map(|router| match &router.kind {
+        RouterKind::Haproxy(haproxy) => Some(haproxy::beside(&haproxy.config_path, ".snapshot")),
+        RouterKind::Console => None,
     })
 }
 

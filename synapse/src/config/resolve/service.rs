@@ -6,7 +6,7 @@ use common::config::Section;
 use common::template;
 
 use super::selection::{self, Other};
-use super::{Reader, lines, watcher};
+use super::{Reader, guard, lines, watcher};
 use crate::config::{ServiceConfig, WatcherConfig, ZoneConfig};
 
 /// The services of one router.
@@ -67,6 +67,7 @@ impl Reader<'_> {
                 .as_ref()
                 .and_then(|selection| selection::all_backups(selection, &own.backend)),
         );
+        let guard = guard::guard(&mut section);
         for key in ["port", "socketFile", "reloadTimeout"] {
             section.ignored(
                 key,
@@ -96,6 +97,7 @@ impl Reader<'_> {
                 frontend: own.frontend,
                 backend: own.backend,
                 haproxy,
+                guard: guard?,
             })
         };
         Read {

@@ -3,7 +3,7 @@ use std::path::Path;
 use common::config::{Document, Problem, Problems, Understood, UnknownKeys};
 
 use super::*;
-use crate::config::{HaproxyConfig, HaproxyControl, ServerSort, WatcherConfig, understand};
+use crate::config::{Guard, GuardPolicy, HaproxyConfig, HaproxyControl, ServerSort, Share, WatcherConfig, understand};
 
 pub(super) fn read(text: &str) -> Result<Understood<Config>, Problems> {
     let document = Document::parse("synapse.yaml", text.to_owned())?;
@@ -433,4 +433,41 @@ fn stale_keys_are_ignored_with_a_warning() {
     assert_eq!(keys.len(), 3);
     assert!(keys[0].starts_with("routers[0].services[0].port: is ignored"));
     assert_eq!(warnings(&haproxy_router("statePath: /x,")).len(), 1);
+}
+
+#[test]
+fn a_guard_has_a_policy_and_its_measures() {
+    let guard = |keys: &str| {
+        let text = with_services(&[&format!("guard: {{{keys}}}, ")]);
+        config(&text).routers.remove(0).services.remove(0).guard
+    };
+    assert_eq!(
+        config(&with_services(&[""])).routers[0].services[0].guard,
+        Guard::default()
+    );
+    assert_eq!(guard(""), Guard::default());
+    let written = guard("policy: trust, share: 25%, least: 2, window: 1m, settle: 10s, holdTime: 1h");
+    let expected = Guard {
+        policy: GuardPolicy::Trust,
+        share: Share::of_percent(25),
+        least: 2,
+        window: Duration::from_mins(1),
+        settle: Duration::from_secs(10),
+        hold_time: Duration::from_hours(1),
+    };
+    assert_eq!(written, expected);
+    assert_eq!(guard("share: 0.333").share, Share::parse("33.3 %").expect("a share"));
+    for share in ["0", "1.1", "-1", "101%", "half", "NaN", "inf"] {
+        let text = with_services(&[&format!("guard: {{share: '{share}'}}, ")]);
+        assert!(problems(&text)[0].contains("is not a share"), "{share}");
+    }
+}
+
+#[test]
+fn the_snapshot_lies_beside_the_first_haproxys_file() {
+    let path = |text: &str| config(text).snapshot_path;
+    assert_eq!(path(&haproxy_router("")), Some("/run/h.cfg.snapshot".into()));
+    assert_eq!(path(&with_services(&[""])), None);
+    let written = format!("snapshotPath: state/s\n{}", with_services(&[""]));
+    assert_eq!(path(&written), Some("/base/state/s".into()));
 }

@@ -26,9 +26,10 @@ use super::plan::{Plan, plan as next};
 use super::render::{Frame, seat};
 use super::slots::{Unplaced, assign, relayout, release};
 use super::wants::wants;
-use crate::config::{RouterKind, understand};
 use crate::config::OptionsPolicy;
+use crate::config::{RouterKind, understand};
 use crate::desired::Server;
+use crate::health::Check;
 
 /// The service of [`FRAME`].
 const SERVICE: &str = "web_1";
@@ -106,7 +107,9 @@ pub fn replies(text: &str) {
 }
 
 fn say_servers(table: &Table) -> String {
-    let mut said = "1\n# be_id srv_name be_name srv_addr srv_admin_state srv_uweight srv_port\n".to_owned();
+    let mut said = "1\n# be_id srv_name be_name srv_addr srv_admin_state srv_uweight srv_port srv_op_state \
+        srv_check_state srv_check_result\n"
+        .to_owned();
     for (backend, live) in table {
         for (name, server) in &live.servers {
             let (ip, port) = match server.address {
@@ -114,8 +117,14 @@ fn say_servers(table: &Table) -> String {
                 None => ("-".to_owned(), 0),
             };
             let admin = u32::from(server.maint) | u32::from(server.drain) << 3;
+            let health = match server.check {
+                None => "-",
+                Some(Check::Failing) => "0 6 2",
+                Some(Check::Passing) => "2 6 3",
+                Some(Check::Unchecked) => "2 0 0",
+            };
             let (id, weight) = (live.id, server.weight);
-            writeln!(said, "{id} {name} {backend} {ip} {admin} {weight} {port}").expect("room");
+            writeln!(said, "{id} {name} {backend} {ip} {admin} {weight} {port} {health}").expect("room");
         }
     }
     said
@@ -306,6 +315,7 @@ fn started(backend: &Backend) -> Table {
             weight: weight.into(),
             maint,
             drain: false,
+            check: None,
         };
         (Arc::clone(&slot.name), server)
     };

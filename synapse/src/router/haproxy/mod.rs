@@ -62,6 +62,7 @@ use tokio_util::sync::CancellationToken;
 use crate::catalog::default_servers;
 use crate::config::{HaproxyConfig, HaproxyControl, ServiceConfig};
 use crate::desired::Desired;
+use crate::health::Health;
 
 use actor::{Actor, Request, UnderWay};
 use options::OperatorOptions;
@@ -96,6 +97,17 @@ pub struct HaproxyTask {
     actor: Actor,
     /// Two writers of one file and one socket would fight.
     _lock: Lock,
+}
+
+/// What binds a router to the decisions about its servers.
+#[derive(Debug)]
+pub struct Links {
+    /// The servers it should have.
+    pub desired: watch::Receiver<Arc<Desired>>,
+    /// Whether somebody waits for news of their health.
+    pub attention: watch::Receiver<bool>,
+    /// Where HAProxy's word on them goes.
+    pub health: watch::Sender<Arc<Health>>,
 }
 
 /// What the task publishes.
@@ -139,7 +151,7 @@ pub async fn build(
     config: HaproxyConfig,
     services: Vec<ServiceConfig>,
     events_buffer: Duration,
-    desired: watch::Receiver<Arc<Desired>>,
+    links: Links,
     first_apply: Latch,
 ) -> Result<(Haproxy, HaproxyTask), Fatal> {
     let (HaproxyControl::Managed { program, .. } | HaproxyControl::External { program, .. }) = &config.control;
@@ -183,7 +195,7 @@ pub async fn build(
         stop_on_exit,
         checker,
         shared: Arc::clone(&shared),
-        desired,
+        links,
         requests: receiver,
         state: State::new(frame, operators, defaults),
         first_apply: Some(first_apply),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::desired::{Desired, Server};
+use crate::health::Health;
 
 use super::disk::{self, Disk};
 use super::live::Live;
@@ -106,14 +107,22 @@ impl State {
         }
     }
 
-    /// Takes what the catalog wants. A service that is not known (any more) stays as it is: unknown is not empty. `true`
-    /// if anything changed.
+    /// Takes what the catalog wants. A service that is not known (any more) stays as it is: unknown is not empty. What is
+    /// only remembered from before the start counts where no HAProxy runs that knows better. `true` if anything changed.
     pub(super) fn want(&mut self, desired: &Desired) -> bool {
         for service in &desired.services {
             let (Some(servers), Some(operator)) = (&service.servers, self.operators.get_mut(&service.id)) else {
                 continue;
             };
             if self.servers.get(&service.id) == Some(servers) {
+                continue;
+            }
+            let known_better = match &self.world {
+                World::Unknown => true,
+                World::Loaded(loaded) => loaded.layout.contains_key(&service.id),
+                World::Absent | World::Foreign(_) => false,
+            };
+            if service.remembered && known_better {
                 continue;
             }
             let now = Arc::new(wants(servers, operator));
@@ -262,6 +271,22 @@ impl State {
             });
         }
         (self.retry_quarantine && !self.quarantine.is_empty()).then_some(ReloadReason::Quarantine)
+    }
+
+    /// What HAProxy says of the servers it has, as of the last look.
+    pub(super) fn health(&self) -> Health {
+        let mut health = Health::default();
+        if let World::Loaded(loaded) = &self.world {
+            for service in self.services() {
+                let servers = loaded.table.get(service).map(|backend| backend.servers.values());
+                for server in servers.into_iter().flatten() {
+                    if let Some((address, check)) = server.address.zip(server.check) {
+                        health.insert(service, address, check);
+                    }
+                }
+            }
+        }
+        health
     }
 
     /// The services, in the file's order.

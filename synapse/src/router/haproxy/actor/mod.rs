@@ -12,14 +12,11 @@ use std::time::Duration;
 
 use common::file::FileError;
 use common::ready::Latch;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
-
-use crate::config::HaproxyConfig;
-use crate::desired::Desired;
 
 use super::model::Backend;
 use super::pace::Pace;
@@ -30,7 +27,8 @@ use super::process::Master;
 use super::reload::{Done, Engine};
 use super::state::{State, World};
 use super::status::HaproxyStatus;
-use super::{Shared, view};
+use super::{Links, Shared, view};
+use crate::config::HaproxyConfig;
 use renew::read_disk;
 
 /// How soon HAProxy is asked again when it gave no usable answer.
@@ -49,7 +47,7 @@ pub(super) struct Actor {
     pub(super) stop_on_exit: bool,
     pub(super) checker: Checker,
     pub(super) shared: Arc<Shared>,
-    pub(super) desired: watch::Receiver<Arc<Desired>>,
+    pub(super) links: Links,
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) state: State,
     pub(super) pace: Pace,
@@ -125,6 +123,8 @@ impl UnderWay {
 enum Wake {
     Stop,
     Look,
+    /// Somebody waits for HAProxy's word on its servers, or no longer.
+    Attention,
     Asked(Request),
     Job(Box<Done>),
     JobLost(JoinError),
@@ -142,6 +142,7 @@ impl Actor {
             match self.wake(&stop).await {
                 Wake::Stop => break,
                 Wake::Look => {}
+                Wake::Attention => self.under_way.look_at = Instant::now(),
                 Wake::Asked(request) => self.under_way.waiting.push(request),
                 Wake::Job(done) => self.finish(*done),
                 Wake::JobLost(error) if error.is_cancelled() => self.lost("HAProxy ended"),
@@ -184,7 +185,8 @@ impl Actor {
             how = end(master) => Wake::MasterEnded(how),
             Some(request) = self.requests.recv() => Wake::Asked(request),
             // After what ends by itself: changes without end must not hide it.
-            Ok(()) = self.desired.changed() => Wake::Look,
+            Ok(()) = self.links.desired.changed() => Wake::Look,
+            Ok(()) = self.links.attention.changed() => Wake::Attention,
             () = sleep_until(at) => Wake::Look,
         }
     }
@@ -216,8 +218,6 @@ impl Actor {
 
     /// Looks at everything and does what can be done now.
     async fn step(&mut self) {
-        let desired = Arc::clone(&self.desired.borrow_and_update());
-        let grown = self.state.want(&desired);
         let now = Instant::now();
         self.state.asked = !self.under_way.waiting.is_empty();
         if self.under_way.retry_quarantine_at.is_some_and(|at| now >= at) {
@@ -235,7 +235,10 @@ impl Actor {
             if was_right {
                 self.count_drift();
             }
+            self.tell_health();
         }
+        let desired = Arc::clone(&self.links.desired.borrow_and_update());
+        let grown = self.state.want(&desired);
         self.state.assign();
         if reachable {
             self.release_idle(now).await;

@@ -21,6 +21,8 @@ use super::{AGAIN, Actor};
 const RETRIES: [u64; 4] = [0, 1, 10, 100];
 /// How often draining slots are asked whether they are idle.
 const DRAIN: Duration = Duration::from_secs(1);
+/// How often HAProxy is asked while somebody waits for its word on its servers.
+const ATTENTION: Duration = Duration::from_secs(1);
 /// How long a master may be without an answer while its worker serves.
 const MASTER: Duration = Duration::from_secs(1);
 /// How soon to look when another worker answered than was expected.
@@ -29,7 +31,9 @@ const SURPRISE: Duration = Duration::from_millis(10);
 impl Actor {
     /// Asks HAProxy who it is and what it has. `false` when it did not say.
     pub(super) async fn look(&mut self) -> bool {
-        self.under_way.look_at = Instant::now() + self.config.reconcile_interval;
+        let interval = self.config.reconcile_interval;
+        let attentive = *self.links.attention.borrow_and_update();
+        self.under_way.look_at = Instant::now() + if attentive { interval.min(ATTENTION) } else { interval };
         match self.see().await {
             Ok((live, table)) => {
                 let path = self.config.config_path.clone();
@@ -60,6 +64,18 @@ impl Actor {
                 false
             }
         }
+    }
+
+    /// Hands on what HAProxy said of its servers when it was last looked at.
+    pub(super) fn tell_health(&self) {
+        let now = self.state.health();
+        self.links.health.send_if_modified(|health| {
+            let differs = **health != now;
+            if differs {
+                *health = Arc::new(now);
+            }
+            differs
+        });
     }
 
     /// Whether there is a master, which a synapse before us may have started.

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::health::Check;
+
 pub use statistics::ServerStatistics;
 pub(super) use statistics::{Statistics, statistics};
 
@@ -14,6 +16,12 @@ pub(super) use statistics::{Statistics, statistics};
 pub(super) const MAINT_BITS: u32 = 0x23;
 /// Forced or inherited drain.
 const DRAIN_BITS: u32 = 0x18;
+/// `srv_op_state` of a server that gets nothing.
+const STOPPED: u32 = 0;
+/// In `srv_check_state`: the server has a check.
+const CHECK_CONFIGURED: u32 = 0x02;
+/// `srv_check_result` before the first check, whose outcome the state then only assumes.
+const NOT_CHECKED: u32 = 0;
 
 /// All servers HAProxy has, by backend.
 pub(super) type Table = BTreeMap<Arc<str>, LiveBackend>;
@@ -34,6 +42,8 @@ pub(super) struct LiveServer {
     pub(super) weight: u32,
     pub(super) maint: bool,
     pub(super) drain: bool,
+    /// What its check says; `None` before it was checked, and in maintenance, where it is not.
+    pub(super) check: Option<Check>,
 }
 
 /// The process that answers.
@@ -69,6 +79,8 @@ pub(super) fn servers_state(text: &str) -> Option<Table> {
     let (be_id, be_name, name) = (column("be_id")?, column("be_name")?, column("srv_name")?);
     let (address, port) = (column("srv_addr")?, column("srv_port")?);
     let (admin, weight) = (column("srv_admin_state")?, column("srv_uweight")?);
+    let health = ["srv_op_state", "srv_check_state", "srv_check_result"];
+    let [state, check, result] = health.map(column);
     let mut table = Table::new();
     for line in lines {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
@@ -76,11 +88,16 @@ pub(super) fn servers_state(text: &str) -> Option<Table> {
         let admin: u32 = field(admin)?.parse().ok()?;
         let ip = field(address)?.parse::<IpAddr>().ok();
         let port = field(port)?.parse::<u16>().ok();
+        let number = |column: Option<usize>| column.and_then(field)?.parse::<u32>().ok();
+        let maint = admin & MAINT_BITS != 0;
+        let checked = number(state).zip(number(check)).zip(number(result));
+        let checked = checked.filter(|_| !maint);
         let server = LiveServer {
             address: ip.zip(port).map(SocketAddr::from),
             weight: field(weight)?.parse().ok()?,
-            maint: admin & MAINT_BITS != 0,
+            maint,
             drain: admin & DRAIN_BITS != 0,
+            check: checked.and_then(|((state, check), result)| verdict(state, check, result)),
         };
         let backend = field(be_name)?;
         let id = field(be_id)?.parse().ok()?;
@@ -96,6 +113,18 @@ pub(super) fn servers_state(text: &str) -> Option<Table> {
         table.get_mut(backend)?.servers.insert(field(name)?.into(), server);
     }
     Some(table)
+}
+
+/// HAProxy's own: a check that failed once does not make a server fail, its `fall` does. A server without a check can be
+/// stopped too, by the one it tracks or by hand.
+fn verdict(state: u32, check: u32, result: u32) -> Option<Check> {
+    if state == STOPPED {
+        return Some(Check::Failing);
+    }
+    if check & CHECK_CONFIGURED == 0 {
+        return Some(Check::Unchecked);
+    }
+    (result != NOT_CHECKED).then_some(Check::Passing)
 }
 
 /// `show info`.

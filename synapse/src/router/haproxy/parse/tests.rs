@@ -22,7 +22,8 @@ fn the_servers_of_2_6() {
             address: "127.0.0.1:8000".parse().ok(),
             weight: 3,
             maint: false,
-            drain: false
+            drain: false,
+            check: Some(Check::Failing),
         }
     );
     assert_eq!(
@@ -31,7 +32,8 @@ fn the_servers_of_2_6() {
             address: "[2001:db8::1]:80".parse().ok(),
             weight: 3,
             maint: false,
-            drain: true
+            drain: true,
+            check: Some(Check::Unchecked),
         }
     );
     assert!(!server("slot_3").maint, "once disabled in the file, ready now");
@@ -49,9 +51,26 @@ fn columns_are_found_by_name() {
             address: "10.0.0.1:80".parse().ok(),
             weight: 7,
             maint: false,
-            drain: false
+            drain: false,
+            check: None,
         }
     );
+}
+
+#[test]
+fn a_check_speaks_once_it_has_run() {
+    let of = |state: u32, admin: u32, result: u32, check: u32| {
+        let header = STATE.lines().nth(1).unwrap();
+        let line = format!("3 b 1 s 10.0.0.1 {state} {admin} 1 1 8 6 {result} 0 {check} 0 0 1 - 80 - 0 0 - - 0");
+        servers_state(&format!("1\n{header}\n{line}\n")).unwrap()["b"].servers["s"].check
+    };
+    assert_eq!(of(2, 0, 3, 6), Some(Check::Passing));
+    assert_eq!(of(2, 0, 2, 6), Some(Check::Passing), "it falls, and has not fallen");
+    assert_eq!(of(0, 0, 2, 6), Some(Check::Failing));
+    assert_eq!(of(2, 0, 0, 6), None, "up until checked");
+    assert_eq!(of(2, 0, 0, 0), Some(Check::Unchecked));
+    assert_eq!(of(0, 0, 0, 0), Some(Check::Failing), "`set server health down`");
+    assert_eq!(of(0, 1, 2, 14), None, "in maintenance");
 }
 
 #[test]

@@ -31,6 +31,7 @@ fn live(address: SocketAddr, weight: u32, maint: bool) -> LiveServer {
         weight,
         maint,
         drain: false,
+        check: None,
     }
 }
 
@@ -162,6 +163,7 @@ fn server() -> impl Strategy<Value = LiveServer> {
             weight,
             maint,
             drain,
+            check: None,
         })
 }
 
@@ -184,7 +186,7 @@ proptest! {
             let server = table["web_1"].servers[&slot.name];
             match slot.occupant {
                 Occupant::Active { address, weight } => {
-                    prop_assert_eq!(server, LiveServer { address: Some(address), weight: weight.into(), maint: false, drain: false });
+                    prop_assert_eq!(server, LiveServer { address: Some(address), weight: weight.into(), maint: false, drain: false, check: None });
                 }
                 Occupant::Free | Occupant::Draining { .. } => prop_assert!(server.maint),
             }

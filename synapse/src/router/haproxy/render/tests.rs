@@ -45,6 +45,7 @@ fn extra(title: &str, lines: &[&str]) -> ExtraSection {
 
 fn service(id: &str, frontend: &[&str], backend: &[&str]) -> ServiceConfig {
     ServiceConfig {
+        guard: crate::config::Guard::default(),
         id: id.into(),
         name: id.into(),
         watcher: WatcherConfig::Static(Vec::new()),

@@ -1,0 +1,150 @@
+//! What is held against the registry's word, and an operator's word on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::config::parse_duration;
+use common::http::{Reply, Request};
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use crate::gather::Order;
+use crate::guard::{Held, Word};
+use crate::router::{Router, Service};
+
+/// How long an operator's word holds when no span is given, and at most.
+const KEEP: Duration = Duration::from_hours(1);
+const KEEP_MOST: Duration = Duration::from_hours(24);
+/// How long the word may take to be followed.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One instance that stays although it is not listed.
+#[derive(Debug, Serialize)]
+pub(super) struct HeldView {
+    /// A word of a fixed set.
+    guard: &'static str,
+    why: String,
+    since_seconds: u64,
+    /// How long it stays at most, while the source answers.
+    left_seconds: u64,
+    /// An operator said so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    kept: bool,
+}
+
+impl HeldView {
+    pub(super) fn of(held: &Held, now: Instant) -> Self {
+        Self {
+            guard: held.why.label(),
+            why: held.why.to_string(),
+            since_seconds: now.saturating_duration_since(held.since).as_secs(),
+            left_seconds: held.until.saturating_duration_since(now).as_secs(),
+            kept: held.kept,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct ServiceView {
+    service: String,
+    held: Vec<InstanceView>,
+}
+
+#[derive(Debug, Serialize)]
+struct InstanceView {
+    node: Arc<str>,
+    name: String,
+    address: String,
+    #[serde(flatten)]
+    held: HeldView,
+}
+
+/// `GET /v1/holds`: the services of which anything is held.
+pub(super) fn list(routers: &[Router]) -> Reply {
+    let now = Instant::now();
+    let mut services = Vec::new();
+    for router in routers {
+        let guarded = Arc::clone(&router.guarded.borrow());
+        for (service, guarded) in router.services.iter().zip(guarded.iter()) {
+            let held = guarded.held.values().map(|held| {
+                let server = &held.candidate.server;
+                InstanceView {
+                    node: Arc::clone(&server.node),
+                    name: server.name.clone(),
+                    address: server.address.to_string(),
+                    held: HeldView::of(held, now),
+                }
+            });
+            let held: Vec<InstanceView> = held.collect();
+            if !held.is_empty() {
+                let service = service.id.clone();
+                services.push(ServiceView { service, held });
+            }
+        }
+    }
+    Reply::json(200, &services)
+}
+
+/// `POST /v1/holds/:service/:act`.
+pub(super) async fn tell(routers: &[Router], id: &str, act: &str, request: &Request) -> Reply {
+    if let Some(refusal) = request.refuse_change() {
+        return refusal;
+    }
+    let word = match word(act, request.query.get("for").map(String::as_str)) {
+        Ok(word) => word,
+        Err(reply) => return reply,
+    };
+    let all = || {
+        routers
+            .iter()
+            .flat_map(|router| router.services.iter().map(move |service| (router, service)))
+    };
+    let Some((router, service)) = all().find(|(_, service)| service.id == id) else {
+        let known: Vec<&str> = all().map(|(_, service)| service.id.as_str()).collect();
+        return Reply::problem(404, "No such service", format!("the services are {}", known.join(", ")));
+    };
+    let given = |key: &str| request.query.get(key).map(String::as_str).unwrap_or_default();
+    let (by, why) = (given("by"), given("why"));
+    match follow(router, service, word).await {
+        Some(0) => Reply::problem(409, "Nothing is held", "GET /v1/holds lists what is"),
+        Some(instances) => {
+            tracing::warn!(service = %id, instances, ?word, ?by, ?why, "An operator decided on what is held.");
+            Reply::text(200, format!("{instances} instances\n"))
+        }
+        None => Reply::problem(503, "Not done", "synapse is stopping"),
+    }
+}
+
+/// Hands the word over; how many were held, `None` when nobody takes it any more.
+async fn follow(router: &Router, service: &Service, word: Word) -> Option<usize> {
+    let (reply, answer) = oneshot::channel();
+    let order = Order {
+        service: service.id.clone(),
+        word,
+        reply,
+    };
+    let told = async {
+        router.orders.send(order).await.ok()?;
+        answer.await.ok()
+    };
+    timeout(PATIENCE, told).await.ok().flatten()
+}
+
+fn word(act: &str, span: Option<&str>) -> Result<Word, Reply> {
+    match (act, span) {
+        ("release", None) => Ok(Word::Release),
+        ("release", Some(_)) => Err(Reply::problem(
+            400,
+            "Bad request",
+            "`release` is done at once: leave `for` out",
+        )),
+        ("keep", None) => Ok(Word::Keep(KEEP)),
+        ("keep", Some(span)) => match parse_duration(span) {
+            Ok(span) if span <= KEEP_MOST => Ok(Word::Keep(span)),
+            Ok(_) => Err(Reply::problem(400, "Bad request", "`for` is at most 24h")),
+            Err(what) => Err(Reply::problem(400, "Bad request", format!("`for`: {what}"))),
+        },
+        _ => Err(Reply::problem(404, "Not found", "the acts are `release` and `keep`")),
+    }
+}

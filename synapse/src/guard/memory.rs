@@ -1,0 +1,364 @@
+//! What is remembered of one service, and the step from one moment to the next. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use common::zk::reflector::Freshness;
+use tokio::time::Instant;
+
+use super::sizes::Sizes;
+use super::{BLIP, BURST, Ended, Guarded, Held, Why, Word};
+use crate::config::{Guard, GuardPolicy};
+use crate::health::Check;
+use crate::watcher::{Candidate, WatcherState};
+
+/// What is remembered of one service.
+#[derive(Debug)]
+pub struct Memory {
+    policy: Guard,
+    source: Source,
+    /// The last that is believed to have been whole: what vanishes is told from it.
+    last: Option<Arc<WatcherState>>,
+    held: BTreeMap<SocketAddr, Held>,
+    /// How many there were when the first of the held vanished.
+    whole: usize,
+    /// What vanished lately, let go or not.
+    gone: BTreeMap<SocketAddr, Gone>,
+    /// How many were available.
+    sizes: Sizes,
+}
+
+/// One that vanished.
+#[derive(Debug)]
+struct Gone {
+    at: Instant,
+    candidate: Candidate,
+}
+
+/// How the source is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// Not read since then, or ever.
+    Away { since: Instant },
+    /// Watched; `young_until` when it has been away.
+    Live { young_until: Option<Instant> },
+}
+
+/// What a step came to.
+#[derive(Debug)]
+pub struct Step {
+    /// What the service has now.
+    pub guarded: Guarded,
+    /// How many more are held, by reason.
+    pub began: Vec<(Why, usize)>,
+    /// Who is held no more, and why.
+    pub ended: Vec<(Arc<str>, Ended)>,
+    /// When the next step is due, whatever else happens.
+    pub wake_at: Option<Instant>,
+}
+
+impl Memory {
+    /// Nothing is known yet, but what is `remembered` from before the start: it was true at its time.
+    pub fn new(policy: Guard, remembered: Option<Arc<WatcherState>>, now: Instant) -> Self {
+        let mut memory = Self {
+            policy,
+            source: Source::Away { since: now },
+            last: None,
+            held: BTreeMap::new(),
+            whole: 0,
+            gone: BTreeMap::new(),
+            sizes: Sizes::default(),
+        };
+        if let Some(state) = remembered {
+            memory.sizes.note(now, available(&state).count());
+            memory.last = Some(state);
+        }
+        memory
+    }
+
+    /// Takes in what the source says, what HAProxy says of an address, and the time.
+    pub fn step(
+        &mut self,
+        state: &Arc<WatcherState>,
+        check: impl Fn(SocketAddr) -> Option<Check>,
+        now: Instant,
+    ) -> Step {
+        let fails = |address: SocketAddr| check(address) == Some(Check::Failing);
+        let mut step = Changes::default();
+        let failing = self.end(&mut step, Ended::Failing, |held| fails(held.candidate.server.address));
+        self.discount(&failing);
+        match state.freshness {
+            Freshness::Never => {}
+            Freshness::Stale { since } => {
+                if let Source::Live { .. } = self.source {
+                    self.source = Source::Away { since };
+                }
+            }
+            Freshness::Live => self.live(&mut step, state, fails, now),
+        }
+        if self.held.is_empty() {
+            self.whole = 0;
+        }
+        Step {
+            guarded: self.guarded(state),
+            began: step.began,
+            ended: step.ended,
+            wake_at: self.wake_at(),
+        }
+    }
+
+    /// Takes an operator's word; whom it let go. What is held follows with the next step.
+    pub fn told(&mut self, word: Word, now: Instant) -> Vec<(Arc<str>, Ended)> {
+        let mut changes = Changes::default();
+        match word {
+            Word::Release => {
+                self.end(&mut changes, Ended::Operator, |_| true);
+                self.gone.clear();
+                self.sizes.clear();
+                if let Source::Live { young_until } = &mut self.source {
+                    *young_until = None;
+                }
+            }
+            Word::Keep(span) => {
+                for held in self.held.values_mut() {
+                    held.kept = true;
+                    held.until = now + span;
+                }
+            }
+        }
+        changes.ended
+    }
+
+    /// Whether anybody is held.
+    pub fn holds(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// The source is read and watched.
+    fn live(
+        &mut self,
+        changes: &mut Changes,
+        state: &Arc<WatcherState>,
+        fails: impl Fn(SocketAddr) -> bool,
+        now: Instant,
+    ) {
+        if let Source::Away { since } = self.source {
+            let was_away = now.saturating_duration_since(since) >= BLIP;
+            self.source = Source::Live {
+                young_until: was_away.then(|| now + self.policy.settle),
+            };
+        }
+        let listed = Listed::of(state);
+        self.end(changes, Ended::Listed, |held| listed.has(&held.candidate));
+        let window = self.policy.window;
+        self.gone.retain(|address, gone| {
+            !listed.addresses.contains(address) && now.saturating_duration_since(gone.at) < window
+        });
+
+        let mut vanished: BTreeMap<SocketAddr, Gone> = BTreeMap::new();
+        let mut left = BTreeSet::new();
+        let last = self.last.take();
+        for candidate in last.iter().flat_map(|last| available(last)) {
+            let address = candidate.server.address;
+            if listed.available.contains(&address) {
+                continue;
+            }
+            if listed.has(candidate) || fails(address) {
+                left.insert(address);
+            } else {
+                let candidate = candidate.clone();
+                vanished.insert(address, Gone { at: now, candidate });
+            }
+        }
+        self.sizes.discount(left.len());
+        let any = !vanished.is_empty();
+        self.gone.extend(vanished);
+        let largest = self.sizes.largest(now, window);
+        let doubt = self.doubt(listed.available.len(), largest, now);
+        if let Some((why, until)) = doubt.filter(|_| any) {
+            self.hold(changes, listed.available.len(), why, until, fails, now);
+        }
+        self.sizes.note(now, listed.available.len());
+        self.last = Some(Arc::clone(state));
+
+        let replaced = listed.available.len() >= self.whole;
+        self.end(changes, Ended::Replaced, |held| replaced && !held.kept);
+        self.settle(changes, listed.available.len(), now);
+        if self.young_until().is_none() {
+            self.end(changes, Ended::Time, |held| held.until <= now);
+        }
+    }
+
+    /// Why what vanishes now is not believed, and until when at the latest; `listed` are left of `largest`.
+    fn doubt(&self, listed: usize, largest: usize, now: Instant) -> Option<(Why, Instant)> {
+        if self.policy.policy == GuardPolicy::Trust {
+            return None;
+        }
+        if let Some(until) = self.young_until().filter(|until| *until > now) {
+            return Some((Why::Young, until));
+        }
+        // Others have come in the place of some: those are not missing.
+        let missing = self.gone.len().min(largest.saturating_sub(listed));
+        self.too_many(missing, listed, largest)
+            .map(|why| (why, now + self.policy.hold_time))
+    }
+
+    /// Holds those that vanish now, and those that went just before them: an ensemble that ends many sessions at once is
+    /// heard of one by one.
+    fn hold(
+        &mut self,
+        changes: &mut Changes,
+        listed: usize,
+        why: Why,
+        until: Instant,
+        fails: impl Fn(SocketAddr) -> bool,
+        now: Instant,
+    ) {
+        let before = self.held.len();
+        for (address, gone) in &self.gone {
+            if now.saturating_duration_since(gone.at) < BURST && !fails(*address) {
+                self.held.entry(*address).or_insert_with(|| Held {
+                    candidate: gone.candidate.clone(),
+                    since: now,
+                    until,
+                    why,
+                    kept: false,
+                });
+            }
+        }
+        changes.began.push((why, self.held.len().saturating_sub(before)));
+        self.whole = self.whole.max(listed + self.held.len());
+    }
+
+    fn too_many(&self, missing: usize, listed: usize, of: usize) -> Option<Why> {
+        if listed == 0 && missing >= 2 {
+            return Some(Why::Empty { gone: missing });
+        }
+        (missing >= self.policy.least && self.policy.share.is_less_than(missing, of))
+            .then_some(Why::Share { gone: missing, of })
+    }
+
+    /// The source is no longer young: those that are missing since are judged together.
+    fn settle(&mut self, changes: &mut Changes, listed: usize, now: Instant) {
+        if self.young_until().is_none_or(|until| until > now) {
+            return;
+        }
+        self.source = Source::Live { young_until: None };
+        let missing = self.held.len();
+        match self.too_many(missing, listed, listed + missing) {
+            None => {
+                self.end(changes, Ended::Believed, |held| held.why == Why::Young && !held.kept);
+            }
+            Some(why) => {
+                for held in self.held.values_mut().filter(|held| held.why == Why::Young) {
+                    held.why = why;
+                    if !held.kept {
+                        held.until = held.since + self.policy.hold_time;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets go those of whom `is_so`; returns them.
+    fn end(&mut self, changes: &mut Changes, ended: Ended, is_so: impl Fn(&Held) -> bool) -> Vec<SocketAddr> {
+        let mut addresses = Vec::new();
+        self.held.retain(|address, held| {
+            let ends = is_so(held);
+            if ends {
+                addresses.push(*address);
+                changes.ended.push((Arc::clone(&held.candidate.server.node), ended));
+            }
+            !ends
+        });
+        addresses
+    }
+
+    /// These have really gone: that they did says nothing against the registry.
+    fn discount(&mut self, confirmed: &[SocketAddr]) {
+        let known = confirmed.iter().filter(|address| self.gone.remove(address).is_some());
+        let count = known.count();
+        self.sizes.discount(count);
+        self.whole = self.whole.saturating_sub(confirmed.len());
+    }
+
+    fn young_until(&self) -> Option<Instant> {
+        match self.source {
+            Source::Live { young_until } => young_until,
+            Source::Away { .. } => None,
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let Source::Live { young_until } = self.source else {
+            return None;
+        };
+        let first = self.held.values().map(|held| held.until).min();
+        first.map(|first| young_until.map_or(first, |young| young.max(first)))
+    }
+
+    fn guarded(&self, state: &Arc<WatcherState>) -> Guarded {
+        let remembered = match &self.last {
+            Some(last) if state.freshness == Freshness::Never => Some(last),
+            Some(_) | None => None,
+        };
+        let shown = match remembered {
+            Some(last) => Arc::new(WatcherState {
+                freshness: last.freshness,
+                candidates: last.candidates.clone(),
+                ..WatcherState::clone(state)
+            }),
+            None if self.held.is_empty() => Arc::clone(state),
+            None => {
+                let mut all = WatcherState::clone(state);
+                all.candidates
+                    .extend(self.held.values().map(|held| held.candidate.clone()));
+                all.candidates.sort_by(|a, b| a.server.node.cmp(&b.server.node));
+                Arc::new(all)
+            }
+        };
+        Guarded {
+            state: shown,
+            held: self.held.clone(),
+            remembered: remembered.is_some(),
+        }
+    }
+}
+
+/// What a step changes.
+#[derive(Debug, Default)]
+struct Changes {
+    began: Vec<(Why, usize)>,
+    ended: Vec<(Arc<str>, Ended)>,
+}
+
+/// What a state lists.
+struct Listed<'s> {
+    nodes: BTreeSet<&'s str>,
+    addresses: BTreeSet<SocketAddr>,
+    /// The addresses of those that take traffic.
+    available: BTreeSet<SocketAddr>,
+}
+
+impl<'s> Listed<'s> {
+    fn of(state: &'s WatcherState) -> Self {
+        let candidates = &state.candidates;
+        Self {
+            nodes: candidates.iter().map(|candidate| &*candidate.server.node).collect(),
+            addresses: candidates.iter().map(|candidate| candidate.server.address).collect(),
+            available: available(state).map(|candidate| candidate.server.address).collect(),
+        }
+    }
+
+    fn has(&self, candidate: &Candidate) -> bool {
+        self.nodes.contains(&*candidate.server.node) || self.addresses.contains(&candidate.server.address)
+    }
+}
+
+fn available(state: &WatcherState) -> impl Iterator<Item = &Candidate> {
+    state
+        .candidates
+        .iter()
+        .filter(|candidate| candidate.unavailable.is_none())
+}

@@ -1,0 +1,162 @@
+//! What a sick registry takes away is not believed at once. Pure.
+//!
+//! ```text
+//! WatcherState ─▶ Memory::step ─▶ WatcherState with the held among its candidates ─▶ catalog
+//!                     ▲ Health, Guard (policy), an operator's word, the time
+//! ```
+//!
+//! An instance *vanishes* when neither its node nor its address is listed any more. One that says it is not available has
+//! not: that is its own word, and one whose check fails in HAProxy neither: two witnesses agree. Of those that are left,
+//! a vanishing is doubted in two cases, and then the instance is *held*, in rotation as before:
+//!
+//! - **The source is young**: it was away for [`BLIP`] or more and is back for less than `settle`. The sessions of the
+//!   instances' own registrars may have ended meanwhile, so not even a single vanishing is believed. After `settle`, those
+//!   that are still missing are judged together, by the next rule.
+//! - **Too many go**: more than `share` of the largest set within `window`, and at least `least`; or the last one, with
+//!   another within `window`. What went up to [`BURST`] before is taken back; what went earlier is gone.
+//!
+//! A held instance is let go when its check fails, when it is listed again, when as many are listed as there were (they
+//! were replaced), when `holdTime` is over, or when an operator says so. While the source is away, time alone lets nobody
+//! go: there is nothing newer to believe.
+//!
+//! What was remembered from before a start ([`crate::snapshot`]) is shown as long as the source has never answered, and
+//! its first answer is judged like any other.
+
+mod memory;
+mod sizes;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::watcher::{Candidate, WatcherState};
+
+pub use memory::{Memory, Step};
+
+/// A source that is back sooner was not away: ZooKeeper grants no session shorter than two of its ticks (4 s by default),
+/// so nobody's has ended.
+pub const BLIP: Duration = Duration::from_secs(1);
+
+/// What vanishes within this span goes by the same event. It is shorter than anybody who leaves in order goes on serving.
+pub const BURST: Duration = Duration::from_secs(1);
+
+/// Why a vanishing is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// The source is back for a short time only.
+    Young,
+    /// So many of so many have gone within the window.
+    Share {
+        /// How many.
+        gone: usize,
+        /// Of how many.
+        of: usize,
+    },
+    /// Nobody is left, and so many have gone within the window.
+    Empty {
+        /// How many.
+        gone: usize,
+    },
+}
+
+impl Why {
+    /// A word of a fixed set, for metrics.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Young => "young",
+            Self::Share { .. } => "share",
+            Self::Empty { .. } => "empty",
+        }
+    }
+}
+
+/// All that [`Why::label`] says.
+pub const LABELS: [&str; 3] = ["young", "share", "empty"];
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Young => f.write_str("the source was away and is back for a short time only"),
+            Self::Share { gone, of } => write!(f, "{gone} of {of} vanished within the window"),
+            Self::Empty { gone } => write!(f, "nobody is left, {gone} vanished within the window"),
+        }
+    }
+}
+
+/// An instance that stays, although it is not listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// As it was last listed.
+    pub candidate: Candidate,
+    /// When it vanished.
+    pub since: Instant,
+    /// When it is let go at the latest, as long as the source answers.
+    pub until: Instant,
+    /// Why it is held.
+    pub why: Why,
+    /// An operator said so.
+    pub kept: bool,
+}
+
+/// Why an instance is held no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ended {
+    /// It is listed again.
+    Listed,
+    /// Its check fails.
+    Failing,
+    /// As many are listed as there were.
+    Replaced,
+    /// The source is no longer young, and few enough are missing.
+    Believed,
+    /// Its time is over.
+    Time,
+    /// An operator said so.
+    Operator,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Listed => "listed again",
+            Self::Failing => "its check fails",
+            Self::Replaced => "as many are listed as there were",
+            Self::Believed => "the source is settled and few are missing",
+            Self::Time => "its time is over",
+            Self::Operator => "an operator believes the registry",
+        })
+    }
+}
+
+/// What one service has after its guard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guarded {
+    /// What the source says, with the held among its candidates.
+    pub state: Arc<WatcherState>,
+    /// The held, by address.
+    pub held: BTreeMap<SocketAddr, Held>,
+    /// Whether all of it is what was remembered from before the start.
+    pub remembered: bool,
+}
+
+impl Guarded {
+    /// The held instance that is registered as `node`.
+    pub fn held_as(&self, node: &str) -> Option<&Held> {
+        self.held.values().find(|held| &*held.candidate.server.node == node)
+    }
+}
+
+/// What an operator can say of all that is held of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// The registry is right: let them go now.
+    Release,
+    /// The registry is wrong: hold them for this long from now, whoever else is listed. A failing check still ends it.
+    Keep(Duration),
+}

@@ -1,0 +1,36 @@
+//! The metrics of the guards.
+
+use std::fmt::Error;
+
+use prometheus_client::encoding::DescriptorEncoder;
+
+use super::gauges;
+use crate::guard::{Guarded, LABELS};
+
+/// The label of a service that is known from the snapshot only.
+const SNAPSHOT: &str = "snapshot";
+
+pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, services: &[(&str, &Guarded)]) -> Result<(), Error> {
+    let active = services.iter().flat_map(|(service, guarded)| {
+        let by_guard = LABELS.map(|label| (label, guarded.held.values().any(|held| held.why.label() == label)));
+        by_guard
+            .into_iter()
+            .chain([(SNAPSHOT, guarded.remembered)])
+            .map(|(label, active)| ([("service", *service), ("guard", label)], u64::from(active)))
+    });
+    gauges(
+        encoder,
+        "synapse_guard_active",
+        "1 while what the registry says of the service is not all that is used: a source that is young, too large a share \
+         or everybody that vanished, a source that never answered.",
+        active,
+    )?;
+    gauges(
+        encoder,
+        "synapse_guard_held",
+        "Instances that are used although they are not listed any more.",
+        services
+            .iter()
+            .map(|(service, guarded)| ([("service", *service)], guarded.held.len() as u64)),
+    )
+}
