@@ -54,7 +54,8 @@ impl Synapse {
         eventually(&format!("{name} is {state} with {addresses:?}"), PATIENCE, async || {
             let service = self.service(name).await?;
             let used = used(&service);
-            let is_so = service["freshness"]["state"] == state && used.values().eq(addresses);
+            let found = service.pointer("/freshness/state").and_then(Value::as_str);
+            let is_so = found == Some(state) && used.values().eq(addresses);
             last = service.clone();
             ensure(is_so, || service.to_string())
         })
