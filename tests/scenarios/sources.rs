@@ -17,7 +17,7 @@ const PATH: &str = "/services/web";
 /// A synapse that prints, with services whose watchers are `watchers`, by name.
 struct Synapse {
     daemon: Daemon,
-    directory: TempDir,
+    _directory: TempDir,
 }
 
 impl Synapse {
@@ -34,7 +34,10 @@ impl Synapse {
         );
         let mut daemon = Daemon::new("synapse", "synapse", directory.path(), port, &configuration);
         daemon.start_and_wait().await.unwrap();
-        Self { daemon, directory }
+        Self {
+            daemon,
+            _directory: directory,
+        }
     }
 
     /// The service of this name.
@@ -51,7 +54,8 @@ impl Synapse {
         eventually(&format!("{name} is {state} with {addresses:?}"), PATIENCE, async || {
             let service = self.service(name).await?;
             let used = used(&service);
-            let is_so = service["freshness"]["state"] == state && used.values().eq(addresses);
+            let found = service.pointer("/freshness/state").and_then(Value::as_str);
+            let is_so = found == Some(state) && used.values().eq(addresses);
             last = service.clone();
             ensure(is_so, || service.to_string())
         })
@@ -262,5 +266,4 @@ async fn an_empty_or_lost_source_gives_way_to_the_next_and_comes_back() {
         .await;
     let log = synapse.daemon.log();
     assert!(log.contains("Another source is used"), "{log}");
-    drop(synapse.directory);
 }

@@ -4,6 +4,9 @@
 //! events speak of are read. The watch does not survive a reconnection (the client never renews it), so any session
 //! event on it means: start over, watch first, read after. What was read before stays published, as stale, until the
 //! new read is complete.
+//!
+//! A child whose name says everything is not read. On request nothing is watched either, and the path is read again at
+//! each interval. Nothing is ever created.
 
 use std::fmt;
 use std::sync::Arc;
