@@ -19,4 +19,5 @@ pub mod health;
 pub mod metrics;
 pub mod router;
 pub mod run;
+pub mod template;
 pub mod watcher;

@@ -57,7 +57,7 @@ fn api() -> Api {
             path: "/services/web".to_owned(),
         }],
         outcome: watch::Sender::new(Arc::new(outcome)).subscribe(),
-        kind: Kind::Console(Arc::new(AtomicU64::new(0))),
+        kind: Kind::Plain("console", Applier::showing(status)),
     };
     Api {
         common: CommonRoutes {

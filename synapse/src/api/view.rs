@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::catalog::ServiceOutcome;
 use crate::router::haproxy::HaproxyStatus;
-use crate::router::{Kind, Router, Service};
+use crate::router::{Kind, Router, RouterStatus, Service};
 use crate::watcher::WatcherState;
 
 /// `GET /status`.
@@ -44,6 +44,7 @@ pub(super) struct EnsembleView {
 pub(super) struct RouterView {
     #[serde(rename = "type")]
     kind: &'static str,
+    status: Arc<RouterStatus>,
     services: Vec<ServiceView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     haproxy: Option<Arc<HaproxyStatus>>,
@@ -137,9 +138,10 @@ impl RouterView {
     pub(super) fn of(router: &Router, started: Instant, now: Instant) -> Self {
         Self {
             kind: router.kind.name(),
+            status: router.kind.status(),
             services: services(router, started, now),
             haproxy: match &router.kind {
-                Kind::Console(_) => None,
+                Kind::Plain(..) => None,
                 Kind::Haproxy(haproxy) => Some(haproxy.status()),
             },
         }

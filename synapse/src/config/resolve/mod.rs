@@ -3,9 +3,12 @@
 //! Reading goes on after a problem, so that one run names them all; a value that could not be made is `None`, and with
 //! it everything that holds it. Pure: the directory that relative paths start from is an argument.
 
+mod file_output;
 mod haproxy;
 mod lines;
+mod pace;
 mod service;
+mod template;
 mod watcher;
 
 #[cfg(test)]
@@ -28,14 +31,16 @@ struct Reader<'p> {
     base: &'p Path,
     /// The number of the service that was read last: it is counted through the whole file.
     services: usize,
-    /// The HAProxy files named so far: no two routers may write the same.
-    config_paths: BTreeSet<PathBuf>,
+    /// The files and directories that routers write, as named so far: no two may write the same.
+    written: BTreeSet<PathBuf>,
 }
 
 /// `type` of a router.
 #[derive(Debug, Clone, Copy)]
 enum Type {
     Haproxy,
+    Template,
+    FileOutput,
     Console,
 }
 
@@ -44,7 +49,7 @@ pub(super) fn root(section: &mut Section<'_>, base: &Path) -> Option<Config> {
     let mut reader = Reader {
         base,
         services: 0,
-        config_paths: BTreeSet::new(),
+        written: BTreeSet::new(),
     };
     let log_level = section.text_or("logLevel", "info");
     let log_json = section.choice_or("logFormat", "text", &[("text", false), ("json", true)]);
@@ -104,25 +109,61 @@ fn api(section: &mut Section<'_>, base: &Path) -> Option<Listen> {
 
 impl Reader<'_> {
     fn router(&mut self, mut section: Section<'_>) -> Option<RouterConfig> {
-        let kind = section.choice_or("type", "", &[("haproxy", Type::Haproxy), ("console", Type::Console)]);
+        let kind = section.choice_or(
+            "type",
+            "",
+            &[
+                ("haproxy", Type::Haproxy),
+                ("template", Type::Template),
+                ("file_output", Type::FileOutput),
+                ("console", Type::Console),
+            ],
+        );
         match kind {
             Some(Type::Haproxy) => section.is_a("router haproxy"),
+            Some(Type::Template) => section.is_a("router template"),
+            Some(Type::FileOutput) => section.is_a("router file_output"),
             Some(Type::Console) => section.is_a("router console"),
             None => {}
         }
-        let events_buffer = section.milliseconds_or("eventsBufferDurationInMilli", Duration::from_millis(500));
-        let services = self.services(&mut section);
+        let mut pace = pace::pace(&mut section);
+        let services = self.services(&mut section, matches!(kind, Some(Type::FileOutput)));
         let kind = match kind? {
             Type::Haproxy => {
+                pace.jitter = pace::jitter(&mut section);
                 let ids = services.as_ref().map(Services::ids).unwrap_or_default();
                 self.haproxy(&mut section, &ids).map(Box::new).map(RouterKind::Haproxy)
             }
-            Type::Console => Some(RouterKind::Console),
+            Type::Template => {
+                pace.budget = pace::budget(&mut section);
+                pace.jitter = pace::jitter(&mut section);
+                self.template(&mut section).map(RouterKind::Template)
+            }
+            Type::FileOutput => {
+                pace.budget = pace::budget(&mut section);
+                self.file_output(&mut section, services.as_ref())
+                    .map(RouterKind::FileOutput)
+            }
+            Type::Console => {
+                pace.budget = pace::budget(&mut section);
+                Some(RouterKind::Console)
+            }
         };
         Some(RouterConfig {
-            events_buffer,
-            services: services?.0,
+            pace,
+            services: services?.services,
             kind: kind?,
         })
+    }
+
+    /// Takes `path`, which the router's `key` names, for this router alone.
+    fn take(&mut self, section: &mut Section<'_>, key: &str, path: &Path) {
+        if !self.written.insert(path.to_owned()) {
+            section.problem(
+                key,
+                format!("another router writes {} already", path.display()),
+                "give each router its own",
+            );
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! `services[]` of a router.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::config::Section;
 use common::template;
@@ -9,12 +9,16 @@ use super::{Reader, lines, watcher};
 use crate::config::{Correlation, ServerSort, ServiceConfig, WatcherConfig};
 
 /// The services of one router.
-pub(super) struct Services(pub(super) Vec<ServiceConfig>);
+pub(super) struct Services {
+    pub(super) services: Vec<ServiceConfig>,
+    /// The ids of those with `fileOutput: {disabled: true}`.
+    pub(super) without_file: BTreeSet<String>,
+}
 
 impl Services {
     /// The names of their frontends and backends.
     pub(super) fn ids(&self) -> Vec<String> {
-        self.0.iter().map(|service| service.id.clone()).collect()
+        self.services.iter().map(|service| service.id.clone()).collect()
     }
 }
 
@@ -22,15 +26,17 @@ impl Services {
 struct Read<'a> {
     name: Option<String>,
     correlation: Option<(Section<'a>, String)>,
+    has_file: bool,
     service: Option<ServiceConfig>,
 }
 
 impl Reader<'_> {
-    pub(super) fn services(&mut self, router: &mut Section<'_>) -> Option<Services> {
+    /// Reads `services[]`; `files`: the router writes a file for each of them.
+    pub(super) fn services(&mut self, router: &mut Section<'_>, files: bool) -> Option<Services> {
         let mut read: Vec<_> = router
             .sections("services", "service")
             .into_iter()
-            .map(|section| self.service(section))
+            .map(|section| self.service(section, files))
             .collect();
         let names: Vec<Option<String>> = read.iter().map(|read| read.name.clone()).collect();
         for (nth, read) in read.iter_mut().enumerate() {
@@ -38,13 +44,14 @@ impl Reader<'_> {
                 check_correlation(section, other, &names, nth);
             }
         }
-        read.into_iter()
-            .map(|read| read.service)
-            .collect::<Option<_>>()
-            .map(Services)
+        let disabled = read.iter().filter(|read| !read.has_file);
+        let without_file = disabled.filter_map(|read| Some(read.service.as_ref()?.id.clone()));
+        let without_file = without_file.collect();
+        let services = read.into_iter().map(|read| read.service).collect::<Option<_>>()?;
+        Some(Services { services, without_file })
     }
 
-    fn service<'a>(&mut self, mut section: Section<'a>) -> Read<'a> {
+    fn service<'a>(&mut self, mut section: Section<'a>, files: bool) -> Read<'a> {
         self.services += 1;
         let watcher = section.section("watcher", "watcher");
         if watcher.is_none() {
@@ -74,6 +81,7 @@ impl Reader<'_> {
             );
         }
         let correlation = correlation(&mut section);
+        let has_file = has_file(&mut section, files);
         let service = || {
             Some(ServiceConfig {
                 id: format!("{}_{}", name.as_deref()?, self.services),
@@ -92,6 +100,7 @@ impl Reader<'_> {
             service: service(),
             name,
             correlation,
+            has_file,
         }
     }
 }
@@ -139,6 +148,22 @@ fn router_options(section: &mut Section<'_>) -> (Vec<String>, Vec<String>) {
         lines
     });
     (frontend, backend)
+}
+
+/// `fileOutput`; `files`: the router is one that writes files.
+fn has_file(section: &mut Section<'_>, files: bool) -> bool {
+    let Some(mut output) = section.section("fileOutput", "fileOutput") else {
+        return true;
+    };
+    let disabled = output.flag_or("disabled", false);
+    if !files {
+        section.problem(
+            "fileOutput",
+            "the router of this service writes no file for each service",
+            "remove it, or move the service to a router of `type: file_output`",
+        );
+    }
+    !disabled
 }
 
 fn correlation<'a>(section: &mut Section<'a>) -> Option<(Section<'a>, String)> {

@@ -25,7 +25,6 @@ mod disk;
 mod live;
 mod model;
 mod options;
-mod pace;
 mod parse;
 mod plan;
 mod prepare;
@@ -55,12 +54,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{HaproxyConfig, HaproxyControl, ServiceConfig};
+use crate::config::{ApplyBudget, HaproxyConfig, HaproxyControl, PaceConfig, ServiceConfig};
 use crate::desired::Desired;
 
+use super::pace::Pace;
 use actor::{Actor, Request, UnderWay};
 use options::OperatorOptions;
-use pace::Pace;
 use prepare::Checker;
 use process::{Control, beside};
 pub use reason::LABELS as RELOAD_REASONS;
@@ -132,7 +131,7 @@ impl HaproxyTask {
 pub async fn build(
     config: HaproxyConfig,
     services: Vec<ServiceConfig>,
-    events_buffer: Duration,
+    pace: PaceConfig,
     desired: watch::Receiver<Arc<Desired>>,
     first_apply: Latch,
 ) -> Result<(Haproxy, HaproxyTask), Fatal> {
@@ -163,9 +162,16 @@ pub async fn build(
         status: ArcSwap::from_pointee(status.clone()),
         rendered: ArcSwap::from_pointee(String::new()),
     });
+    let pace = PaceConfig {
+        budget: Some(ApplyBudget {
+            applies: 1,
+            per: config.reload_min_interval,
+        }),
+        ..pace
+    };
     let (requests, receiver) = mpsc::channel(8);
     let actor = Actor {
-        pace: Pace::new(events_buffer, config.reload_min_interval),
+        pace: Pace::new(pace),
         under_way: UnderWay::new(Instant::now(), config.start_wait),
         config,
         engine,

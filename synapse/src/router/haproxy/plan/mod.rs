@@ -107,7 +107,11 @@ pub(super) fn plan(
         return Plan::Runtime(batch);
     }
     let fixed = fixed.map(|service| ReloadReason::StaticBalance { service });
-    structural.cloned().or(fixed).map_or(Plan::Nothing, Plan::Reload)
+    let reasons = fixed.into_iter().chain(structural.cloned());
+    // One reload serves both, and the one with less haste may be put off.
+    reasons
+        .max_by_key(ReloadReason::urgency)
+        .map_or(Plan::Nothing, Plan::Reload)
 }
 
 #[cfg(test)]
