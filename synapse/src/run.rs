@@ -186,13 +186,7 @@ async fn build(
             (Kind::Plain("file_output", applier), RouterTask::FileOutput(task))
         }
         RouterKind::Haproxy(haproxy) => {
-            let build = haproxy::build(
-                *haproxy,
-                config.services,
-                config.pace,
-                gathered.desired,
-                first_apply,
-            );
+            let build = haproxy::build(*haproxy, config.services, config.pace, gathered.desired, first_apply);
             let (haproxy, task) = build.await?;
             (Kind::Haproxy(haproxy), RouterTask::Haproxy(Box::new(task)))
         }

@@ -16,7 +16,15 @@ routers:
         serverCorrelation: {otherServiceName: b}
       - name: b
         watcher: {type: zookeeper, hosts: [zk], path: /b}
-  - type: console
+  - {type: console, applyBudget: {}}
+  - type: template
+    template: ''
+    templateFile: /t
+    destinationFile: /d
+    postTemplateCommand: [/c]
+  - type: file_output
+    outputDirectory: /o
+    services: [{watcher: {type: zookeeper, hosts: [zk], path: /a}, fileOutput: {}}]
 ";
 
 #[test]

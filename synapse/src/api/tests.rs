@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 use common::http::Refusal;
@@ -11,7 +10,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::catalog::{Outcome, ServiceOutcome, Verdict};
 use crate::desired::Server;
-use crate::router::Service;
+use crate::router::{Applier, RouterStatus, Service};
 use crate::watcher::{Candidate, Reason, Skipped, WatcherState};
 
 fn candidate(node: &str) -> Candidate {
@@ -48,6 +47,12 @@ fn api() -> Api {
             left_out: BTreeMap::from([(Arc::from("a"), Verdict::DuplicateOf(Arc::from("b")))]),
         }],
         ..Outcome::default()
+    };
+    let status = RouterStatus {
+        in_sync: true,
+        last_apply: Some(1_700_000_000_000),
+        applies: 3,
+        ..RouterStatus::default()
     };
     let router = Router {
         services: vec![Service {
@@ -95,6 +100,11 @@ async fn the_status_shows_every_instance_with_its_verdict() {
     let value: serde_json::Value = serde_json::from_str(&body).expect("JSON");
     let service = &value["routers"][0]["services"][0];
     insta::assert_snapshot!(serde_json::to_string_pretty(service).expect("JSON"));
+    let router = &value["routers"][0];
+    assert_eq!(
+        (&router["type"], &router["status"]["applies"]),
+        (&"console".into(), &3.into())
+    );
     assert_eq!(value["ready"], true);
 }
 

@@ -88,9 +88,11 @@ impl Pace {
         self.wanted = None;
     }
 
-    /// What failed is not what is wanted now: it may be tried without the wait.
+    /// What failed is not what is wanted now: that is a need of its own, and does not wait for the failure.
     pub(super) fn try_anew(&mut self) {
-        self.backed_off = None;
+        if self.backed_off.take().is_some() {
+            self.wanted = None;
+        }
     }
 
     /// When to act. `None` when nothing is wanted.
@@ -216,6 +218,8 @@ mod tests {
         pace.want(start, true, 0.0);
         assert_eq!(pace.due(Urgency::Gathers), Some(start + Duration::from_mins(1)));
         pace.try_anew();
+        assert_eq!(pace.due(Urgency::Gathers), None);
+        pace.want(start, true, 0.0);
         assert_eq!(pace.due(Urgency::Gathers), Some(start + 500 * MS));
         pace.ended(start, false, 1.0);
         pace.want(start, false, 0.0);
@@ -232,12 +236,18 @@ mod tests {
         let start = Instant::now();
         pace.want(start, true, 0.5);
         pace.want(start + 100 * MS, true, 0.9);
-        assert_eq!(pace.due(Urgency::Spreads), Some(start + 600 * MS + Duration::from_secs(30)));
+        assert_eq!(
+            pace.due(Urgency::Spreads),
+            Some(start + 600 * MS + Duration::from_secs(30))
+        );
         assert_eq!(pace.due(Urgency::Gathers), Some(start + 600 * MS));
         assert_eq!(pace.due(Urgency::Start), Some(start));
         pace.ended(start, true, 0.0);
         pace.want(start, true, 0.1);
-        assert_eq!(pace.due(Urgency::Spreads), Some(start + 500 * MS + Duration::from_secs(6)));
+        assert_eq!(
+            pace.due(Urgency::Spreads),
+            Some(start + 500 * MS + Duration::from_secs(6))
+        );
     }
 
     /// When the changes at these moments are applied, and which was the last that each apply had seen.

@@ -43,8 +43,8 @@ impl fmt::Display for Fault {
 }
 
 /// Everything that is wrong with `text`, or the error of the engine when it can't be parsed.
-pub(super) fn faults(text: &str, functions: &FuncMap) -> Result<Vec<Fault>, gotmpl::TemplateError> {
-    let (main, defines) = Parser::new(text, "{{", "}}")?.parse()?;
+pub(super) fn faults(name: &str, text: &str, functions: &FuncMap) -> Result<Vec<Fault>, gotmpl::TemplateError> {
+    let (main, defines) = Parser::with_name(Some(name), text, "{{", "}}")?.parse()?;
     let mut check = Check {
         functions,
         templates: defines.iter().map(|define| define.name.clone()).collect(),
@@ -199,7 +199,11 @@ impl Check<'_> {
     }
 
     fn command(&mut self, command: &CommandNode, dot: Kind) -> Kind {
-        let kinds: Vec<Kind> = command.args.iter().map(|argument| self.expression(argument, dot)).collect();
+        let kinds: Vec<Kind> = command
+            .args
+            .iter()
+            .map(|argument| self.expression(argument, dot))
+            .collect();
         match (command.args.as_slice(), kinds.as_slice()) {
             ([_], [only]) => *only,
             ([Expr::Identifier(_, name), _, _], [_, list, _]) if name == "index" => list.element(),

@@ -34,11 +34,17 @@ pub(super) fn all() -> FuncMap {
         ("div", |call| call.arithmetic(i64::checked_div)),
         ("eq", equal),
         ("filesizeformat", size),
-        ("hasPrefix", |call| call.of_two_texts(|text, start| text.starts_with(start))),
+        ("hasPrefix", |call| {
+            call.of_two_texts(|text, start| text.starts_with(start))
+        }),
         ("hasSuffix", |call| call.of_two_texts(|text, end| text.ends_with(end))),
         ("ifOrDef", |call| {
             let [condition, yes, no] = call.take()?;
-            Ok(if *condition == Value::Nil { no.clone() } else { yes.clone() })
+            Ok(if *condition == Value::Nil {
+                no.clone()
+            } else {
+                yes.clone()
+            })
         }),
         ("intDivisibleby", |call| {
             let [by, number] = call.take()?;
@@ -57,12 +63,20 @@ pub(super) fn all() -> FuncMap {
         ("mul", |call| call.arithmetic(i64::checked_mul)),
         ("orDef", |call| {
             let [value, default] = call.take()?;
-            Ok(if *value == Value::Nil { default.clone() } else { value.clone() })
+            Ok(if *value == Value::Nil {
+                default.clone()
+            } else {
+                value.clone()
+            })
         }),
         ("orDefs", |call| {
             let [values, default] = call.take()?;
             let some = values.len().is_some_and(|length| length > 0);
-            Ok(if some { values.clone() } else { Value::from(vec![default.clone()]) })
+            Ok(if some {
+                values.clone()
+            } else {
+                Value::from(vec![default.clone()])
+            })
         }),
         ("pairs", pairs),
         ("repeat", |call| {
@@ -76,10 +90,16 @@ pub(super) fn all() -> FuncMap {
             Ok(split(call.text(text)?, call.text(separator)?))
         }),
         ("stringCapfirst", |call| call.of_text(capitalised)),
-        ("stringCenter", |call| call.padded(|missing| (missing / 2, missing - missing / 2))),
+        ("stringCenter", |call| {
+            call.padded(|missing| (missing / 2, missing - missing / 2))
+        }),
         ("stringDefault", |call| {
             let [default, text] = call.take()?;
-            Ok(if call.text(text)?.is_empty() { default.clone() } else { text.clone() })
+            Ok(if call.text(text)?.is_empty() {
+                default.clone()
+            } else {
+                text.clone()
+            })
         }),
         ("stringLength", |call| {
             let [text] = call.take()?;
@@ -108,13 +128,17 @@ pub(super) fn all() -> FuncMap {
         ("sub", |call| call.arithmetic(i64::checked_sub)),
         ("toJson", |call| {
             let [value] = call.take()?;
-            to_json(value).map(Value::from).ok_or_else(|| call.error("a number that JSON has no form for"))
+            to_json(value)
+                .map(Value::from)
+                .ok_or_else(|| call.error("a number that JSON has no form for"))
         }),
         ("toLower", |call| call.of_text(str::to_lowercase)),
         ("toUpper", |call| call.of_text(str::to_uppercase)),
     ];
     let functions = bodies.iter();
-    functions.map(|&(name, body)| (name.to_owned(), function(name, body))).collect()
+    functions
+        .map(|&(name, body)| (name.to_owned(), function(name, body)))
+        .collect()
 }
 
 fn function(name: &'static str, body: Body) -> ValueFunc {
@@ -136,7 +160,9 @@ impl Call<'_> {
     }
 
     fn text<'v>(&self, value: &'v Value) -> Result<&'v str> {
-        value.as_str().ok_or_else(|| self.error(format_args!("{value} is no text")))
+        value
+            .as_str()
+            .ok_or_else(|| self.error(format_args!("{value} is no text")))
     }
 
     fn number(&self, value: &Value) -> Result<i64> {
@@ -187,7 +213,11 @@ impl Call<'_> {
             return Err(self.error(format_args!("makes more than {MAX_TEXT} bytes")));
         }
         let (before, behind) = place(width.saturating_sub(text.chars().count()));
-        Ok(Value::from(format!("{}{text}{}", " ".repeat(before), " ".repeat(behind))))
+        Ok(Value::from(format!(
+            "{}{text}{}",
+            " ".repeat(before),
+            " ".repeat(behind)
+        )))
     }
 
     fn json(&self, is_right: impl Fn(&serde_json::Value) -> bool) -> Result<Value> {
@@ -327,7 +357,8 @@ fn safe_name(text: &str) -> String {
 
 fn capitalised(text: &str) -> String {
     let mut rest = text.chars();
-    rest.next().map_or(String::new(), |first| first.to_uppercase().chain(rest).collect())
+    rest.next()
+        .map_or(String::new(), |first| first.to_uppercase().chain(rest).collect())
 }
 
 fn truncate(call: &Call<'_>) -> Result<Value> {
@@ -355,7 +386,9 @@ fn from_json(value: serde_json::Value) -> Value {
         serde_json::Value::String(text) => Value::from(text),
         serde_json::Value::Array(values) => Value::from(values.into_iter().map(from_json).collect::<Vec<_>>()),
         serde_json::Value::Object(fields) => {
-            let fields = fields.into_iter().map(|(name, value)| (Arc::from(name), from_json(value)));
+            let fields = fields
+                .into_iter()
+                .map(|(name, value)| (Arc::from(name), from_json(value)));
             Value::from(fields.collect::<BTreeMap<Arc<str>, Value>>())
         }
     }
@@ -364,7 +397,11 @@ fn from_json(value: serde_json::Value) -> Value {
 /// As Go's `json.MarshalIndent` with two blanks; the keys in their order, and nothing in it ends a script.
 fn to_json(value: &Value) -> Option<String> {
     let text = serde_json::to_string_pretty(&into_json(value)?).ok()?;
-    Some(text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"))
+    Some(
+        text.replace('<', "\\u003c")
+            .replace('>', "\\u003e")
+            .replace('&', "\\u0026"),
+    )
 }
 
 fn into_json(value: &Value) -> Option<serde_json::Value> {
@@ -377,7 +414,9 @@ fn into_json(value: &Value) -> Option<serde_json::Value> {
         Value::String(text) => text.as_ref().into(),
         Value::List(values) => serde_json::Value::Array(values.iter().map(into_json).collect::<Option<_>>()?),
         Value::Map(fields) => {
-            let fields = fields.iter().map(|(name, value)| Some((name.to_string(), into_json(value)?)));
+            let fields = fields
+                .iter()
+                .map(|(name, value)| Some((name.to_string(), into_json(value)?)));
             serde_json::Value::Object(fields.collect::<Option<_>>()?)
         }
     })

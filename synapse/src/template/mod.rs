@@ -15,6 +15,7 @@ mod source;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use common::template::blocks;
 use gotmpl::Value;
 
 use crate::desired::{Desired, Server};
@@ -40,7 +41,8 @@ impl Template {
     pub fn parse(name: &str, text: &str) -> Result<Self, TemplateError> {
         let text = source::cleaned(text);
         let functions = functions::all();
-        let faults = check::faults(&text, &functions).map_err(|error| of(name, &error))?;
+        blocks::check(&text).map_err(|error| TemplateError(format!("{name}:{error}")))?;
+        let faults = check::faults(name, &text, &functions).map_err(|error| of(name, &error))?;
         if !faults.is_empty() {
             let named = faults.iter().map(|fault| format!("{name}:{fault}"));
             return Err(TemplateError(named.collect::<Vec<_>>().join("; ")));
@@ -68,8 +70,8 @@ impl Template {
 fn of(name: &str, error: &gotmpl::TemplateError) -> TemplateError {
     let text = error.to_string();
     let text = text.strip_prefix("template: ").unwrap_or(&text);
-    let text = text.strip_prefix(name).and_then(|text| text.strip_prefix(':')).unwrap_or(text);
-    TemplateError(format!("{name}:{text}"))
+    let placed = text.strip_prefix(name).and_then(|text| text.strip_prefix(':'));
+    TemplateError(placed.map_or_else(|| format!("{name}: {text}"), |text| format!("{name}:{text}")))
 }
 
 fn data(names: &BTreeMap<String, String>, desired: &Desired) -> Value {
@@ -97,12 +99,20 @@ fn report(server: &Server) -> Value {
         ("Name", Value::from(plain(&server.name))),
         ("Port", Value::Int(server.address.port().into())),
         ("UnavailableReason", Value::from("")),
-        ("Weight", server.weight.map_or(Value::Nil, |weight| Value::Int(weight.into()))),
+        (
+            "Weight",
+            server.weight.map_or(Value::Nil, |weight| Value::Int(weight.into())),
+        ),
     ])
 }
 
 fn map<const N: usize>(fields: [(&str, Value); N]) -> Value {
-    Value::from(fields.map(|(name, value)| (Arc::from(name), value)).into_iter().collect::<BTreeMap<Arc<str>, _>>())
+    Value::from(
+        fields
+            .map(|(name, value)| (Arc::from(name), value))
+            .into_iter()
+            .collect::<BTreeMap<Arc<str>, _>>(),
+    )
 }
 
 /// Text from outside as one line.

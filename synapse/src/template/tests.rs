@@ -57,7 +57,7 @@ fn the_originals_example() {
         {{- if eq .Service.Name \"web\" -}}{{- range .Reports}}'{{.Host}}:{{.Port}}', {{end}}{{- end -}}\n{{- end -}}]\n";
     assert_eq!(
         render(text).expect("it is right"),
-        "default:\n  search:\n      hosts: ['10.0.0.1:80', '::1:81',]\n"
+        "default:\n  search:\n      hosts: ['10.0.0.1:80', '::1:81', ]\n"
     );
 }
 
@@ -79,7 +79,10 @@ fn text_from_the_registry_adds_no_line() {
 
 #[test]
 fn a_label_that_is_not_there_is_no_fault() {
-    assert_eq!(of_one("{{if .Labels.rack}}yes{{else}}no{{end}} {{.Labels.rack}}"), "no <no value>");
+    assert_eq!(
+        of_one("{{if .Labels.rack}}yes{{else}}no{{end}} {{.Labels.rack}}"),
+        "no <no value>"
+    );
 }
 
 #[test]
@@ -89,7 +92,8 @@ fn what_does_not_exist_is_found_when_the_template_is_read() {
          {{with .Labels}}{{.any}}{{end}}{{$r.Labels.any.more}}{{end}}\n{{end}}{{.Service}}{{template \"gone\" .}}\
          {{if false}}{{datetime}}{{end}}{{(index . 0).Reports.Host}}"
     ));
-    assert_eq!(error("a\n{{range .}}"), "t.tmpl:2:11: unexpected end of template");
+    assert_eq!(error("a\n{{range .}}"), "t.tmpl:2: `{{range}}` has no `{{end}}`");
+    assert_eq!(error("a\n{{.Host"), "t.tmpl:2:8: unclosed action");
 }
 
 #[test]
@@ -103,7 +107,7 @@ fn what_can_not_be_known_may_have_any_field() {
 fn an_error_while_rendering_is_told() {
     assert_eq!(
         error("{{range .}}{{index .Reports 5}}{{end}}"),
-        "t.tmpl:index out of range: 5"
+        "t.tmpl: index out of range: 5"
     );
 }
 
@@ -171,7 +175,10 @@ fn the_functions_of_the_originals_templater() {
         (r#"eq .Port 80"#, "true"),
         (r#"(json "{\"a\": {\"b\": 2.5}}").a.b"#, "2.5"),
         (r#"index (jsonArray "[1, null]") 0"#, "1"),
-        (r#"toJson (pairs "b" 1 "a" "<x>")"#, "{\n  \"a\": \"\\u003cx\\u003e\",\n  \"b\": 1\n}"),
+        (
+            r#"toJson (pairs "b" 1 "a" "<x>")"#,
+            "{\n  \"a\": \"\\u003cx\\u003e\",\n  \"b\": 1\n}",
+        ),
         (r#"safeName "a b;{}é""#, "a_b____"),
     ] {
         assert_eq!(of_one(&format!("{{{{{call}}}}}")), result, "{call}");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::exit::Fatal;
 use common::ready::Readiness;
 use common::zk::session::EnsembleConfig;
-use synapse::config::{HaproxyConfig, HaproxyControl, ServerSort, ServiceConfig, WatcherConfig};
+use synapse::config::{HaproxyConfig, HaproxyControl, PaceConfig, ServerSort, ServiceConfig, WatcherConfig};
 use synapse::desired::{Desired, Server, Service};
 use synapse::router::haproxy::{Haproxy, HaproxyStatus, HaproxyTask, ServerStatus, build};
 use tempfile::TempDir;
@@ -116,6 +116,8 @@ pub(crate) struct Bench {
     directory: TempDir,
     pub(crate) config: HaproxyConfig,
     pub(crate) services: Vec<ServiceConfig>,
+    /// `reloadJitter`.
+    pub(crate) jitter: Duration,
     ports: BTreeMap<String, u16>,
     desired: watch::Sender<Arc<Desired>>,
     readiness: Readiness,
@@ -167,6 +169,7 @@ impl Bench {
             directory,
             config,
             services: configs,
+            jitter: Duration::ZERO,
             ports,
             desired,
             readiness: Readiness::default(),
@@ -221,11 +224,16 @@ impl Bench {
 
     pub(crate) async fn build(&self) -> Result<(Haproxy, HaproxyTask), Fatal> {
         let latch = self.readiness.latch("haproxy");
-        let buffer = Duration::from_millis(50);
+        let pace = PaceConfig {
+            buffer: Duration::from_millis(50),
+            max_buffer: Duration::from_millis(200),
+            budget: None,
+            jitter: self.jitter,
+        };
         build(
             self.config.clone(),
             self.services.clone(),
-            buffer,
+            pace,
             self.desired.subscribe(),
             latch,
         )

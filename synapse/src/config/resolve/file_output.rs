@@ -26,7 +26,10 @@ impl Reader<'_> {
             if files.values().any(|name| *name == service.name) {
                 section.problem(
                     "services",
-                    format!("two services are named `{}`, and one file can't hold both", service.name),
+                    format!(
+                        "two services are named `{}`, and one file can't hold both",
+                        service.name
+                    ),
                     "give each a `name` of its own",
                 );
             }

@@ -35,7 +35,11 @@ impl Reader<'_> {
                 }
             }
         } else if command.first().is_some_and(String::is_empty) {
-            section.problem("postTemplateCommand", "the program has no name", "name it first: `[nginx, -s, reload]`");
+            section.problem(
+                "postTemplateCommand",
+                "the program has no name",
+                "name it first: `[nginx, -s, reload]`",
+            );
         }
         let destination = self.destination(section);
         Some(TemplateConfig {
@@ -54,7 +58,11 @@ impl Reader<'_> {
         match (text.is_empty(), file.is_empty()) {
             (false, true) => {
                 if let Err(error) = Template::parse("template", &text) {
-                    section.problem("template", error.to_string(), "it is a Go template; the reference lists its functions");
+                    section.problem(
+                        "template",
+                        error.to_string(),
+                        "it is a Go template; the reference lists its functions",
+                    );
                 }
                 Some(TemplateSource::Text(text))
             }
@@ -158,7 +166,18 @@ mod tests {
         ] {
             assert_eq!(mode_of(text).expect_err("ambiguous").1, help);
         }
-        for text in ["", "rw-r--r--", "0o", "-1", "01777", "1023", "0044", "099", "u=rw", "4294967296"] {
+        for text in [
+            "",
+            "rw-r--r--",
+            "0o",
+            "-1",
+            "01777",
+            "1023",
+            "0044",
+            "099",
+            "u=rw",
+            "4294967296",
+        ] {
             assert!(mode_of(text).is_err(), "{text}");
         }
     }

@@ -45,8 +45,12 @@ pub fn build(
     first_write: Latch,
 ) -> Result<(Applier, ApplierTask<FileOutput>), Fatal> {
     let directory = &config.directory;
-    std::fs::create_dir_all(directory)
-        .map_err(|error| Fatal::config(format!("outputDirectory: cannot create {}: {error}", directory.display())))?;
+    std::fs::create_dir_all(directory).map_err(|error| {
+        Fatal::config(format!(
+            "outputDirectory: cannot create {}: {error}",
+            directory.display()
+        ))
+    })?;
     let lock = match common::file::lock(&directory.join(LOCK)) {
         Ok(Some(lock)) => lock,
         Ok(None) => {
@@ -84,7 +88,12 @@ fn apply(config: &FileOutputConfig, desired: &Desired) -> Result<bool, String> {
     let wanted: BTreeMap<&str, Vec<u8>> = desired
         .services
         .iter()
-        .filter_map(|service| Some((config.files.get(&service.id)?.as_str(), backends(service.servers.as_ref()?))))
+        .filter_map(|service| {
+            Some((
+                config.files.get(&service.id)?.as_str(),
+                backends(service.servers.as_ref()?),
+            ))
+        })
         .collect();
     // Before the files themselves: what we wrote is never taken for a stranger's, wherever this ends.
     manifest.add(wanted.keys().copied())?;

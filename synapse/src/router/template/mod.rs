@@ -102,9 +102,7 @@ pub fn render(config: &TemplateConfig, services: &[ServiceConfig], desired: &Des
 
 fn read(source: &TemplateSource) -> Result<Template, String> {
     match source {
-        TemplateSource::Text(text) => {
-            Template::parse("template", text).map_err(|error| format!("template: {error}"))
-        }
+        TemplateSource::Text(text) => Template::parse("template", text).map_err(|error| error.to_string()),
         TemplateSource::File(path) => {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| format!("templateFile: cannot read {}: {error}", path.display()))?;
@@ -115,7 +113,9 @@ fn read(source: &TemplateSource) -> Result<Template, String> {
 
 /// The services' names by id.
 fn names(services: &[ServiceConfig]) -> BTreeMap<String, String> {
-    let names = services.iter().map(|service| (service.id.clone(), service.name.clone()));
+    let names = services
+        .iter()
+        .map(|service| (service.id.clone(), service.name.clone()));
     names.collect()
 }
 
@@ -133,14 +133,25 @@ impl Target for TemplateFile {
             tracing::info!(file = %self.destination.display(), "Wrote the file.");
         }
         let Some(command) = self.command.as_ref().filter(|_| step.command_due) else {
-            return Ok(if step.changed { Applied::Changed } else { Applied::Unchanged });
+            return Ok(if step.changed {
+                Applied::Changed
+            } else {
+                Applied::Unchanged
+            });
         };
         let now = Instant::now();
         // Who made the file has nobody to spread from: whatever reads it could not start without.
-        let hold = if step.created { Duration::ZERO } else { self.jitter.mul_f64(fastrand::f64()) };
+        let hold = if step.created {
+            Duration::ZERO
+        } else {
+            self.jitter.mul_f64(fastrand::f64())
+        };
         let at = *self.command_at.get_or_insert(now + hold);
         if now < at {
-            return Ok(Applied::Rest { at, what: WAITS_FOR_COMMAND });
+            return Ok(Applied::Rest {
+                at,
+                what: WAITS_FOR_COMMAND,
+            });
         }
         run(command).await?;
         self.command_at = None;

@@ -293,7 +293,11 @@ impl Actor {
         self.status.pending = self.pending(applied);
         let before = self.shared.status.load();
         let reloaded = before.last_reload != self.status.last_reload
-            && self.status.last_reload.as_ref().is_some_and(|reload| reload.result == "ok");
+            && self
+                .status
+                .last_reload
+                .as_ref()
+                .is_some_and(|reload| reload.result == "ok");
         if reloaded || before.runtime_commands_ok != self.status.runtime_commands_ok {
             self.status.last_apply = Some(common::clock::unix_millis());
         }

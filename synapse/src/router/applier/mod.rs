@@ -71,6 +71,8 @@ pub struct ApplierTask<T> {
 /// What is known between two steps.
 #[derive(Debug)]
 struct Progress {
+    /// Whether all that is wanted was tried once: the first time waits for nothing.
+    tried: bool,
     /// What was last applied whole.
     applied: Option<Arc<Desired>>,
     /// What was last seen.
@@ -116,7 +118,10 @@ impl Applier {
     }
 }
 
-#[expect(private_bounds, reason = "a target is this module's affair; its users only run the task")]
+#[expect(
+    private_bounds,
+    reason = "a target is this module's affair; its users only run the task"
+)]
 impl<T: Target> ApplierTask<T> {
     /// Runs until `stop`; what was applied stays.
     pub async fn run(mut self, stop: CancellationToken) {
@@ -127,6 +132,7 @@ impl<T: Target> ApplierTask<T> {
 
     async fn keep(&mut self) -> Option<()> {
         let mut progress = Progress {
+            tried: false,
             applied: None,
             seen: None,
             rest_at: None,
@@ -156,8 +162,7 @@ impl<T: Target> ApplierTask<T> {
         } else if progress.rest_at.is_none() || grown {
             self.pace.want(Instant::now(), grown, 0.0);
         }
-        let is_first = self.first_apply.is_some() && self.status.last_error.is_empty();
-        let urgency = if is_first && desired.is_complete() {
+        let urgency = if desired.is_complete() && !progress.tried {
             Urgency::Now
         } else {
             Urgency::Gathers
@@ -175,6 +180,7 @@ impl<T: Target> ApplierTask<T> {
         let now = Instant::now();
         progress.look_at = self.look_every.map(|every| now + every);
         progress.rest_at = None;
+        progress.tried |= desired.is_complete();
         self.status.pending.clear();
         match result {
             Ok(applied) => {
@@ -243,3 +249,6 @@ async fn until(at: Option<Instant>) {
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
