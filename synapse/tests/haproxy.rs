@@ -210,11 +210,8 @@ async fn jitter_puts_off_a_new_configuration_and_nothing_else() {
     bench.want(&[("web_1", vec![server(&one), server(&two)])]);
     eventually("the new instance is served", async || {
         let status = bench.status();
-        let active = status.services[0]
-            .servers
-            .iter()
-            .filter(|server| server.state == "active");
-        active.count() == 2 && status.pending.contains("the sections differ")
+        let servers = status.services.iter().flat_map(|service| &service.servers);
+        servers.filter(|server| server.state == "active").count() == 2 && status.pending.contains("the sections differ")
     })
     .await;
     assert_eq!(bench.names("web_1", 6).await, ["one", "two"]);

@@ -13,4 +13,5 @@ mod readme;
 mod registration;
 mod reload;
 mod reporters;
+mod routers;
 mod routing;

@@ -66,9 +66,17 @@ impl Member {
 impl Site {
     /// Lays out a site on `zookeeper`; nothing of it runs yet.
     pub fn new(zookeeper: ZooKeeper) -> Self {
+        Self::with_routers(zookeeper, |_, _| String::new())
+    }
+
+    /// As [`Site::new`], with more `routers` behind the one of HAProxy: the items of a list, made from the site's directory
+    /// and a watcher of the service.
+    pub fn with_routers(zookeeper: ZooKeeper, routers: impl FnOnce(&Path, &str) -> String) -> Self {
         let directory = tempfile::Builder::new().prefix("nerve-synapse-").tempdir().unwrap();
         let (port, api_port) = (free_port(), free_port());
-        let configuration = synapse_configuration(directory.path(), &zookeeper.address(), port, api_port);
+        let watcher = watcher(&zookeeper.address());
+        let configuration = synapse_configuration(directory.path(), &watcher, port, api_port);
+        let configuration = configuration + &routers(directory.path(), &watcher);
         Self {
             synapse: Daemon::new("synapse", "synapse", directory.path(), api_port, &configuration),
             members: BTreeMap::new(),
@@ -218,7 +226,12 @@ services:
     )
 }
 
-fn synapse_configuration(directory: &Path, zookeeper: &str, port: u16, api_port: u16) -> String {
+fn watcher(zookeeper: &str) -> String {
+    let timeout = SESSION_TIMEOUT.as_secs();
+    format!("{{ type: zookeeper, hosts: ['{zookeeper}'], path: {PATH}, sessionTimeout: {timeout}s }}")
+}
+
+fn synapse_configuration(directory: &Path, watcher: &str, port: u16, api_port: u16) -> String {
     let directory = directory.display();
     format!(
         "apiHost: 127.0.0.1
@@ -244,11 +257,10 @@ routers:
       - retry-on conn-failure empty-response
     services:
       - name: web
-        watcher: {{ type: zookeeper, hosts: ['{zookeeper}'], path: {PATH}, sessionTimeout: {}s }}
+        watcher: {watcher}
         routerOptions:
           frontend: ['bind 127.0.0.1:{port}']
           backend: [balance roundrobin]
-",
-        SESSION_TIMEOUT.as_secs(),
+"
     )
 }
