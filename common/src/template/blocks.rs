@@ -68,7 +68,6 @@ fn action(text: &str) -> Option<(&str, &str)> {
             _ if escaped => escaped = false,
             Some('"' | '\'') if c == '\\' => escaped = true,
             Some(closing) if c == closing => quote = None,
-            Some(_) => {}
             None if matches!(c, '"' | '\'' | '`') => quote = Some(c),
             None if c == '}' => {
                 let (action, end) = text.split_at_checked(at)?;
@@ -76,7 +75,7 @@ fn action(text: &str) -> Option<(&str, &str)> {
                     return Some((action, after));
                 }
             }
-            None => {}
+            _ => {}
         }
     }
     None

@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn jitter_is_drawn_once_for_each_need_and_for_no_other_urgency() {
         let mut pace = Pace::new(PaceConfig {
-            jitter: Duration::from_secs(60),
+            jitter: Duration::from_mins(1),
             ..config(None)
         });
         let start = Instant::now();

@@ -22,124 +22,130 @@ type Body = fn(&Call<'_>) -> Result<Value>;
 
 /// Every function, by name.
 pub(super) fn all() -> FuncMap {
-    let bodies: &[(&'static str, Body)] = &[
-        ("add", |call| call.arithmetic(i64::checked_add)),
-        ("base", |call| call.of_text(base)),
-        ("boolYesno", |call| {
-            let [yes, no, value] = call.take()?;
-            Ok(if call.flag(value)? { yes.clone() } else { no.clone() })
-        }),
-        ("contains", |call| call.of_two_texts(|text, part| text.contains(part))),
-        ("dir", |call| call.of_text(dir)),
-        ("div", |call| call.arithmetic(i64::checked_div)),
-        ("eq", equal),
-        ("filesizeformat", size),
-        ("hasPrefix", |call| {
-            call.of_two_texts(|text, start| text.starts_with(start))
-        }),
-        ("hasSuffix", |call| call.of_two_texts(|text, end| text.ends_with(end))),
-        ("ifOrDef", |call| {
-            let [condition, yes, no] = call.take()?;
-            Ok(if *condition == Value::Nil {
-                no.clone()
-            } else {
-                yes.clone()
-            })
-        }),
-        ("intDivisibleby", |call| {
-            let [by, number] = call.take()?;
-            let rest = call.number(number)?.checked_rem(call.number(by)?);
-            Ok(Value::Bool(rest == Some(0)))
-        }),
-        ("intPluralize", pluralize),
-        ("isArray", |call| call.is(|value| matches!(value, Value::List(_)))),
-        ("isMap", |call| call.is(|value| matches!(value, Value::Map(_)))),
-        ("isNil", |call| call.is(|value| *value == Value::Nil)),
-        ("isString", |call| call.is(|value| matches!(value, Value::String(_)))),
-        ("join", join),
-        ("json", |call| call.json(serde_json::Value::is_object)),
-        ("jsonArray", |call| call.json(serde_json::Value::is_array)),
-        ("mod", |call| call.arithmetic(i64::checked_rem)),
-        ("mul", |call| call.arithmetic(i64::checked_mul)),
-        ("orDef", |call| {
-            let [value, default] = call.take()?;
-            Ok(if *value == Value::Nil {
-                default.clone()
-            } else {
-                value.clone()
-            })
-        }),
-        ("orDefs", |call| {
-            let [values, default] = call.take()?;
-            let some = values.len().is_some_and(|length| length > 0);
-            Ok(if some {
-                values.clone()
-            } else {
-                Value::from(vec![default.clone()])
-            })
-        }),
-        ("pairs", pairs),
-        ("repeat", |call| {
-            let [text, times] = call.take()?;
-            call.repeat(call.text(text)?, times)
-        }),
-        ("replace", replace),
-        ("safeName", |call| call.of_text(safe_name)),
-        ("split", |call| {
-            let [text, separator] = call.take()?;
-            Ok(split(call.text(text)?, call.text(separator)?))
-        }),
-        ("stringCapfirst", |call| call.of_text(capitalised)),
-        ("stringCenter", |call| {
-            call.padded(|missing| (missing / 2, missing - missing / 2))
-        }),
-        ("stringDefault", |call| {
-            let [default, text] = call.take()?;
-            Ok(if call.text(text)?.is_empty() {
-                default.clone()
-            } else {
-                text.clone()
-            })
-        }),
-        ("stringLength", |call| {
-            let [text] = call.take()?;
-            Ok(number(call.text(text)?.len()))
-        }),
-        ("stringLengthIs", |call| {
-            let [length, text] = call.take()?;
-            let is = i64::try_from(call.text(text)?.chars().count());
-            Ok(Value::Bool(is == Ok(call.number(length)?)))
-        }),
-        ("stringLjust", |call| call.padded(|missing| (0, missing))),
-        ("stringLower", |call| call.of_text(str::to_lowercase)),
-        ("stringReplace", |call| {
-            let [part, text] = call.take()?;
-            Ok(Value::from(call.text(text)?.replace(call.text(part)?, "")))
-        }),
-        ("stringRjust", |call| call.padded(|missing| (missing, 0))),
-        ("stringTrim", |call| call.of_text(|text| text.trim().to_owned())),
-        ("stringTruncatechars", truncate),
-        ("stringUpper", |call| call.of_text(str::to_uppercase)),
-        ("stringUrlencode", |call| call.of_text(gotmpl::url_encode)),
-        ("stringWordcount", |call| {
-            let [text] = call.take()?;
-            Ok(number(call.text(text)?.split_whitespace().count()))
-        }),
-        ("sub", |call| call.arithmetic(i64::checked_sub)),
-        ("toJson", |call| {
-            let [value] = call.take()?;
-            to_json(value)
-                .map(Value::from)
-                .ok_or_else(|| call.error("a number that JSON has no form for"))
-        }),
-        ("toLower", |call| call.of_text(str::to_lowercase)),
-        ("toUpper", |call| call.of_text(str::to_uppercase)),
-    ];
-    let functions = bodies.iter();
+    let functions = TEMPLATER.iter().chain(GTF);
     functions
         .map(|&(name, body)| (name.to_owned(), function(name, body)))
         .collect()
 }
+
+/// The templater's own, and one of ours.
+const TEMPLATER: &[(&str, Body)] = &[
+    ("add", |call| call.arithmetic(i64::checked_add)),
+    ("base", |call| call.of_text(base)),
+    ("contains", |call| call.of_two_texts(|text, part| text.contains(part))),
+    ("dir", |call| call.of_text(dir)),
+    ("div", |call| call.arithmetic(i64::checked_div)),
+    ("eq", equal),
+    ("hasPrefix", |call| {
+        call.of_two_texts(|text, start| text.starts_with(start))
+    }),
+    ("hasSuffix", |call| call.of_two_texts(|text, end| text.ends_with(end))),
+    ("ifOrDef", |call| {
+        let [condition, yes, no] = call.take()?;
+        Ok(if *condition == Value::Nil {
+            no.clone()
+        } else {
+            yes.clone()
+        })
+    }),
+    ("isArray", |call| call.is(|value| matches!(value, Value::List(_)))),
+    ("isMap", |call| call.is(|value| matches!(value, Value::Map(_)))),
+    ("isNil", |call| call.is(|value| *value == Value::Nil)),
+    ("isString", |call| call.is(|value| matches!(value, Value::String(_)))),
+    ("join", join),
+    ("json", |call| call.json(serde_json::Value::is_object)),
+    ("jsonArray", |call| call.json(serde_json::Value::is_array)),
+    ("mod", |call| call.arithmetic(i64::checked_rem)),
+    ("mul", |call| call.arithmetic(i64::checked_mul)),
+    ("orDef", |call| {
+        let [value, default] = call.take()?;
+        Ok(if *value == Value::Nil {
+            default.clone()
+        } else {
+            value.clone()
+        })
+    }),
+    ("orDefs", |call| {
+        let [values, default] = call.take()?;
+        let some = values.len().is_some_and(|length| length > 0);
+        Ok(if some {
+            values.clone()
+        } else {
+            Value::from(vec![default.clone()])
+        })
+    }),
+    ("pairs", pairs),
+    ("repeat", |call| {
+        let [text, times] = call.take()?;
+        call.repeat(call.text(text)?, times)
+    }),
+    ("replace", replace),
+    ("safeName", |call| call.of_text(safe_name)),
+    ("split", |call| {
+        let [text, separator] = call.take()?;
+        Ok(split(call.text(text)?, call.text(separator)?))
+    }),
+    ("sub", |call| call.arithmetic(i64::checked_sub)),
+    ("toJson", |call| {
+        let [value] = call.take()?;
+        to_json(value)
+            .map(Value::from)
+            .ok_or_else(|| call.error("a number that JSON has no form for"))
+    }),
+    ("toLower", |call| call.of_text(str::to_lowercase)),
+    ("toUpper", |call| call.of_text(str::to_uppercase)),
+];
+
+/// gtf's: what they change comes last, for pipelines.
+const GTF: &[(&str, Body)] = &[
+    ("boolYesno", |call| {
+        let [yes, no, value] = call.take()?;
+        Ok(if call.flag(value)? { yes.clone() } else { no.clone() })
+    }),
+    ("filesizeformat", size),
+    ("intDivisibleby", |call| {
+        let [by, number] = call.take()?;
+        let rest = call.number(number)?.checked_rem(call.number(by)?);
+        Ok(Value::Bool(rest == Some(0)))
+    }),
+    ("intPluralize", pluralize),
+    ("stringCapfirst", |call| call.of_text(capitalised)),
+    ("stringCenter", |call| {
+        call.padded(|missing| (missing / 2, missing - missing / 2))
+    }),
+    ("stringDefault", |call| {
+        let [default, text] = call.take()?;
+        Ok(if call.text(text)?.is_empty() {
+            default.clone()
+        } else {
+            text.clone()
+        })
+    }),
+    ("stringLength", |call| {
+        let [text] = call.take()?;
+        Ok(number(call.text(text)?.len()))
+    }),
+    ("stringLengthIs", |call| {
+        let [length, text] = call.take()?;
+        let is = i64::try_from(call.text(text)?.chars().count());
+        Ok(Value::Bool(is == Ok(call.number(length)?)))
+    }),
+    ("stringLjust", |call| call.padded(|missing| (0, missing))),
+    ("stringLower", |call| call.of_text(str::to_lowercase)),
+    ("stringReplace", |call| {
+        let [part, text] = call.take()?;
+        Ok(Value::from(call.text(text)?.replace(call.text(part)?, "")))
+    }),
+    ("stringRjust", |call| call.padded(|missing| (missing, 0))),
+    ("stringTrim", |call| call.of_text(|text| text.trim().to_owned())),
+    ("stringTruncatechars", truncate),
+    ("stringUpper", |call| call.of_text(str::to_uppercase)),
+    ("stringUrlencode", |call| call.of_text(gotmpl::url_encode)),
+    ("stringWordcount", |call| {
+        let [text] = call.take()?;
+        Ok(number(call.text(text)?.split_whitespace().count()))
+    }),
+];
 
 fn function(name: &'static str, body: Body) -> ValueFunc {
     Arc::new(move |arguments: &[Value]| body(&Call { name, arguments }))
@@ -267,7 +273,7 @@ fn dir(path: &str) -> String {
 /// error as it is in Go.
 fn equal(call: &Call<'_>) -> Result<Value> {
     let Some((first, others)) = call.arguments.split_first() else {
-        return Ok(Value::Bool(false));
+        return Err(call.error("there is nothing to compare"));
     };
     let same = |other: &Value| match (integer(first), integer(other)) {
         (Some(first), Some(other)) => first == other,

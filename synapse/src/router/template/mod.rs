@@ -121,7 +121,7 @@ fn names(services: &[ServiceConfig]) -> BTreeMap<String, String> {
 
 impl Target for TemplateFile {
     async fn apply(&mut self, desired: &Arc<Desired>) -> Result<Applied, String> {
-        if let Some(unknown) = self.unknown(desired) {
+        if let Some(unknown) = unknown(desired) {
             return Ok(Applied::NotYet(unknown));
         }
         let text = self.template.render(&self.names, desired);
@@ -163,13 +163,11 @@ impl Target for TemplateFile {
     }
 }
 
-impl TemplateFile {
-    /// The services whose servers nobody knows yet: without them the file would take away servers that are there.
-    fn unknown(&self, desired: &Desired) -> Option<String> {
-        let unknown = desired.services.iter().filter(|service| service.servers.is_none());
-        let names: Vec<&str> = unknown.map(|service| service.id.as_str()).collect();
-        (!names.is_empty()).then(|| format!("the first word of {}", names.join(", ")))
-    }
+/// The services whose servers nobody knows yet: without them the file would take away servers that are there.
+fn unknown(desired: &Desired) -> Option<String> {
+    let unknown = desired.services.iter().filter(|service| service.servers.is_none());
+    let names: Vec<&str> = unknown.map(|service| service.id.as_str()).collect();
+    (!names.is_empty()).then(|| format!("the first word of {}", names.join(", ")))
 }
 
 /// Makes the file hold `bytes`; `marks`: there is a command to run for it.

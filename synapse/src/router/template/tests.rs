@@ -168,8 +168,8 @@ impl Rig {
 }
 
 fn text(ports: &[u16]) -> String {
-    let servers: String = ports.iter().map(|port| format!(" 10.0.0.1:{port}")).collect();
-    format!("web:{servers}\n")
+    let servers: Vec<String> = ports.iter().map(|port| format!("10.0.0.1:{port}")).collect();
+    format!("web: {}\n", servers.join(" "))
 }
 
 #[tokio::test]
