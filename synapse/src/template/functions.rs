@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use gotmpl::{FuncMap, Result, TemplateError, Value, ValueFunc};
 
+use super::plain;
+
 /// The longest text a function makes: no file needs more, and a typo must not take the memory.
 const MAX_TEXT: usize = 1 << 20;
 
@@ -381,6 +383,7 @@ fn truncate(call: &Call<'_>) -> Result<Value> {
     })
 }
 
+/// Escapes in JSON bring no control character in by the back door.
 fn from_json(value: serde_json::Value) -> Value {
     match value {
         serde_json::Value::Null => Value::Nil,
@@ -389,12 +392,12 @@ fn from_json(value: serde_json::Value) -> Value {
             Some(whole) => Value::Int(whole),
             None => Value::Float(number.as_f64().unwrap_or_default()),
         },
-        serde_json::Value::String(text) => Value::from(text),
+        serde_json::Value::String(text) => Value::from(plain(&text)),
         serde_json::Value::Array(values) => Value::from(values.into_iter().map(from_json).collect::<Vec<_>>()),
         serde_json::Value::Object(fields) => {
             let fields = fields
                 .into_iter()
-                .map(|(name, value)| (Arc::from(name), from_json(value)));
+                .map(|(name, value)| (Arc::from(plain(&name)), from_json(value)));
             Value::from(fields.collect::<BTreeMap<Arc<str>, Value>>())
         }
     }

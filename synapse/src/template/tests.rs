@@ -175,6 +175,7 @@ fn the_functions_of_the_originals_templater() {
         ("eq .Port 80", "true"),
         (r#"(json "{\"a\": {\"b\": 2.5}}").a.b"#, "2.5"),
         (r#"index (jsonArray "[1, null]") 0"#, "1"),
+        (r#"index (jsonArray "[\"a\\u000ab\"]") 0"#, "ab"),
         (
             r#"toJson (pairs "b" 1 "a" "<x>")"#,
             "{\n  \"a\": \"\\u003cx\\u003e\",\n  \"b\": 1\n}",
