@@ -157,17 +157,20 @@ impl<T: Target> ApplierTask<T> {
             progress.seen = Some(Arc::clone(desired));
             self.pace.try_anew();
         }
-        if progress.applied.as_ref() == Some(desired) {
+        let is_applied = progress.applied.as_ref() == Some(desired);
+        if is_applied {
             self.pace.forget();
         } else if progress.rest_at.is_none() || grown {
             self.pace.want(Instant::now(), grown, 0.0);
         }
+        // A look is for what was right: it must not cut a wait short.
+        let look_at = progress.look_at.filter(|_| is_applied);
         let urgency = if desired.is_complete() && !progress.tried {
             Urgency::Now
         } else {
             Urgency::Gathers
         };
-        [self.pace.due(urgency), progress.rest_at, progress.look_at]
+        [self.pace.due(urgency), progress.rest_at, look_at]
             .into_iter()
             .flatten()
             .min()

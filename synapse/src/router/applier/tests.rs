@@ -186,8 +186,8 @@ async fn what_failed_is_tried_until_it_is_right_and_not_applied_before() {
 
 #[tokio::test(start_paused = true)]
 async fn a_change_may_be_the_cure_and_is_tried_without_the_wait() {
-    let fake = Fake::answering((0..20).map(|_| Err("bad file".to_owned())));
-    let rig = Rig::start(fake.clone(), None, None);
+    let fake = Fake::answering((0..99).map(|_| Err("bad file".to_owned())));
+    let rig = Rig::start(fake.clone(), None, Some(Duration::from_secs(5)));
     sleep(Duration::from_mins(3)).await;
     let (tried, now) = (fake.asked().len(), Instant::now());
     assert!(tried < 15, "it backs off");
