@@ -1,8 +1,8 @@
 //! The template language of `type: template`: Go's `text/template` over the services of one router. Pure.
 //!
 //! The data is the original's: a list of services, each with `.Service.Name` and `.Reports`, the servers to use. The
-//! functions are those of the library it templates with ([`functions`]). What the original finds out when it renders,
-//! or never, is a fault of the template here as soon as it is read ([`check`]): a function or a field that does not
+//! functions are those of the library it templates with (`functions`). What the original finds out when it renders,
+//! or never, is a fault of the template here as soon as it is read (`check`): a function or a field that does not
 //! exist.
 //!
 //! Text from the registry may hold anything but control characters, which are dropped: no instance adds a line to the

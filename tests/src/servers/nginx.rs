@@ -49,11 +49,9 @@ impl Nginx {
 fn main_configuration(directory: &Path) -> String {
     let user = if is_root() { "user root;" } else { "" };
     let directory = text(directory);
-    let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-    let temporary: String = kinds
-        .iter()
-        .map(|kind| format!("    {kind}_temp_path {directory}/{kind};\n"))
-        .collect();
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("    {kind}_temp_path {directory}/{kind};"))
+        .join("\n");
     format!(
         "{user}
 daemon off;
