@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod router;
 pub mod run;
 pub mod snapshot;
+pub mod template;
 pub mod watcher;
 pub mod zone;
 

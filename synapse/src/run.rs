@@ -23,9 +23,11 @@ use crate::catalog::Seed;
 use crate::config::{Config, RouterConfig, RouterKind};
 use crate::gather::{self, Gather, Inputs, gather};
 use crate::metrics::Metrics;
-use crate::router::console::{ConsoleTask, console};
+use crate::router::console::{Console, console};
+use crate::router::file_output::{self, FileOutput};
 use crate::router::haproxy::{self, HaproxyTask, Links};
-use crate::router::{Kind, Router, Service};
+use crate::router::template::{self, TemplateFile};
+use crate::router::{ApplierTask, Kind, Router, Service};
 use crate::snapshot::{self, Followed, Keeper};
 use crate::watcher::sources::{Source, Sources};
 use crate::zone;
@@ -81,13 +83,17 @@ impl Built {
         let name = format!("router {number}");
         match self.task {
             RouterTask::Console(task) => supervisor.start(Stage::Routers, name, |stop| task.run(stop)),
+            RouterTask::Template(task) => supervisor.start(Stage::Routers, name, |stop| task.run(stop)),
+            RouterTask::FileOutput(task) => supervisor.start(Stage::Routers, name, |stop| task.run(stop)),
             RouterTask::Haproxy(task) => supervisor.start(Stage::Routers, name, |stop| task.run(stop)),
         }
     }
 }
 
 enum RouterTask {
-    Console(ConsoleTask),
+    Console(ApplierTask<Console>),
+    Template(Box<ApplierTask<TemplateFile>>),
+    FileOutput(ApplierTask<FileOutput>),
     Haproxy(Box<HaproxyTask>),
 }
 
@@ -215,14 +221,23 @@ async fn build(config: RouterConfig, shared: &mut Shared, first_apply: Latch) ->
     });
     let (kind, task) = match config.kind {
         RouterKind::Console => {
-            let (failures, task) = console(gathered.desired, config.events_buffer, first_apply);
-            (Kind::Console(failures), RouterTask::Console(task))
+            let (applier, task) = console(gathered.desired, config.pace, first_apply);
+            (Kind::Plain("console", applier), RouterTask::Console(task))
+        }
+        RouterKind::Template(template) => {
+            let built = template::build(template, &config.services, config.pace, gathered.desired, first_apply);
+            let (applier, task) = built?;
+            (Kind::Plain("template", applier), RouterTask::Template(Box::new(task)))
+        }
+        RouterKind::FileOutput(output) => {
+            let (applier, task) = file_output::build(output, config.pace, gathered.desired, first_apply)?;
+            (Kind::Plain("file_output", applier), RouterTask::FileOutput(task))
         }
         RouterKind::Haproxy(haproxy) => {
             let build = haproxy::build(
                 *haproxy,
                 config.services,
-                config.events_buffer,
+                config.pace,
                 Links {
                     desired: gathered.desired,
                     attention: gathered.attention,

@@ -309,6 +309,43 @@ async fn the_next_synapse_changes_nothing_that_is_right() {
 }
 
 #[tokio::test]
+async fn jitter_puts_off_a_new_configuration_and_nothing_else() {
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let mut bench = Bench::new(&["web_1"]).await;
+    bench.jitter = Duration::from_hours(24);
+    bench.start().await;
+    bench.want(&[("web_1", vec![server(&one)])]);
+    bench.in_sync().await;
+    assert_eq!(
+        bench.reloads(),
+        [("first_start", "ok", 1)],
+        "a first start waits for nothing"
+    );
+
+    bench.stop().await;
+    bench.services[0].backend.push("timeout server 3s".into());
+    bench.start().await;
+    bench.want(&[("web_1", vec![server(&one), server(&two)])]);
+    eventually("the new instance is served", async || {
+        let status = bench.status();
+        let servers = status.services.iter().flat_map(|service| &service.servers);
+        servers.filter(|server| server.state == "active").count() == 2 && status.pending.contains("the sections differ")
+    })
+    .await;
+    assert_eq!(bench.names("web_1", 6).await, ["one", "two"]);
+    assert!(bench.reloads().is_empty(), "{:?}", bench.reloads());
+    assert!(!bench.status().in_sync);
+
+    // More than there are slots: an instance waits for this reload, which loads the new configuration too.
+    let mut many = vec![server(&one)];
+    many.extend((1..20).map(|n| server_at(&format!("x{n}"), &format!("127.0.1.{n}:{}", one.address.port()))));
+    bench.want(&[("web_1", many)]);
+    bench.in_sync().await;
+    assert_eq!(bench.reloads(), [("slots_exhausted", "ok", 1)]);
+    assert!(bench.on_disk().contains("timeout server 3s"));
+}
+
+#[tokio::test]
 async fn the_last_file_serves_while_a_watcher_has_not_answered() {
     let one = Backend::start("one").await;
     let mut bench = Bench::new(&["web_1", "api_2"]).await;

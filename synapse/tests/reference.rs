@@ -30,7 +30,15 @@ routers:
             - {name: d, type: file, path: /d}
             - {name: e, type: dns, servers: [{host: h, port: 1}]}
             - {name: f, type: multi, method: union, watchers: [{name: a, type: file, path: /d}]}
-  - type: console
+  - {type: console, applyBudget: {}}
+  - type: template
+    template: ''
+    templateFile: /t
+    destinationFile: /d
+    postTemplateCommand: [/c]
+  - type: file_output
+    outputDirectory: /o
+    services: [{watcher: {type: zookeeper, hosts: [zk], path: /a}, fileOutput: {}}]
 ";
 
 #[test]

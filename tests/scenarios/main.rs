@@ -14,5 +14,6 @@ mod readme;
 mod registration;
 mod reload;
 mod reporters;
+mod routers;
 mod routing;
 mod sources;

@@ -70,14 +70,26 @@ impl Member {
 impl Site {
     /// Lays out a site on `zookeeper`; nothing of it runs yet.
     pub fn new(zookeeper: ZooKeeper) -> Self {
-        Self::with_keys(zookeeper, GUARD)
+        Self::laid_out(zookeeper, GUARD, |_, _| String::new())
     }
 
-    /// As [`Site::new`], with more `keys` of the service, one per line.
+    /// As [`Site::new`], with these `keys` of the service, one per line, in place of its own for the guard.
     pub fn with_keys(zookeeper: ZooKeeper, keys: &str) -> Self {
+        Self::laid_out(zookeeper, keys, |_, _| String::new())
+    }
+
+    /// As [`Site::new`], with more `routers` behind the one of HAProxy: the items of a list, made from the site's directory
+    /// and a watcher of the service.
+    pub fn with_routers(zookeeper: ZooKeeper, routers: impl FnOnce(&Path, &str) -> String) -> Self {
+        Self::laid_out(zookeeper, GUARD, routers)
+    }
+
+    fn laid_out(zookeeper: ZooKeeper, keys: &str, routers: impl FnOnce(&Path, &str) -> String) -> Self {
         let directory = tempfile::Builder::new().prefix("nerve-synapse-").tempdir().unwrap();
         let (port, api_port) = (free_port(), free_port());
-        let configuration = synapse_configuration(directory.path(), &zookeeper.address(), port, api_port, keys);
+        let watcher = watcher(&zookeeper.address());
+        let configuration = synapse_configuration(directory.path(), &watcher, port, api_port, keys);
+        let configuration = configuration + &routers(directory.path(), &watcher);
         Self {
             synapse: Daemon::new("synapse", "synapse", directory.path(), api_port, &configuration),
             members: BTreeMap::new(),
@@ -234,7 +246,12 @@ services:
     )
 }
 
-fn synapse_configuration(directory: &Path, zookeeper: &str, port: u16, api_port: u16, keys: &str) -> String {
+fn watcher(zookeeper: &str) -> String {
+    let timeout = SESSION_TIMEOUT.as_secs();
+    format!("{{ type: zookeeper, hosts: ['{zookeeper}'], path: {PATH}, sessionTimeout: {timeout}s }}")
+}
+
+fn synapse_configuration(directory: &Path, watcher: &str, port: u16, api_port: u16, keys: &str) -> String {
     let directory = directory.display();
     let keys: String = keys.lines().flat_map(|line| ["        ", line.trim(), "\n"]).collect();
     format!(
@@ -261,11 +278,10 @@ routers:
       - retry-on conn-failure empty-response
     services:
       - name: web
-        watcher: {{ type: zookeeper, hosts: ['{zookeeper}'], path: {PATH}, sessionTimeout: {}s }}
+        watcher: {watcher}
         routerOptions:
           frontend: ['bind 127.0.0.1:{port}']
           backend: [balance roundrobin]
-{keys}",
-        SESSION_TIMEOUT.as_secs(),
+{keys}"
     )
 }

@@ -63,7 +63,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<Written, Fil
 }
 
 /// Whether `path` is a plain file with these bytes and permission bits.
-fn holds(path: &Path, bytes: &[u8], mode: u32) -> bool {
+pub fn holds(path: &Path, bytes: &[u8], mode: u32) -> bool {
     let same = std::fs::symlink_metadata(path).is_ok_and(|metadata| {
         metadata.is_file() && metadata.len() == bytes.len() as u64 && metadata.permissions().mode() & 0o7777 == mode
     });

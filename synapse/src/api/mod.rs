@@ -117,7 +117,7 @@ impl Api {
         numbered
             .filter_map(|(number, router)| match &router.kind {
                 Kind::Haproxy(haproxy) => Some((number, haproxy)),
-                Kind::Console(_) => None,
+                Kind::Plain(..) => None,
             })
             .collect()
     }

@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +13,7 @@ use crate::catalog::{Note, Outcome, ServiceOutcome, Verdict, ZoneOutcome};
 use crate::desired::Server;
 use crate::gather::Order;
 use crate::guard::{Guarded, Held, Why, Word};
-use crate::router::Service;
+use crate::router::{Applier, RouterStatus, Service};
 use crate::watcher::{Candidate, Description, Reason, Skipped, WatcherState};
 
 fn candidate(node: &str) -> Candidate {
@@ -83,6 +82,12 @@ fn api_with(orders: mpsc::Sender<Order>) -> Api {
         }],
         ..Outcome::default()
     };
+    let status = RouterStatus {
+        in_sync: true,
+        last_apply: Some(1_700_000_000_000),
+        applies: 3,
+        ..RouterStatus::default()
+    };
     let router = Router {
         services: vec![Service {
             id: "web_1".to_owned(),
@@ -95,7 +100,7 @@ fn api_with(orders: mpsc::Sender<Order>) -> Api {
         outcome: watch::Sender::new(Arc::new(outcome)).subscribe(),
         guarded: watch::Sender::new(Arc::new(vec![guarded])).subscribe(),
         orders,
-        kind: Kind::Console(Arc::new(AtomicU64::new(0))),
+        kind: Kind::Plain("console", Applier::showing(status)),
     };
     Api {
         common: CommonRoutes {
@@ -135,6 +140,11 @@ async fn the_status_shows_every_instance_with_its_verdict() {
     let value: serde_json::Value = serde_json::from_str(&body).expect("JSON");
     let service = &value["routers"][0]["services"][0];
     insta::assert_snapshot!(serde_json::to_string_pretty(service).expect("JSON"));
+    let router = &value["routers"][0];
+    assert_eq!(
+        (&router["type"], &router["status"]["applies"]),
+        (&"console".into(), &3.into())
+    );
     assert_eq!(value["ready"], true);
 }
 

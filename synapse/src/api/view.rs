@@ -13,7 +13,7 @@ use crate::catalog::{Note, ServiceOutcome};
 use crate::desired::Server;
 use crate::guard::Guarded;
 use crate::router::haproxy::HaproxyStatus;
-use crate::router::{Kind, Router, Service};
+use crate::router::{Kind, Router, RouterStatus, Service};
 use crate::watcher::{Description, WatcherState};
 
 /// `GET /status`.
@@ -47,6 +47,7 @@ pub(super) struct EnsembleView {
 pub(super) struct RouterView {
     #[serde(rename = "type")]
     kind: &'static str,
+    status: Arc<RouterStatus>,
     services: Vec<ServiceView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     haproxy: Option<Arc<HaproxyStatus>>,
@@ -157,9 +158,10 @@ impl RouterView {
     pub(super) fn of(router: &Router, started: Instant, now: Instant) -> Self {
         Self {
             kind: router.kind.name(),
+            status: router.kind.status(),
             services: services(router, started, now),
             haproxy: match &router.kind {
-                Kind::Console(_) => None,
+                Kind::Plain(..) => None,
                 Kind::Haproxy(haproxy) => Some(haproxy.status()),
             },
         }

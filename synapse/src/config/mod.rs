@@ -5,6 +5,7 @@ mod resolve;
 mod selection;
 mod watcher;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,13 +43,34 @@ pub fn understand(document: &Document, unknown: UnknownKeys, base: &Path) -> Res
 /// One router and the services it serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouterConfig {
-    /// `eventsBufferDurationInMilli`: how long changes are gathered before a reload (HAProxy) or a print (console).
-    /// Membership does not wait for it in HAProxy: that goes through the runtime API at once.
-    pub events_buffer: Duration,
+    /// How it takes its time. Membership does not wait for it in HAProxy: that goes through the runtime API at once.
+    pub pace: PaceConfig,
     /// `services[]`, in the file's order.
     pub services: Vec<ServiceConfig>,
     /// By `type`.
     pub kind: RouterKind,
+}
+
+/// When a router applies what is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PaceConfig {
+    /// `eventsBufferDurationInMilli`: nothing must have changed for this long.
+    pub buffer: Duration,
+    /// `eventsBufferMaxDuration`: but no change waits longer than this.
+    pub max_buffer: Duration,
+    /// `applyBudget`; none for a router that may apply as often as it has to.
+    pub budget: Option<ApplyBudget>,
+    /// `reloadJitter`: the longest a reload that all hosts may need at one moment is put off here.
+    pub jitter: Duration,
+}
+
+/// `applyBudget`: how often changes are applied at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApplyBudget {
+    /// `applies`: in any span of `per`; at least 1.
+    pub applies: usize,
+    /// `per`.
+    pub per: Duration,
 }
 
 /// What a router does with its services.
@@ -56,8 +78,51 @@ pub struct RouterConfig {
 pub enum RouterKind {
     /// Prints changes.
     Console,
+    /// Writes a file from a template.
+    Template(TemplateConfig),
+    /// Writes a file for each service.
+    FileOutput(FileOutputConfig),
     /// Keeps an HAProxy right.
     Haproxy(Box<HaproxyConfig>),
+}
+
+/// `type: template`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateConfig {
+    /// `template` or `templateFile`.
+    pub source: TemplateSource,
+    /// `destinationFile`.
+    pub destination: PathBuf,
+    /// `destinationFileMode`: its permission bits.
+    pub mode: u32,
+    /// `postTemplateCommand[]`; empty for none.
+    pub command: Vec<String>,
+    /// `postTemplateCommandTimeoutInMilli`.
+    pub command_timeout: Duration,
+    /// `reconcileInterval`: how often the file is compared with what it should be, whatever happens.
+    pub reconcile_interval: Duration,
+}
+
+/// Where a template's text is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TemplateSource {
+    /// `template`: in the configuration.
+    Text(String),
+    /// `templateFile`: read when the router is built.
+    File(PathBuf),
+}
+
+/// `type: file_output`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileOutputConfig {
+    /// `outputDirectory`.
+    pub directory: PathBuf,
+    /// The names of the services that have a file, by id: all but those with `fileOutput: {disabled: true}`.
+    pub files: BTreeMap<String, String>,
+    /// `purgeUnknown`: whether `*.json` that this router did not write go too.
+    pub purge_unknown: bool,
+    /// `reconcileInterval`: how often the files are compared with what they should be, whatever happens.
+    pub reconcile_interval: Duration,
 }
 
 /// `type: haproxy`.

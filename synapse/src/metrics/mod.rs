@@ -11,7 +11,6 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt::Error;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use common::zk::reflector::Freshness;
 use prometheus_client::collector::Collector;
@@ -78,7 +77,7 @@ impl Collector for Metrics {
             .iter()
             .filter_map(|router| match &router.kind {
                 Kind::Haproxy(haproxy) => Some(haproxy.status()),
-                Kind::Console(_) => None,
+                Kind::Plain(..) => None,
             })
             .collect();
         self.encode_updates(&mut encoder, &haproxies)?;
@@ -113,7 +112,7 @@ impl Metrics {
         let mut failures: BTreeMap<&str, u64> = BTreeMap::new();
         for router in &self.routers {
             match &router.kind {
-                Kind::Console(count) => *failures.entry("console").or_default() += count.load(Ordering::Relaxed),
+                Kind::Plain(name, applier) => *failures.entry(name).or_default() += applier.status().failures,
                 Kind::Haproxy(_) => {}
             }
         }

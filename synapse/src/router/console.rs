@@ -3,95 +3,48 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use common::ready::Latch;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
 
+use crate::config::PaceConfig;
 use crate::desired::{Desired, Server};
 
-/// Changes are gathered for at most this many times the quiet spell that ends them.
-const MOST_SPELLS: u32 = 10;
+use super::applier::{Applied, Applier, ApplierTask, Target};
 
-/// How long after a failed write the next is tried.
-const RETRY: Duration = Duration::from_secs(5);
-
-/// The router's task.
+/// Standard output.
 #[derive(Debug)]
-#[must_use = "nothing is printed until the task runs"]
-pub struct ConsoleTask {
-    desired: watch::Receiver<Arc<Desired>>,
-    quiet: Duration,
-    first_print: Option<Latch>,
-    failures: Arc<AtomicU64>,
+pub struct Console {
+    printed: Arc<Desired>,
 }
 
-/// Prints `desired` as it changes, once nothing has changed for `quiet`. Also returns the count of failed writes.
+/// Prints `desired` as it changes.
 pub fn console(
     desired: watch::Receiver<Arc<Desired>>,
-    quiet: Duration,
+    pace: PaceConfig,
     first_print: Latch,
-) -> (Arc<AtomicU64>, ConsoleTask) {
-    let failures = Arc::default();
-    let task = ConsoleTask {
-        desired,
-        quiet,
-        first_print: Some(first_print),
-        failures: Arc::clone(&failures),
+) -> (Applier, ApplierTask<Console>) {
+    let target = Console {
+        printed: Arc::default(),
     };
-    (failures, task)
+    Applier::new(target, desired, pace, None, first_print)
 }
 
-impl ConsoleTask {
-    /// Prints until `stop`.
-    pub async fn run(mut self, stop: CancellationToken) {
-        // It stays as it is when the sources end first, which only happens when the daemon stops.
-        stop.run_until_cancelled(self.print_changes()).await;
-        stop.cancelled().await;
+impl Target for Console {
+    async fn apply(&mut self, desired: &Arc<Desired>) -> Result<Applied, String> {
+        let text = changes(&self.printed, desired).concat();
+        let applied = if text.is_empty() {
+            Applied::Unchanged
+        } else {
+            Applied::Changed
+        };
+        write(text)
+            .await
+            .map_err(|error| format!("changes could not be printed: {error}"))?;
+        self.printed = Arc::clone(desired);
+        Ok(applied)
     }
-
-    async fn print_changes(&mut self) -> Option<()> {
-        let mut printed = Arc::new(Desired::default());
-        loop {
-            let desired = Arc::clone(&self.desired.borrow_and_update());
-            let text = changes(&printed, &desired).concat();
-            match write(text).await {
-                Ok(()) => {
-                    if desired.is_complete() {
-                        self.first_print = None;
-                    }
-                    printed = desired;
-                    self.desired.changed().await.ok()?;
-                    self.gather().await?;
-                }
-                Err(error) => {
-                    self.failures.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(%error, "Changes could not be printed.");
-                    sleep_until(Instant::now() + RETRY).await;
-                }
-            }
-        }
-    }
-
-    /// Waits until nothing has changed for a while, but not for ever.
-    async fn gather(&mut self) -> Option<()> {
-        let first = Instant::now();
-        loop {
-            tokio::select! {
-                changed = self.desired.changed() => changed.ok()?,
-                () = sleep_until(due(first, Instant::now(), self.quiet)) => return Some(()),
-            }
-        }
-    }
-}
-
-/// When changes that began at `first` and came last at `last` are printed.
-fn due(first: Instant, last: Instant, quiet: Duration) -> Instant {
-    (last + quiet).min(first + quiet * MOST_SPELLS)
 }
 
 /// Standard output may be a pipe that nobody reads: only this router waits for it.
@@ -203,13 +156,5 @@ mod tests {
     #[test]
     fn what_is_unknown_is_not_gone() {
         assert!(changes(&desired(Some(vec![server("a", 1, None)])), &desired(None)).is_empty());
-    }
-
-    #[test]
-    fn constant_change_is_printed_in_the_end() {
-        let (first, quiet) = (Instant::now(), Duration::from_millis(500));
-        assert_eq!(due(first, first, quiet), first + quiet);
-        let late = first + Duration::from_mins(1);
-        assert_eq!(due(first, late, quiet), first + quiet * MOST_SPELLS);
     }
 }

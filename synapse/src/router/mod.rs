@@ -1,10 +1,14 @@
 //! Routers: what makes a [`Desired`](crate::desired::Desired) true.
 
+mod applier;
 pub mod console;
+pub mod file_output;
 pub mod haproxy;
+mod pace;
+mod status;
+pub mod template;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use tokio::sync::{mpsc, watch};
 
@@ -12,6 +16,9 @@ use crate::catalog::Outcome;
 use crate::gather::Order;
 use crate::guard::Guarded;
 use crate::watcher::Description;
+
+pub use applier::{Applier, ApplierTask};
+pub use status::RouterStatus;
 
 /// A running router, as the API and the metrics see it.
 #[derive(Debug, Clone)]
@@ -42,8 +49,8 @@ pub struct Service {
 /// The handle of a router by its type.
 #[derive(Debug, Clone)]
 pub enum Kind {
-    /// The count of failed writes.
-    Console(Arc<AtomicU64>),
+    /// One that prints or writes, with its `type`.
+    Plain(&'static str, Applier),
     /// The HAProxy's own handle.
     Haproxy(haproxy::Haproxy),
 }
@@ -52,8 +59,16 @@ impl Kind {
     /// The `type` of the configuration.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Console(_) => "console",
+            Self::Plain(name, _) => name,
             Self::Haproxy(_) => "haproxy",
+        }
+    }
+
+    /// What every type can tell.
+    pub fn status(&self) -> Arc<RouterStatus> {
+        match self {
+            Self::Plain(_, applier) => applier.status(),
+            Self::Haproxy(haproxy) => Arc::new(haproxy.status().summary()),
         }
     }
 }

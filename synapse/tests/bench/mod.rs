@@ -10,7 +10,8 @@ use std::time::Duration;
 use common::exit::Fatal;
 use common::ready::Readiness;
 use synapse::config::{
-    HaproxyConfig, HaproxyControl, Registered, SelectionConfig, ServiceConfig, ServiceHaproxy, WatcherConfig,
+    HaproxyConfig, HaproxyControl, PaceConfig, Registered, SelectionConfig, ServiceConfig, ServiceHaproxy,
+    WatcherConfig,
 };
 use synapse::desired::{Desired, Server, Service};
 use synapse::health::Health;
@@ -112,6 +113,8 @@ pub(crate) struct Bench {
     directory: TempDir,
     pub(crate) config: HaproxyConfig,
     pub(crate) services: Vec<ServiceConfig>,
+    /// `reloadJitter`.
+    pub(crate) jitter: Duration,
     ports: BTreeMap<String, u16>,
     desired: watch::Sender<Arc<Desired>>,
     pub(crate) attention: watch::Sender<bool>,
@@ -166,6 +169,7 @@ impl Bench {
             directory,
             config,
             services: configs,
+            jitter: Duration::ZERO,
             ports,
             desired,
             attention: watch::Sender::new(false),
@@ -223,11 +227,16 @@ impl Bench {
 
     pub(crate) async fn build(&self) -> Result<(Haproxy, HaproxyTask), Fatal> {
         let latch = self.readiness.latch("haproxy");
-        let buffer = Duration::from_millis(50);
+        let pace = PaceConfig {
+            buffer: Duration::from_millis(50),
+            max_buffer: Duration::from_millis(200),
+            budget: None,
+            jitter: self.jitter,
+        };
         build(
             self.config.clone(),
             self.services.clone(),
-            buffer,
+            pace,
             Links {
                 desired: self.desired.subscribe(),
                 attention: self.attention.subscribe(),

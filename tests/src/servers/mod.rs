@@ -1,8 +1,9 @@
-//! The servers that nerve's checks speak to, from Debian's packages: each a process of its own, on a free port, with its
+//! The servers that nerve's checks speak to, and the one that synapse reloads, from Debian's packages: each a process of its own, on a free port, with its
 //! data in a temporary directory.
 
 mod mariadb;
 mod memcached;
+mod nginx;
 mod postgres;
 mod rabbitmq;
 mod redis;
@@ -16,6 +17,7 @@ use crate::program::Running;
 
 pub use mariadb::mariadb;
 pub use memcached::memcached;
+pub use nginx::{Nginx, nginx};
 pub use postgres::postgres;
 pub use rabbitmq::{RabbitMq, rabbitmq};
 pub use redis::redis;

@@ -107,13 +107,7 @@ impl Reader<'_> {
             return None;
         }
         lines::plain_path(section, "configPath", &path);
-        if !self.config_paths.insert(path.clone()) {
-            section.problem(
-                "configPath",
-                format!("another router writes {} already", path.display()),
-                "give each HAProxy a file of its own",
-            );
-        }
+        self.take(section, "configPath", &path);
         Some(path)
     }
 

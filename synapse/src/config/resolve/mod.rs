@@ -3,14 +3,17 @@
 //! Reading goes on after a problem, so that one run names them all; a value that could not be made is `None`, and with
 //! it everything that holds it. Pure: the directory that relative paths start from is an argument.
 
+mod file_output;
 mod guard;
 mod haproxy;
 mod lines;
 mod obsolete;
+mod pace;
 mod sections;
 mod selection;
 mod service;
 mod service_haproxy;
+mod template;
 mod watcher;
 
 #[cfg(test)]
@@ -36,8 +39,8 @@ struct Reader<'p> {
     base: &'p Path,
     /// The number of the service that was read last: it is counted through the whole file.
     services: usize,
-    /// The HAProxy files named so far: no two routers may write the same.
-    config_paths: BTreeSet<PathBuf>,
+    /// The files and directories that routers write, as named so far: no two may write the same.
+    written: BTreeSet<PathBuf>,
     /// The services' ids so far.
     ids: BTreeSet<String>,
     /// What the router that is being read says for all its services.
@@ -48,6 +51,8 @@ struct Reader<'p> {
 #[derive(Debug, Clone, Copy)]
 enum Type {
     Haproxy,
+    Template,
+    FileOutput,
     Console,
 }
 
@@ -56,7 +61,7 @@ pub(super) fn root(section: &mut Section<'_>, base: &Path) -> Option<Config> {
     let mut reader = Reader {
         base,
         services: 0,
-        config_paths: BTreeSet::new(),
+        written: BTreeSet::new(),
         ids: BTreeSet::new(),
         wide: Wide::default(),
     };
@@ -96,7 +101,7 @@ fn snapshot(written: &str, base: &Path, routers: &[RouterConfig]) -> Option<Path
     }
     routers.iter().find_map(|router| match &router.kind {
         RouterKind::Haproxy(haproxy) => Some(haproxy::beside(&haproxy.config_path, ".snapshot")),
-        RouterKind::Console => None,
+        RouterKind::Console | RouterKind::Template(_) | RouterKind::FileOutput(_) => None,
     })
 }
 
@@ -136,31 +141,67 @@ fn api(section: &mut Section<'_>, base: &Path) -> Option<Listen> {
 
 impl Reader<'_> {
     fn router(&mut self, mut section: Section<'_>, zone: Option<&ZoneConfig>) -> Option<RouterConfig> {
-        let kind = section.choice_or("type", "", &[("haproxy", Type::Haproxy), ("console", Type::Console)]);
+        let kind = section.choice_or(
+            "type",
+            "",
+            &[
+                ("haproxy", Type::Haproxy),
+                ("template", Type::Template),
+                ("file_output", Type::FileOutput),
+                ("console", Type::Console),
+            ],
+        );
         match kind {
             Some(Type::Haproxy) => section.is_a("router haproxy"),
+            Some(Type::Template) => section.is_a("router template"),
+            Some(Type::FileOutput) => section.is_a("router file_output"),
             Some(Type::Console) => section.is_a("router console"),
             None => {}
         }
-        let events_buffer = section.milliseconds_or("eventsBufferDurationInMilli", Duration::from_millis(500));
+        let mut pace = pace::pace(&mut section);
         let zone = selection::zone(&mut section, zone);
         self.wide = if matches!(kind, Some(Type::Haproxy)) {
             Wide::of(&mut section)
         } else {
             Wide::default()
         };
-        let services = self.services(&mut section, zone.as_ref());
+        let services = self.services(&mut section, zone.as_ref(), matches!(kind, Some(Type::FileOutput)));
         let kind = match kind? {
             Type::Haproxy => {
+                pace.jitter = pace::jitter(&mut section);
                 let ids = services.as_ref().map(Services::ids).unwrap_or_default();
                 self.haproxy(&mut section, &ids).map(Box::new).map(RouterKind::Haproxy)
             }
-            Type::Console => Some(RouterKind::Console),
+            Type::Template => {
+                pace.budget = pace::budget(&mut section);
+                pace.jitter = pace::jitter(&mut section);
+                self.template(&mut section).map(RouterKind::Template)
+            }
+            Type::FileOutput => {
+                pace.budget = pace::budget(&mut section);
+                self.file_output(&mut section, services.as_ref())
+                    .map(RouterKind::FileOutput)
+            }
+            Type::Console => {
+                pace.budget = pace::budget(&mut section);
+                Some(RouterKind::Console)
+            }
         };
         Some(RouterConfig {
-            events_buffer,
-            services: services?.0,
+            pace,
+            services: services?.services,
             kind: kind?,
         })
+    }
+
+    /// Takes `path`, which the router's `key` names, for this router alone.
+    fn take(&mut self, section: &mut Section<'_>, key: &str, path: &Path) {
+        if !self.written.insert(path.to_owned()) {
+            section.problem(
+                key,
+                format!("another router writes {} already", path.display()),
+                "give each router its own",
+            );
+        }
     }
 }

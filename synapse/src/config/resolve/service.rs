@@ -1,6 +1,6 @@
 //! `services[]` of a router.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::config::Section;
 use common::template;
@@ -10,12 +10,16 @@ use super::{Reader, guard, lines, watcher};
 use crate::config::{ServiceConfig, WatcherConfig, ZoneConfig};
 
 /// The services of one router.
-pub(super) struct Services(pub(super) Vec<ServiceConfig>);
+pub(super) struct Services {
+    pub(super) services: Vec<ServiceConfig>,
+    /// The ids of those with `fileOutput: {disabled: true}`.
+    pub(super) without_file: BTreeSet<String>,
+}
 
 impl Services {
     /// The names of their frontends and backends.
     pub(super) fn ids(&self) -> Vec<String> {
-        self.0.iter().map(|service| service.id.clone()).collect()
+        self.services.iter().map(|service| service.id.clone()).collect()
     }
 }
 
@@ -23,16 +27,18 @@ impl Services {
 struct Read<'a> {
     name: Option<String>,
     other: Option<Other<'a>>,
+    has_file: bool,
     service: Option<ServiceConfig>,
 }
 
 impl Reader<'_> {
-    /// Reads `services[]`; `zone` is what they inherit.
-    pub(super) fn services(&mut self, router: &mut Section<'_>, zone: Option<&ZoneConfig>) -> Option<Services> {
+    /// Reads `services[]`; `files`: the router writes a file for each of them.
+    /// `zone` is what they inherit.
+    pub(super) fn services(&mut self, router: &mut Section<'_>, zone: Option<&ZoneConfig>, files: bool) -> Option<Services> {
         let mut read: Vec<_> = router
             .sections("services", "service")
             .into_iter()
-            .map(|section| self.service(section, zone))
+            .map(|section| self.service(section, zone, files))
             .collect();
         let names: Vec<Option<String>> = read.iter().map(|read| read.name.clone()).collect();
         for (nth, read) in read.iter_mut().enumerate() {
@@ -40,13 +46,14 @@ impl Reader<'_> {
                 other.check(&names, nth);
             }
         }
-        read.into_iter()
-            .map(|read| read.service)
-            .collect::<Option<_>>()
-            .map(Services)
+        let disabled = read.iter().filter(|read| !read.has_file);
+        let without_file = disabled.filter_map(|read| Some(read.service.as_ref()?.id.clone()));
+        let without_file = without_file.collect();
+        let services = read.into_iter().map(|read| read.service).collect::<Option<_>>()?;
+        Some(Services { services, without_file })
     }
 
-    fn service<'a>(&mut self, mut section: Section<'a>, zone: Option<&ZoneConfig>) -> Read<'a> {
+    fn service<'a>(&mut self, mut section: Section<'a>, zone: Option<&ZoneConfig>, files: bool) -> Read<'a> {
         self.services += 1;
         let watcher = section.section("watcher", "watcher");
         if watcher.is_none() {
@@ -87,6 +94,7 @@ impl Reader<'_> {
                 "choose another `backendName`",
             );
         }
+        let has_file = has_file(&mut section, files);
         let service = || {
             Some(ServiceConfig {
                 id: id?,
@@ -104,6 +112,7 @@ impl Reader<'_> {
             service: service(),
             name,
             other,
+            has_file,
         }
     }
 }
@@ -143,4 +152,20 @@ fn server_options(section: &mut Section<'_>) -> String {
         ),
     }
     options
+}
+
+/// `fileOutput`; `files`: the router is one that writes files.
+fn has_file(section: &mut Section<'_>, files: bool) -> bool {
+    let Some(mut output) = section.section("fileOutput", "fileOutput") else {
+        return true;
+    };
+    let disabled = output.flag_or("disabled", false);
+    if !files {
+        section.problem(
+            "fileOutput",
+            "the router of this service writes no file for each service",
+            "remove it, or move the service to a router of `type: file_output`",
+        );
+    }
+    !disabled
 }

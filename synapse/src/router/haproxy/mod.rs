@@ -26,7 +26,6 @@ mod keep;
 mod live;
 mod model;
 mod options;
-mod pace;
 mod parse;
 mod plan;
 mod prepare;
@@ -60,13 +59,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::default_servers;
-use crate::config::{HaproxyConfig, HaproxyControl, ServiceConfig};
+use crate::config::{ApplyBudget, HaproxyConfig, HaproxyControl, PaceConfig, ServiceConfig};
 use crate::desired::Desired;
 use crate::health::Health;
 
+use super::pace::Pace;
 use actor::{Actor, Request, UnderWay};
 use options::OperatorOptions;
-use pace::Pace;
 pub use parse::ServerStatistics;
 use prepare::Checker;
 use process::{Control, beside};
@@ -150,7 +149,7 @@ impl HaproxyTask {
 pub async fn build(
     config: HaproxyConfig,
     services: Vec<ServiceConfig>,
-    events_buffer: Duration,
+    pace: PaceConfig,
     links: Links,
     first_apply: Latch,
 ) -> Result<(Haproxy, HaproxyTask), Fatal> {
@@ -186,9 +185,16 @@ pub async fn build(
         status: ArcSwap::from_pointee(status.clone()),
         rendered: ArcSwap::from_pointee(String::new()),
     });
+    let pace = PaceConfig {
+        budget: Some(ApplyBudget {
+            applies: 1,
+            per: config.reload_min_interval,
+        }),
+        ..pace
+    };
     let (requests, receiver) = mpsc::channel(8);
     let actor = Actor {
-        pace: Pace::new(events_buffer, config.reload_min_interval),
+        pace: Pace::new(pace),
         under_way: UnderWay::new(Instant::now(), config.start_wait),
         config,
         engine,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::pace::Urgency;
+use super::super::pace::Urgency;
 
 /// The reason of a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,10 +74,9 @@ impl ReloadReason {
     /// How much haste it has.
     pub(super) fn urgency(&self) -> Urgency {
         match self {
-            Self::Structure { .. }
-            | Self::SlotsExhausted { .. }
-            | Self::OptionClass { .. }
-            | Self::StaticBalance { .. } => Urgency::Gathers,
+            // A new configuration comes to many hosts at once.
+            Self::Structure { .. } => Urgency::Spreads,
+            Self::SlotsExhausted { .. } | Self::OptionClass { .. } | Self::StaticBalance { .. } => Urgency::Gathers,
             Self::Drift { .. } | Self::Adoption | Self::Quarantine | Self::Operator => Urgency::Now,
             Self::FirstStart => Urgency::Start,
         }

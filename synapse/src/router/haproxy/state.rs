@@ -250,6 +250,14 @@ impl State {
         if let Some(what) = &self.drift {
             return Some(ReloadReason::Drift { what: what.clone() });
         }
+        // Before what may be put off: an instance waits for this one.
+        if let Some((service, why)) = self.unplaced.iter().next() {
+            let service = service.clone();
+            return Some(match why {
+                Unplaced::Exhausted => ReloadReason::SlotsExhausted { service },
+                Unplaced::NoClass => ReloadReason::OptionClass { service },
+            });
+        }
         if loaded.live.structure.as_ref() != Some(&loaded.structure) {
             let what = "the configuration is not the one HAProxy has loaded".to_owned();
             return Some(ReloadReason::Structure { what });
@@ -262,13 +270,6 @@ impl State {
         if let Some(service) = missing {
             let what = format!("{service} is new");
             return Some(ReloadReason::Structure { what });
-        }
-        if let Some((service, why)) = self.unplaced.iter().next() {
-            let service = service.clone();
-            return Some(match why {
-                Unplaced::Exhausted => ReloadReason::SlotsExhausted { service },
-                Unplaced::NoClass => ReloadReason::OptionClass { service },
-            });
         }
         (self.retry_quarantine && !self.quarantine.is_empty()).then_some(ReloadReason::Quarantine)
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use super::super::status::RouterStatus;
 use super::parse::ServerStatistics;
 
 /// The state of one HAProxy router.
@@ -33,8 +34,30 @@ pub struct HaproxyStatus {
     pub old_workers: usize,
     /// What is wrong now, or empty.
     pub last_error: String,
+    /// Why HAProxy is to be reloaded, as long as it was not; or empty.
+    pub pending: String,
+    /// When HAProxy was last changed, in milliseconds since the Unix epoch.
+    pub last_apply: Option<u64>,
     /// In the file's order.
     pub services: Vec<ServiceStatus>,
+}
+
+impl HaproxyStatus {
+    /// What every type of router can tell.
+    pub(in super::super) fn summary(&self) -> RouterStatus {
+        let reloads = |result| {
+            let of = self.reloads.iter().filter(move |reload| reload.result == result);
+            of.map(|reload| reload.count).sum::<u64>()
+        };
+        RouterStatus {
+            in_sync: self.in_sync,
+            pending: self.pending.clone(),
+            last_error: self.last_error.clone(),
+            last_apply: self.last_apply,
+            applies: reloads("ok").saturating_add(self.runtime_commands_ok),
+            failures: reloads("failed").saturating_add(self.runtime_commands_failed),
+        }
+    }
 }
 
 /// How often.

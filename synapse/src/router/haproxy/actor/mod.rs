@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use super::super::pace::Pace;
 use super::model::Backend;
-use super::pace::Pace;
 use super::parse::Statistics;
 use super::plan::Plan;
 use super::prepare::Checker;
@@ -279,6 +279,15 @@ impl Actor {
         }
     }
 
+    /// What HAProxy has yet to be made, in words.
+    fn pending(&self, applied: bool) -> String {
+        if !self.under_way.jobs.is_empty() {
+            return "a reload is under way".to_owned();
+        }
+        let wanted = if applied { None } else { self.wanted_reload() };
+        wanted.map(|reason| reason.to_string()).unwrap_or_default()
+    }
+
     /// Shows the state as it is now.
     fn publish(&mut self) {
         let applied = self.is_applied() && self.state.can_render();
@@ -290,6 +299,17 @@ impl Actor {
             self.status.last_error.clear();
         }
         self.status.in_sync = settled && self.state.quarantine.is_empty();
+        self.status.pending = self.pending(applied);
+        let before = self.shared.status.load();
+        let reloaded = before.last_reload != self.status.last_reload
+            && self
+                .status
+                .last_reload
+                .as_ref()
+                .is_some_and(|reload| reload.result == "ok");
+        if reloaded || before.runtime_commands_ok != self.status.runtime_commands_ok {
+            self.status.last_apply = Some(common::clock::unix_millis());
+        }
         if let World::Loaded(loaded) = &self.state.world {
             self.shared.rendered.store(Arc::clone(&loaded.text));
         }

@@ -49,7 +49,7 @@ impl Actor {
             return;
         };
         let now = Instant::now();
-        self.pace.want(now, grown);
+        self.pace.want(now, grown, fastrand::f64());
         if self.pace.due(reason.urgency()).is_none_or(|due| due > now) {
             return;
         }

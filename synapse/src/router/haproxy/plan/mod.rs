@@ -69,7 +69,7 @@ pub(super) fn plan(
         for slot in &backend.slots {
             let Some(server) = live.and_then(|live| live.servers.get(&slot.name)) else {
                 let what = format!("HAProxy has no server {service}/{}", slot.name);
-                return Plan::Reload(structural.cloned().unwrap_or(ReloadReason::Drift { what }));
+                return most_urgent(Some(ReloadReason::Drift { what }), structural);
             };
             let command = |act| Command {
                 target: Target {
@@ -107,7 +107,15 @@ pub(super) fn plan(
         return Plan::Runtime(batch);
     }
     let fixed = fixed.map(|service| ReloadReason::StaticBalance { service });
-    structural.cloned().or(fixed).map_or(Plan::Nothing, Plan::Reload)
+    most_urgent(fixed, structural)
+}
+
+/// One reload serves both reasons, and the one with less haste may be put off.
+fn most_urgent(own: Option<ReloadReason>, structural: Option<&ReloadReason>) -> Plan {
+    let reasons = own.into_iter().chain(structural.cloned());
+    reasons
+        .max_by_key(ReloadReason::urgency)
+        .map_or(Plan::Nothing, Plan::Reload)
 }
 
 #[cfg(test)]

@@ -116,6 +116,20 @@ fn weights_that_haproxy_refuses_come_with_a_reload() {
 }
 
 #[test]
+fn what_an_instance_waits_for_is_not_put_off_with_a_new_configuration() {
+    let structure = ReloadReason::Structure { what: "new".to_owned() };
+    let fixed = BTreeSet::from(["web_1".to_owned()]);
+    let moved = table(&[("slot_1", live(address(1), 1, false))]);
+    let layout = layout(&[("slot_1", A1)]);
+    for (table, fixed) in [(&moved, &fixed), (&table(&[]), &BTreeSet::new())] {
+        let Plan::Reload(reason) = plan(&layout, table, Some(&structure), fixed) else {
+            panic!("a reload")
+        };
+        assert!(reason.urgency() > structure.urgency(), "{reason:?}");
+    }
+}
+
+#[test]
 fn a_server_that_is_not_there_is_drift() {
     let found = plan(&layout(&[("slot_1", A1)]), &table(&[]), None, &BTreeSet::new());
     assert!(matches!(found, Plan::Reload(ReloadReason::Drift { .. })), "{found:?}");

@@ -4,6 +4,8 @@
 //! flat map of texts as the dot. The language itself is `gotmpl`'s; this file fixes what the originals fix: what an
 //! absent field prints, and the functions beyond Go's own.
 
+pub mod blocks;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -33,6 +35,7 @@ pub fn render(text: &str, fields: &BTreeMap<String, String>) -> Result<String, T
 ///
 /// Functions beyond Go's own: `sha1String TEXT` (hex digest), `randString N` (N letters, at most 1024).
 pub fn render_with(text: &str, fields: &BTreeMap<String, String>, absent: Absent) -> Result<String, TemplateError> {
+    blocks::check(text).map_err(|error| TemplateError(error.to_string()))?;
     let missing = match absent {
         Absent::PrintsNoValue => MissingKey::Invalid,
         Absent::Fails => MissingKey::Error,
@@ -199,6 +202,7 @@ mod tests {
     fn errors_say_where_and_what() {
         let error = |text: &str| render(text, &fields(&[])).expect_err("must not render").to_string();
         assert_eq!(error("a\nb {{ .NAME"), "template: 2:11: unclosed action");
+        assert_eq!(error("a\n{{ if .NAME }}b"), "template: 2: `{{if}}` has no `{{end}}`");
         assert_eq!(error("{{ frobnicate }}"), "template: undefined function: frobnicate");
         assert_eq!(
             error("{{ randString 5000 }}"),

@@ -1,0 +1,140 @@
+//! Whether the blocks of a template are closed. Pure.
+//!
+//! The engine takes the end of the text for a missing `{{end}}`, and one `{{end}}` too many for the end of the text: half
+//! a configuration would be read as a whole one. In Go both are errors, and so they are here.
+
+use std::fmt;
+
+/// What is wrong, and in which line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unbalanced {
+    line: usize,
+    what: String,
+}
+
+impl fmt::Display for Unbalanced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.line, self.what)
+    }
+}
+
+/// The words that begin a block.
+const OPENING: [&str; 5] = ["block", "define", "if", "range", "with"];
+
+/// Checks `text`. What is no action at all (one that is not closed, say) is left to the engine.
+pub fn check(text: &str) -> Result<(), Unbalanced> {
+    let mut open = Vec::new();
+    let (mut rest, mut line) = (text, 1);
+    while let Some((before, after)) = rest.split_once("{{") {
+        line += lines(before);
+        let Some((action, after)) = action(after) else { break };
+        let word = keyword(action);
+        if let Some(opening) = OPENING.iter().find(|opening| **opening == word) {
+            open.push((line, *opening));
+        } else if word == "else" && open.is_empty() || word == "end" && open.pop().is_none() {
+            return Err(Unbalanced {
+                line,
+                what: format!("`{{{{{word}}}}}` has nothing before it that it belongs to"),
+            });
+        }
+        line += lines(action);
+        rest = after;
+    }
+    match open.pop() {
+        None => Ok(()),
+        Some((line, opening)) => Err(Unbalanced {
+            line,
+            what: format!("`{{{{{opening}}}}}` has no `{{{{end}}}}`"),
+        }),
+    }
+}
+
+fn lines(text: &str) -> usize {
+    text.matches('\n').count()
+}
+
+/// Splits the text after `{{` into the action and what comes behind its `}}`: the first that stands in no comment and no
+/// text.
+fn action(text: &str) -> Option<(&str, &str)> {
+    let trimmed = text.strip_prefix('-').map_or(text, str::trim_start);
+    let mut from = 0;
+    if trimmed.starts_with("/*") {
+        from = text.find("*/")? + 2;
+    }
+    let mut quote = None;
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip_while(|(at, _)| *at < from) {
+        match quote {
+            _ if escaped => escaped = false,
+            Some('"' | '\'') if c == '\\' => escaped = true,
+            Some(closing) if c == closing => quote = None,
+            None if matches!(c, '"' | '\'' | '`') => quote = Some(c),
+            None if c == '}' => {
+                let (action, end) = text.split_at_checked(at)?;
+                if let Some(after) = end.strip_prefix("}}") {
+                    return Some((action, after));
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The first word of an action.
+fn keyword(action: &str) -> &str {
+    let action = action.strip_prefix('-').unwrap_or(action).trim_start();
+    let end = action.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    end.and_then(|end| action.split_at_checked(end))
+        .map_or(action, |(word, _)| word)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn error(text: &str) -> String {
+        check(text).expect_err("unbalanced").to_string()
+    }
+
+    #[test]
+    fn what_go_takes_is_right() {
+        for text in [
+            "",
+            "no action",
+            "{{.A}}",
+            "{{if .A}}a{{else if .B}}b{{else}}c{{end}}",
+            "{{- range .}}\n{{with .X -}}x{{- end}}{{ end }}",
+            "{{define \"a\"}}{{end}}{{block \"b\" .}}{{end}}",
+            "{{/* if }} */}}{{- /* end */ -}}",
+            r#"{{"{{end}}"}}{{`}}`}}{{'}'}}{{"\"}}"}}"#,
+            "{{ending}}{{.end}}{{$if}}",
+            "}} {",
+        ] {
+            assert_eq!(check(text), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_go_refuses_is_wrong() {
+        assert_eq!(error("a\n{{range .}}"), "2: `{{range}}` has no `{{end}}`");
+        assert_eq!(error("{{if .A}}{{with .B}}{{end}}"), "1: `{{if}}` has no `{{end}}`");
+        assert_eq!(
+            error("{{end}}"),
+            "1: `{{end}}` has nothing before it that it belongs to"
+        );
+        assert_eq!(
+            error("{{if .A}}\n{{end}}\n{{else}}"),
+            "3: `{{else}}` has nothing before it that it belongs to"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in r#"([a-z .|$"'`\\\n{}()*/-]|\{\{|\}\}|if|end|range)*"#) {
+            let _outcome = check(&text);
+        }
+    }
+}

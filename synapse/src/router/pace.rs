@@ -1,0 +1,312 @@
+//! When a router applies what is wanted. Pure: the clock and the chance are arguments.
+//!
+//! Changes are gathered until none has come for a while, but never for longer than the longest wait, so that steady
+//! churn starves nobody. Never more are applied in a span than the budget allows; what it puts off is not lost, for what
+//! is applied then is the state of then. Failures back off.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use common::backoff::{Backoff, BackoffConfig};
+use tokio::time::Instant;
+
+use crate::config::{ApplyBudget, PaceConfig};
+
+/// How much haste a need has, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Urgency {
+    /// Other hosts may have it at this very moment: gathered, then put off by a chance of this host's own.
+    Spreads,
+    /// More of its kind may come: worth a wait.
+    Gathers,
+    /// As soon as the budget allows.
+    Now,
+    /// Nobody serves: as soon as failures allow.
+    Start,
+}
+
+/// The clock of one router.
+#[derive(Debug)]
+pub(super) struct Pace {
+    config: PaceConfig,
+    wanted: Option<Wanted>,
+    /// When the last applies ended: as many as the budget allows in a span.
+    spent: VecDeque<Instant>,
+    /// The wait after failures.
+    backed_off: Option<Instant>,
+    backoff: Backoff,
+}
+
+/// A need.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    /// When it arose.
+    first: Instant,
+    /// When it last grew.
+    last: Instant,
+    /// This host's share of the jitter.
+    hold: Duration,
+}
+
+impl Pace {
+    /// A clock for which nothing was applied yet.
+    pub(super) fn new(config: PaceConfig) -> Self {
+        let backoff = BackoffConfig {
+            min: Duration::from_secs(1),
+            max: Duration::from_mins(1),
+            healthy_after: Duration::ZERO,
+        };
+        Self {
+            config,
+            wanted: None,
+            spent: VecDeque::new(),
+            backed_off: None,
+            backoff: Backoff::new(backoff),
+        }
+    }
+
+    /// The need is there, `grown` if the desired state changed since it was last said. `chance` is uniform in
+    /// `0.0..1.0`, and counts once for each need.
+    pub(super) fn want(&mut self, now: Instant, grown: bool, chance: f64) {
+        let wanted = self.wanted.get_or_insert_with(|| Wanted {
+            first: now,
+            last: now,
+            hold: self.config.jitter.mul_f64(chance.clamp(0.0, 1.0)),
+        });
+        if grown {
+            wanted.last = now;
+        }
+    }
+
+    /// Whether there is a need.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wanted.is_some()
+    }
+
+    /// The need is gone.
+    pub(super) fn forget(&mut self) {
+        self.wanted = None;
+    }
+
+    /// What failed is not what is wanted now: that is a need of its own, and does not wait for the failure.
+    pub(super) fn try_anew(&mut self) {
+        if self.backed_off.take().is_some() {
+            self.wanted = None;
+        }
+    }
+
+    /// When to act. `None` when nothing is wanted.
+    pub(super) fn due(&self, urgency: Urgency) -> Option<Instant> {
+        let Wanted { first, last, hold } = self.wanted?;
+        let gathered = (last + self.config.buffer).min(first + self.config.max_buffer);
+        let (at, not_before) = match urgency {
+            Urgency::Spreads => (gathered + hold, self.affordable().max(self.backed_off)),
+            Urgency::Gathers => (gathered, self.affordable().max(self.backed_off)),
+            Urgency::Now => (first, self.affordable().max(self.backed_off)),
+            Urgency::Start => (first, self.backed_off),
+        };
+        Some(not_before.map_or(at, |not_before| at.max(not_before)))
+    }
+
+    /// When the budget allows one more.
+    fn affordable(&self) -> Option<Instant> {
+        let ApplyBudget { applies, per } = self.config.budget?;
+        self.spent
+            .front()
+            .filter(|_| self.spent.len() >= applies)
+            .map(|&oldest| oldest + per)
+    }
+
+    /// Something was applied, or could not be, at `now`.
+    pub(super) fn ended(&mut self, now: Instant, worked: bool, chance: f64) {
+        self.wanted = None;
+        if let Some(budget) = self.config.budget {
+            self.spent.push_back(now);
+            while self.spent.len() > budget.applies {
+                self.spent.pop_front();
+            }
+        }
+        if worked {
+            self.worked(now);
+        } else {
+            self.backed_off = Some(now + self.backoff.failed(now, chance));
+        }
+    }
+
+    /// All is well at `now`, for which nothing had to be applied.
+    pub(super) fn worked(&mut self, now: Instant) {
+        self.wanted = None;
+        self.backoff.succeeded(now);
+        self.backed_off = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn config(budget: Option<ApplyBudget>) -> PaceConfig {
+        PaceConfig {
+            buffer: 500 * MS,
+            max_buffer: 2000 * MS,
+            budget,
+            jitter: Duration::ZERO,
+        }
+    }
+
+    fn pace() -> (Pace, Instant) {
+        let budget = ApplyBudget {
+            applies: 1,
+            per: Duration::from_secs(2),
+        };
+        (Pace::new(config(Some(budget))), Instant::now())
+    }
+
+    #[test]
+    fn gathers_while_changes_come_but_not_for_ever() {
+        let (mut pace, start) = pace();
+        assert_eq!(pace.due(Urgency::Gathers), None);
+        for tick in 0..100 {
+            pace.want(start + 100 * MS * tick, true, 0.0);
+        }
+        assert_eq!(pace.due(Urgency::Gathers), Some(start + Duration::from_secs(2)));
+        assert_eq!(pace.due(Urgency::Now), Some(start));
+    }
+
+    #[test]
+    fn a_quiet_need_waits_one_buffer() {
+        let (mut pace, start) = pace();
+        pace.want(start, true, 0.0);
+        pace.want(start + 400 * MS, false, 0.0);
+        assert_eq!(pace.due(Urgency::Gathers), Some(start + 500 * MS));
+    }
+
+    #[test]
+    fn reloads_keep_their_distance_and_failures_back_off() {
+        let (mut pace, start) = pace();
+        pace.ended(start, true, 1.0);
+        pace.want(start, true, 0.0);
+        assert_eq!(pace.due(Urgency::Now), Some(start + Duration::from_secs(2)));
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            pace.ended(start, false, 1.0);
+            pace.want(start, false, 0.0);
+            waits.push(pace.due(Urgency::Now).unwrap() - start);
+        }
+        assert!(waits.is_sorted());
+        assert_eq!(waits.last(), Some(&Duration::from_mins(1)));
+        pace.ended(start, true, 1.0);
+        pace.want(start, false, 0.0);
+        assert_eq!(pace.due(Urgency::Start), Some(start));
+        pace.ended(start, false, 1.0);
+        pace.want(start, false, 0.0);
+        assert_eq!(pace.due(Urgency::Start), Some(start + Duration::from_secs(1)));
+        assert_eq!(pace.due(Urgency::Now), Some(start + Duration::from_secs(2)));
+    }
+
+    #[test]
+    fn what_is_new_is_tried_without_the_wait_for_what_failed() {
+        let mut pace = Pace::new(config(None));
+        let start = Instant::now();
+        for _ in 0..8 {
+            pace.ended(start, false, 1.0);
+        }
+        pace.want(start, true, 0.0);
+        assert_eq!(pace.due(Urgency::Gathers), Some(start + Duration::from_mins(1)));
+        pace.try_anew();
+        assert_eq!(pace.due(Urgency::Gathers), None);
+        pace.want(start, true, 0.0);
+        assert_eq!(pace.due(Urgency::Gathers), Some(start + 500 * MS));
+        pace.ended(start, false, 1.0);
+        pace.want(start, false, 0.0);
+        let due = pace.due(Urgency::Gathers);
+        assert_eq!(due, Some(start + Duration::from_mins(1)), "the failures still count");
+    }
+
+    #[test]
+    fn jitter_is_drawn_once_for_each_need_and_for_no_other_urgency() {
+        let mut pace = Pace::new(PaceConfig {
+            jitter: Duration::from_mins(1),
+            ..config(None)
+        });
+        let start = Instant::now();
+        pace.want(start, true, 0.5);
+        pace.want(start + 100 * MS, true, 0.9);
+        assert_eq!(
+            pace.due(Urgency::Spreads),
+            Some(start + 600 * MS + Duration::from_secs(30))
+        );
+        assert_eq!(pace.due(Urgency::Gathers), Some(start + 600 * MS));
+        assert_eq!(pace.due(Urgency::Start), Some(start));
+        pace.ended(start, true, 0.0);
+        pace.want(start, true, 0.1);
+        assert_eq!(
+            pace.due(Urgency::Spreads),
+            Some(start + 500 * MS + Duration::from_secs(6))
+        );
+    }
+
+    /// When the changes at these moments are applied, and which was the last that each apply had seen.
+    fn play(config: PaceConfig, start: Instant, changes: &[Instant]) -> Vec<(Instant, usize)> {
+        let mut pace = Pace::new(config);
+        let (mut applied, mut seen, mut now) = (Vec::new(), 0, start);
+        loop {
+            let next = changes.get(seen).copied();
+            let due = pace.due(Urgency::Gathers);
+            match (next, due) {
+                (Some(next), due) if due.is_none_or(|due| next <= due) => {
+                    now = now.max(next);
+                    seen += 1;
+                    pace.want(now, true, 0.0);
+                }
+                (_, Some(due)) => {
+                    now = now.max(due);
+                    pace.ended(now, true, 0.0);
+                    applied.push((now, seen));
+                }
+                (_, None) => return applied,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_budget_holds_and_the_last_change_is_applied(
+            gaps in prop::collection::vec(0_u32..3000, 1..80),
+            applies in 1_usize..5,
+            per in 1_u32..10_000,
+        ) {
+            let start = Instant::now();
+            let moments = gaps.iter().scan(start, |at, gap| {
+                *at += *gap * MS;
+                Some(*at)
+            });
+            let changes: Vec<Instant> = moments.collect();
+            let budget = ApplyBudget { applies, per: per * MS };
+            let applied = play(config(Some(budget)), start, &changes);
+            prop_assert_eq!(applied.last().map(|(_, seen)| *seen), Some(changes.len()));
+            for few in applied.windows(applies + 1) {
+                prop_assert!(few[applies].0 - few[0].0 >= per * MS, "{:?}", few);
+            }
+        }
+
+        #[test]
+        fn no_change_waits_longer_than_the_longest_wait(gaps in prop::collection::vec(0_u32..3000, 1..80)) {
+            let start = Instant::now();
+            let moments = gaps.iter().scan(start, |at, gap| {
+                *at += *gap * MS;
+                Some(*at)
+            });
+            let changes: Vec<Instant> = moments.collect();
+            let applied = play(config(None), start, &changes);
+            for (nth, change) in changes.iter().enumerate() {
+                let at = applied.iter().find(|(_, seen)| *seen > nth).map(|(at, _)| *at);
+                prop_assert!(at.is_some_and(|at| at <= *change + 2000 * MS));
+            }
+        }
+    }
+}
