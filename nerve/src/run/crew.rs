@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::ready::Readiness;
-use common::supervise::{Group, GroupId, Groups, Supervisor};
+use common::supervise::{Group, GroupId, Groups, Starter, Supervisor};
 use common::telemetry::log::LevelHandle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -41,21 +41,6 @@ struct Member {
     id: GroupId,
     handle: ServiceHandle,
     bonds: Bonds,
-}
-
-/// Starts groups: before the supervisor runs, or while it does.
-pub(super) enum Starter<'a> {
-    Before(&'a mut Supervisor<Stage>),
-    While(&'a Groups<Stage>),
-}
-
-impl Starter<'_> {
-    async fn start(&mut self, group: Group<Stage>) -> Option<GroupId> {
-        match self {
-            Self::Before(supervisor) => Some(supervisor.start_group(group)),
-            Self::While(groups) => groups.start(group).await,
-        }
-    }
 }
 
 /// The daemon stops: nothing starts any more.
@@ -130,7 +115,7 @@ impl Crew {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                Some(request) = requests.requests.recv() => {
+                Some(request) = requests.next() => {
                     let Some(reload) = stop.run_until_cancelled(self.reload()).await.flatten() else {
                         return stop.cancelled().await;
                     };
@@ -237,7 +222,7 @@ impl Crew {
         }
     }
 
-    async fn enlist(&mut self, built: Built, starter: &mut Starter<'_>) -> Result<(), Stopping> {
+    async fn enlist(&mut self, built: Built, starter: &mut Starter<'_, Stage>) -> Result<(), Stopping> {
         let Built { handle, bonds, group } = built;
         let id = starter.start(group).await.ok_or(Stopping)?;
         self.members.push(Member { id, handle, bonds });
@@ -294,7 +279,7 @@ impl Crew {
         self.members.iter().chain(&self.leaving)
     }
 
-    async fn start_sessions(&mut self, starter: &mut Starter<'_>) -> Result<(), Stopping> {
+    async fn start_sessions(&mut self, starter: &mut Starter<'_, Stage>) -> Result<(), Stopping> {
         let sessions = std::mem::take(&mut self.parts.sessions);
         for Session {
             config,

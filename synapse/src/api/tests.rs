@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicU64;
 use bytes::Bytes;
 use common::http::Refusal;
 use common::ready::Readiness;
+use common::reload::reloads;
 use common::telemetry::log::{self, Format};
 use common::zk::reflector::Freshness;
 use tokio::sync::watch;
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::catalog::{Outcome, ServiceOutcome, Verdict};
 use crate::desired::Server;
-use crate::router::Service;
+use crate::router::{Router, Service};
 use crate::watcher::{Candidate, Reason, Skipped, WatcherState};
 
 fn candidate(node: &str) -> Candidate {
@@ -59,6 +60,11 @@ fn api() -> Api {
         outcome: watch::Sender::new(Arc::new(outcome)).subscribe(),
         kind: Kind::Console(Arc::new(AtomicU64::new(0))),
     };
+    let roster = Roster::default();
+    roster.publish(Running {
+        routers: vec![router],
+        ..Running::default()
+    });
     Api {
         common: CommonRoutes {
             build: crate::run::BUILD,
@@ -66,9 +72,10 @@ fn api() -> Api {
             registry: Arc::default(),
             level: log::init("info", Format::Text).expect("a level"),
         },
-        ensembles: Vec::new(),
-        routers: vec![router],
+        roster,
+        reloads: reloads().0,
         started: Instant::now(),
+        listeners: listeners(),
     }
 }
 

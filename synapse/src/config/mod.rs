@@ -2,12 +2,16 @@
 //! range waiting to be checked. Built by `resolve` from Go-Synapse's keys and ours.
 
 mod resolve;
+mod source;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::{Document, Problems, Understood, UnknownKeys};
+
+pub use source::Source;
 
 /// All of synapse's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,11 +26,15 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// `routers[]`, in the file's order.
     pub routers: Vec<RouterConfig>,
+    /// The configuration in effect, for people, without secrets.
+    pub effective: Arc<serde_json::Value>,
 }
 
 /// Understands a parsed file. `base` is the directory that relative paths in it start from.
 pub fn understand(document: &Document, unknown: UnknownKeys, base: &Path) -> Result<Understood<Config>, Problems> {
-    document.understand(unknown, |root| resolve::root(root, base))
+    let mut understood = document.understand(unknown, |root| resolve::root(root, base))?;
+    understood.value.effective = Arc::new(std::mem::take(&mut understood.effective));
+    Ok(understood)
 }
 
 /// One router and the services it serves.

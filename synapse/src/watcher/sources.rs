@@ -1,11 +1,11 @@
 //! Who shares what: one session per ensemble, one reflector and one watcher per path of it.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::supervise::Supervisor;
+use common::supervise::{Group, GroupId, Groups, Starter};
 use common::zk::reflector::{ReflectorTask, reflector};
 use common::zk::session::{Ensemble, EnsembleConfig, EnsembleTask, ensemble};
 use tokio::sync::{Semaphore, watch};
@@ -42,15 +42,42 @@ pub struct Sources {
 #[derive(Debug)]
 struct Shared {
     ensemble: Ensemble,
-    session: EnsembleTask,
+    session: Stand<EnsembleTask>,
     paths: BTreeMap<String, Watched>,
 }
 
 #[derive(Debug)]
 struct Watched {
     state: watch::Receiver<Arc<WatcherState>>,
-    reflector: ReflectorTask,
-    watcher: ZookeeperTask,
+    tasks: Stand<(ReflectorTask, ZookeeperTask)>,
+}
+
+/// How far something has come.
+#[derive(Debug)]
+enum Stand<T> {
+    Built(Box<T>),
+    Running(GroupId),
+}
+
+impl<T> Stand<T> {
+    /// Starts what is only built; `None` when the daemon is stopping.
+    async fn start<S: Copy + Ord + std::fmt::Debug>(
+        self,
+        starter: &mut Starter<'_, S>,
+        group: impl FnOnce(T) -> Group<S>,
+    ) -> Option<Self> {
+        Some(match self {
+            Self::Running(id) => Self::Running(id),
+            Self::Built(task) => Self::Running(starter.start(group(*task)).await?),
+        })
+    }
+
+    fn id(&self) -> Option<GroupId> {
+        match self {
+            Self::Running(id) => Some(*id),
+            Self::Built(_) => None,
+        }
+    }
 }
 
 impl Sources {
@@ -70,7 +97,7 @@ impl Sources {
             let (ensemble, session) = ensemble(config.clone());
             Shared {
                 ensemble,
-                session,
+                session: Stand::Built(Box::new(session)),
                 paths: BTreeMap::new(),
             }
         });
@@ -81,8 +108,7 @@ impl Sources {
                 let (state, watcher) = zookeeper(path.clone(), snapshots, self.bell.clone(), Arc::clone(&self.lookups));
                 new.insert(Watched {
                     state,
-                    reflector,
-                    watcher,
+                    tasks: Stand::Built(Box::new((reflector, watcher))),
                 })
             }
         };
@@ -98,19 +124,57 @@ impl Sources {
         self.ensembles.values().map(|shared| shared.ensemble.clone()).collect()
     }
 
-    /// Starts every task: the watchers in one stage, the sessions they need in another.
-    pub fn start<S: Copy + Ord + std::fmt::Debug>(self, supervisor: &mut Supervisor<S>, watchers: S, sessions: S) {
-        for shared in self.ensembles.into_values() {
+    /// Starts what is only built: the watchers in one stage, the sessions they need in another. `None` when the daemon
+    /// is stopping.
+    pub async fn start<S: Copy + Ord + std::fmt::Debug>(
+        &mut self,
+        starter: &mut Starter<'_, S>,
+        watchers: S,
+        sessions: S,
+    ) -> Option<()> {
+        for (identity, mut shared) in std::mem::take(&mut self.ensembles) {
             let name = shared.ensemble.name().to_owned();
-            supervisor.start(sessions, format!("session {name}"), |stop| shared.session.run(stop));
-            for (path, watched) in shared.paths {
-                supervisor.start(watchers, format!("reflector {name}{path}"), |stop| {
-                    watched.reflector.run(stop)
-                });
-                supervisor.start(watchers, format!("watcher {name}{path}"), |stop| {
-                    watched.watcher.run(stop)
-                });
+            let session = |task: EnsembleTask| {
+                let mut group = Group::default();
+                group.add(sessions, format!("session {name}"), |stop| task.run(stop));
+                group
+            };
+            shared.session = shared.session.start(starter, session).await?;
+            for (path, watched) in std::mem::take(&mut shared.paths) {
+                let tasks = |(reflector, watcher): (ReflectorTask, ZookeeperTask)| {
+                    let mut group = Group::default();
+                    group.add(watchers, format!("reflector {name}{path}"), |stop| reflector.run(stop));
+                    group.add(watchers, format!("watcher {name}{path}"), |stop| watcher.run(stop));
+                    group
+                };
+                let tasks = watched.tasks.start(starter, tasks).await?;
+                let state = watched.state;
+                shared.paths.insert(path, Watched { state, tasks });
             }
+            self.ensembles.insert(identity, shared);
+        }
+        Some(())
+    }
+
+    /// Stops what is in none of `used`.
+    pub async fn stop_others<S>(&mut self, used: impl Iterator<Item = &WatcherConfig>, groups: &Groups<S>) {
+        let mut keep: BTreeMap<Identity, BTreeSet<&str>> = BTreeMap::new();
+        for WatcherConfig::Zookeeper { ensemble, path } in used {
+            keep.entry(identity(ensemble)).or_default().insert(path);
+        }
+        let mut stop = Vec::new();
+        for (identity, shared) in &mut self.ensembles {
+            let paths = keep.get(identity);
+            let idle = shared
+                .paths
+                .extract_if(.., |path, _| paths.is_none_or(|paths| !paths.contains(path.as_str())));
+            stop.extend(idle.map(|(_, watched)| watched.tasks.id()));
+        }
+        // A session after those who read through it.
+        let idle = self.ensembles.extract_if(.., |_, shared| shared.paths.is_empty());
+        stop.extend(idle.map(|(_, shared)| shared.session.id()));
+        for id in stop.into_iter().flatten() {
+            groups.stop(id).await;
         }
     }
 }

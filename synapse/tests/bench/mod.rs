@@ -228,6 +228,7 @@ impl Bench {
             buffer,
             self.desired.subscribe(),
             latch,
+            None,
         )
         .await
     }

@@ -14,6 +14,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::Section;
@@ -65,6 +66,7 @@ pub(super) fn root(section: &mut Section<'_>, base: &Path) -> Option<Config> {
         api: api?,
         shutdown_timeout,
         routers: routers.into_iter().collect::<Option<_>>()?,
+        effective: Arc::default(),
     })
 }
 

@@ -29,6 +29,7 @@ mod pace;
 mod parse;
 mod plan;
 mod prepare;
+mod preview;
 mod process;
 mod reason;
 mod reload;
@@ -44,6 +45,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -62,6 +64,7 @@ use actor::{Actor, Request, UnderWay};
 use options::OperatorOptions;
 use pace::Pace;
 use prepare::Checker;
+pub use preview::{Preview, preview};
 use process::{Control, beside};
 pub use reason::LABELS as RELOAD_REASONS;
 use reload::Engine;
@@ -81,6 +84,15 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Haproxy {
     shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
+    estate: Estate,
+    /// Whether HAProxy is stopped when the task ends, if it is ours to stop.
+    stop_on_exit: Arc<AtomicBool>,
+}
+
+/// What a router leaves to the one that takes its place: the right to write the file, for two writers would fight.
+#[derive(Clone, Debug)]
+pub struct Estate {
+    _lock: Arc<Lock>,
 }
 
 /// The task behind a handle.
@@ -88,8 +100,7 @@ pub struct Haproxy {
 #[must_use = "nothing happens until the task runs"]
 pub struct HaproxyTask {
     actor: Actor,
-    /// Two writers of one file and one socket would fight.
-    _lock: Lock,
+    _estate: Estate,
 }
 
 /// What the task publishes.
@@ -110,6 +121,16 @@ impl Haproxy {
         self.shared.rendered.load().as_str().to_owned()
     }
 
+    /// What an heir needs to be built while this router still runs.
+    pub fn estate(&self) -> Estate {
+        self.estate.clone()
+    }
+
+    /// The task is about to end: HAProxy runs on for an heir, or, without one, is stopped if synapse runs it.
+    pub fn leave(&self, has_heir: bool) {
+        self.stop_on_exit.store(!has_heir, Ordering::Relaxed);
+    }
+
     /// Reloads HAProxy and waits for its verdict. An error is for the operator.
     pub async fn reload(&self) -> Result<(), String> {
         let gone = || "synapse is stopping".to_owned();
@@ -122,32 +143,49 @@ impl Haproxy {
 impl HaproxyTask {
     /// Runs until `stop`; HAProxy goes on, unless `stopOnExit`.
     pub async fn run(self, stop: CancellationToken) {
-        let Self { actor, _lock } = self;
+        let Self { actor, _estate } = self;
         actor.run(stop).await;
     }
 }
 
+/// Whether another configuration needs another file in HAProxy, whoever its servers are.
+pub fn differs_in_structure(
+    (was, services_before): (&HaproxyConfig, &[ServiceConfig]),
+    (is, services): (&HaproxyConfig, &[ServiceConfig]),
+) -> bool {
+    let options = |services: &[ServiceConfig]| -> BTreeMap<String, String> {
+        services
+            .iter()
+            .map(|service| (service.id.clone(), service.server_options.clone()))
+            .collect()
+    };
+    Frame::new(was, services_before) != Frame::new(is, services) || options(services_before) != options(services)
+}
+
 /// Checks what a router of HAProxy needs on this machine: the program, the directory of the file, and to be the only one
-/// there. Starts nothing. `first_apply` is dropped when HAProxy was seen to be as desired for the first time.
+/// there, unless it is the heir of the one that is. Starts nothing. `first_apply` is dropped when HAProxy was seen to be
+/// as desired for the first time.
 pub async fn build(
     config: HaproxyConfig,
     services: Vec<ServiceConfig>,
     events_buffer: Duration,
     desired: watch::Receiver<Arc<Desired>>,
     first_apply: Latch,
+    heir_of: Option<Estate>,
 ) -> Result<(Haproxy, HaproxyTask), Fatal> {
     let (HaproxyControl::Managed { program, .. } | HaproxyControl::External { program, .. }) = &config.control;
     let program = program.clone();
     let version = version(&program).await?;
-    let lock = lock(&config.config_path)?;
-    let mut operators = BTreeMap::new();
-    for service in &services {
-        let options = OperatorOptions::new(&service.server_options)
-            .map_err(|error| Fatal::config(format!("serverOptions of service {}: {error}", service.id)))?;
-        operators.insert(service.id.clone(), options);
-    }
+    let estate = match heir_of {
+        Some(estate) => estate,
+        None => Estate {
+            _lock: Arc::new(lock(&config.config_path)?),
+        },
+    };
+    let Operators(operators) = Operators::of(&services)?;
     let managed = matches!(config.control, HaproxyControl::Managed { .. });
     let (engine, stop_on_exit) = engine(&config);
+    let stop_on_exit = Arc::new(AtomicBool::new(stop_on_exit));
     let checker = Checker {
         program,
         path: beside(&config.config_path, ".candidate"),
@@ -169,7 +207,7 @@ pub async fn build(
         under_way: UnderWay::new(Instant::now(), config.start_wait),
         config,
         engine,
-        stop_on_exit,
+        stop_on_exit: Arc::clone(&stop_on_exit),
         checker,
         shared: Arc::clone(&shared),
         desired,
@@ -178,7 +216,29 @@ pub async fn build(
         first_apply: Some(first_apply),
         status,
     };
-    Ok((Haproxy { shared, requests }, HaproxyTask { actor, _lock: lock }))
+    let haproxy = Haproxy {
+        shared,
+        requests,
+        estate: estate.clone(),
+        stop_on_exit,
+    };
+    let task = HaproxyTask { actor, _estate: estate };
+    Ok((haproxy, task))
+}
+
+/// The operator's `serverOptions`, by service.
+struct Operators(BTreeMap<String, OperatorOptions>);
+
+impl Operators {
+    fn of(services: &[ServiceConfig]) -> Result<Self, Fatal> {
+        let mut operators = BTreeMap::new();
+        for service in services {
+            let options = OperatorOptions::new(&service.server_options)
+                .map_err(|error| Fatal::config(format!("serverOptions of service {}: {error}", service.id)))?;
+            operators.insert(service.id.clone(), options);
+        }
+        Ok(Self(operators))
+    }
 }
 
 fn engine(config: &HaproxyConfig) -> (Engine, bool) {

@@ -31,6 +31,8 @@ pub struct HaproxyStatus {
     pub old_workers: usize,
     /// What is wrong now, or empty.
     pub last_error: String,
+    /// What HAProxy is still to be brought to, in the order it will be: commands, or a reload with its reason.
+    pub pending: Vec<String>,
     /// In the file's order.
     pub services: Vec<ServiceStatus>,
 }

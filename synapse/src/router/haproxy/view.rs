@@ -34,6 +34,7 @@ pub(super) fn fill(status: &mut HaproxyStatus, state: &State) {
     if let Some(live) = live {
         status.version.clone_from(&live.info.version);
     }
+    status.pending = state.plan().lines();
     status.services = state.services().map(|id| service(id, state)).collect();
 }
 

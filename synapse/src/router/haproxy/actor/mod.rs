@@ -8,6 +8,7 @@ mod touch;
 
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::file::FileError;
@@ -45,7 +46,7 @@ pub(super) type Request = oneshot::Sender<Result<(), String>>;
 pub(super) struct Actor {
     pub(super) config: HaproxyConfig,
     pub(super) engine: Engine,
-    pub(super) stop_on_exit: bool,
+    pub(super) stop_on_exit: Arc<AtomicBool>,
     pub(super) checker: Checker,
     pub(super) shared: Arc<Shared>,
     pub(super) desired: watch::Receiver<Arc<Desired>>,
@@ -152,7 +153,7 @@ impl Actor {
             }
         }
         self.save_last().await;
-        if self.stop_on_exit {
+        if self.stop_on_exit.load(Ordering::Relaxed) {
             self.stop_haproxy().await;
         }
     }
