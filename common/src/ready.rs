@@ -1,13 +1,12 @@
 //! Readiness: latches that slow parts hold until they are done.
 
 use std::collections::BTreeSet;
-
-use tokio::sync::watch;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The set of things a daemon still waits for before it is ready.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness {
-    waiting: watch::Sender<BTreeSet<String>>,
+    waiting: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// Held by one slow part; dropping it says the part is ready.
@@ -22,9 +21,10 @@ impl Readiness {
     /// A latch named for what is waited for, e.g. `first snapshot of service web`. Names are unique per daemon.
     pub fn latch(&self, name: impl Into<String>) -> Latch {
         let name = name.into();
-        self.waiting.send_modify(|waiting| {
-            waiting.insert(name.clone());
-        });
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.clone());
         Latch {
             readiness: self.clone(),
             name,
@@ -33,21 +33,22 @@ impl Readiness {
 
     /// What is still waited for; empty means ready.
     pub fn waiting_for(&self) -> Vec<String> {
-        self.waiting.borrow().iter().cloned().collect()
-    }
-
-    /// Returns once nothing is waited for.
-    pub async fn reached(&self) {
-        // The sender lives as long as `self`.
-        self.waiting.subscribe().wait_for(BTreeSet::is_empty).await.ok();
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
     }
 }
 
 impl Drop for Latch {
     fn drop(&mut self) {
-        self.readiness.waiting.send_modify(|waiting| {
-            waiting.remove(&self.name);
-        });
+        self.readiness
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.name);
     }
 }
 
@@ -55,8 +56,8 @@ impl Drop for Latch {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn it_is_ready_when_the_last_latch_is_dropped() {
+    #[test]
+    fn it_is_ready_when_the_last_latch_is_dropped() {
         let readiness = Readiness::default();
         let everywhere = readiness.clone();
         assert!(readiness.waiting_for().is_empty());
@@ -65,12 +66,7 @@ mod tests {
         assert_eq!(everywhere.waiting_for(), ["first snapshot of service web", "haproxy"]);
         drop(web);
         assert_eq!(readiness.waiting_for(), ["haproxy"]);
-        let reached = tokio::spawn({
-            let readiness = readiness.clone();
-            async move { readiness.reached().await }
-        });
         drop(haproxy);
-        reached.await.expect("it ends");
         assert!(everywhere.waiting_for().is_empty());
     }
 }

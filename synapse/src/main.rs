@@ -52,6 +52,8 @@ fn start(cli: &Cli) -> Result<(), Fatal> {
             code: exit::ExitCode::Usage,
             message: error.to_string(),
         })?,
+        // Who looks wants to see what was asked for, and what is wrong.
+        None if cli.look.is_some() => log::init("warn", format).map_err(|error| Fatal::runtime(error.to_string()))?,
         None => log::init(&read.value.log_level, format)
             .map_err(|error| Fatal::config(format!("{}: logLevel: {error}", cli.path().display())))?,
     };

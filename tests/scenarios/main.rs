@@ -14,3 +14,4 @@ mod registration;
 mod reload;
 mod reporters;
 mod routing;
+mod synapse_reload;

@@ -21,6 +21,16 @@ pub struct Router {
     pub kind: Kind,
 }
 
+impl Router {
+    /// Whether a source has not answered, or what they say is not applied. A console says nothing before they have.
+    pub fn is_incomplete(&self) -> bool {
+        match &self.kind {
+            Kind::Console(_) => false,
+            Kind::Haproxy(haproxy) => !haproxy.status().complete,
+        }
+    }
+}
+
 /// What names a service.
 #[derive(Debug, Clone)]
 pub struct Service {

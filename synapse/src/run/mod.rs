@@ -25,7 +25,7 @@ use common::supervise::{Ended, Supervisor};
 use common::telemetry::log::LevelHandle;
 use common::telemetry::metrics::{Build, registry};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::{Api, listeners};
 use crate::config::{Config, Source};
@@ -36,6 +36,9 @@ pub(crate) use parts::host_seed;
 
 /// How long requests in flight may take when the API stops.
 const API_DRAIN: Duration = Duration::from_secs(1);
+
+/// How often `--once` looks whether it is done.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What is stopped, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,7 +87,7 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
             registry: Arc::new(registry),
             level,
         },
-        roster,
+        roster: roster.clone(),
         reloads: reloads.clone(),
         started,
         listeners: listeners(),
@@ -100,7 +103,7 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
         loop {
             let signal = tokio::select! {
                 signal = signals.next() => signal,
-                waited_for = settled(&readiness, once), if !asked => {
+                waited_for = settled(&readiness, &roster, once), if !asked => {
                     missed = waited_for;
                     Signal::Stop
                 }
@@ -127,11 +130,28 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
     }
 }
 
-/// Returns when every router was applied, or with what was still waited for after `once`; never without it.
-async fn settled(readiness: &Readiness, once: Option<Duration>) -> Option<Vec<String>> {
+/// Returns when every router was applied with what its sources say, or after `once`, with what is missing; never without
+/// it.
+async fn settled(readiness: &Readiness, roster: &Roster, once: Option<Duration>) -> Option<Vec<String>> {
     let Some(limit) = once else { return pending().await };
-    let late = timeout(limit, readiness.reached()).await.is_err();
-    late.then(|| readiness.waiting_for())
+    let missing = || {
+        let mut missing = readiness.waiting_for();
+        for router in &roster.now().routers {
+            missing.extend(
+                router
+                    .is_incomplete()
+                    .then(|| format!("the sources of {}", router.kind.name())),
+            );
+        }
+        missing
+    };
+    let all = async {
+        while !missing().is_empty() {
+            sleep(LOOK).await;
+        }
+    };
+    let late = timeout(limit, all).await.is_err();
+    late.then(missing)
 }
 
 fn verdict(ended: Ended) -> Result<(), Fatal> {

@@ -9,6 +9,8 @@ use serde::Serialize;
 pub struct HaproxyStatus {
     /// HAProxy has been seen to be exactly as desired, nothing is left out, and the file on disk says the same.
     pub in_sync: bool,
+    /// Every source has answered, and HAProxy was since seen to be as they say.
+    pub complete: bool,
     /// `managed` or `external`.
     pub control: &'static str,
     /// The worker that serves; absent when none answers.

@@ -238,6 +238,7 @@ impl Actor {
         }
         self.save(now);
         self.renew(grown);
+        self.status.complete = desired.is_complete() && self.is_applied();
         self.publish();
     }
 
