@@ -8,6 +8,7 @@
 //!  telemetry  logs and metrics
 //!  tls      what the operator says of it, and client connections made that way
 //!  supervise  every task has an owner, a stage of the shutdown and a name
+//!  reload   the configuration is to be read again: who asks, who answers
 //!  process, file, signal, clock, runtime, template, backoff, ready   one effect or one rule each
 //! ```
 
@@ -19,6 +20,7 @@ pub mod file;
 pub mod http;
 pub mod process;
 pub mod ready;
+pub mod reload;
 pub mod report;
 pub mod runtime;
 pub mod signal;

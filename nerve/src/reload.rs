@@ -1,13 +1,13 @@
-//! A reload of the configuration as it is asked for and answered; `run` carries it out.
+//! What becomes of a reload of the configuration; `run` carries it out.
 
-use std::sync::Arc;
-
-use arc_swap::ArcSwapOption;
+use common::http::ReloadOutcome;
 use serde::Serialize;
-use tokio::sync::{mpsc, oneshot};
 
-/// Requests that may wait. Each reads the file anew, so the last that waits sees what all before it would have.
-const WAITING: usize = 4;
+/// Asks for reloads and knows what became of the last.
+pub type Reloads = common::reload::Reloads<Reload>;
+
+/// The requests, for the one who carries them out.
+pub type Requests = common::reload::Requests<Reload>;
 
 /// What became of a reload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -76,61 +76,8 @@ impl Reload {
     }
 }
 
-/// Asks for reloads and knows what became of the last.
-#[derive(Debug, Clone)]
-pub struct Reloads {
-    requests: mpsc::Sender<Request>,
-    last: Arc<ArcSwapOption<Reload>>,
-}
-
-/// A request; who asked by a signal waits for no answer.
-pub(crate) type Request = Option<oneshot::Sender<Arc<Reload>>>;
-
-/// The requests, and what becomes of them, for the one who carries them out.
-#[derive(Debug)]
-pub struct Requests {
-    pub(crate) requests: mpsc::Receiver<Request>,
-    last: Arc<ArcSwapOption<Reload>>,
-}
-
-/// Both ends.
-pub fn reloads() -> (Reloads, Requests) {
-    let (sender, requests) = mpsc::channel(WAITING);
-    let last = Arc::<ArcSwapOption<Reload>>::default();
-    let reloads = Reloads {
-        requests: sender,
-        last: Arc::clone(&last),
-    };
-    (reloads, Requests { requests, last })
-}
-
-impl Reloads {
-    /// Asks and waits; `None` when the daemon stops instead.
-    pub async fn reload(&self) -> Option<Arc<Reload>> {
-        let (sender, done) = oneshot::channel();
-        self.requests.send(Some(sender)).await.ok()?;
-        done.await.ok()
-    }
-
-    /// Asks. A request that finds no room is no loss: those that wait will read the same file.
-    pub fn signal(&self) {
-        self.requests.try_send(None).ok();
-    }
-
-    /// What became of the last reload; `None` before the first.
-    pub fn last(&self) -> Option<Arc<Reload>> {
-        self.last.load_full()
-    }
-}
-
-impl Requests {
-    /// Publishes what became of a reload and tells who asked.
-    pub(crate) fn answer(&self, request: Request, reload: Reload) {
-        let reload = Arc::new(reload);
-        self.last.store(Some(Arc::clone(&reload)));
-        if let Some(asked) = request {
-            // Who has gone away finds it in `last`.
-            asked.send(reload).ok();
-        }
+impl ReloadOutcome for Reload {
+    fn refused(&self) -> Option<&[String]> {
+        (self.result == ReloadResult::Refused).then_some(&self.problems)
     }
 }

@@ -45,6 +45,11 @@ pub struct Desired {
 }
 
 impl Desired {
+    /// Whether a service is only remembered from before the start.
+    pub fn is_remembered(&self) -> bool {
+        self.services.iter().any(|service| service.remembered)
+    }
+
     /// Whether every watcher has answered at least once.
     pub fn is_complete(&self) -> bool {
         self.services.iter().all(|service| service.servers.is_some())

@@ -17,3 +17,4 @@ mod reporters;
 mod routers;
 mod routing;
 mod sources;
+mod synapse_reload;

@@ -5,6 +5,7 @@
 mod body;
 mod connection;
 mod guard;
+mod reload;
 mod reply;
 mod request;
 mod routes;
@@ -19,6 +20,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub use guard::Refusal;
+pub use reload::{ReloadOutcome, reload_route};
 pub use reply::{Reply, Stream};
 pub use routes::{CommonRoutes, common_routes};
 pub use server::{BindError, Bound, Listen, bind};

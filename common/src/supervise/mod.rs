@@ -22,11 +22,13 @@ use tracing::{Instrument, debug, error, error_span, info, warn};
 use crate::signal::{Signal, Signals};
 
 mod group;
+mod starter;
 #[cfg(test)]
 mod tests;
 
 use group::Order;
 pub use group::{Group, GroupId, Groups};
+pub use starter::Starter;
 
 /// Orders that may wait for the supervisor; who gives more waits with them.
 const ORDERS: usize = 16;

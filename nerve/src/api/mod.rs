@@ -6,7 +6,6 @@
 mod events;
 mod orders;
 mod push;
-mod reload;
 mod v1;
 pub mod view;
 

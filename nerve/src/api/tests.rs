@@ -14,10 +14,11 @@ use super::*;
 use crate::config::testing;
 use crate::health::verdict::Verdict;
 use crate::metrics::Metrics;
-use crate::reload::{Reload, Requests, reloads};
+use crate::reload::{Reload, Requests};
 use crate::reporter::{ReporterHandle, ReporterState};
 use crate::roster::Running;
 use crate::service::{Context, service};
+use common::reload::reloads;
 
 /// An API before services whose checks are this test.
 struct Bench {
@@ -437,7 +438,7 @@ async fn a_reload_is_asked_for_and_its_refusal_is_422() {
     assert_eq!(bench.put("/v1/reload").await.0, 405);
     let mut requests = std::mem::replace(&mut bench.requests, reloads().1);
     let carry_out = async {
-        let request = requests.requests.recv().await.expect("a request");
+        let request = requests.next().await.expect("a request");
         requests.answer(request, Reload::refused(vec!["nerve.yaml:3:1: no".to_owned()]));
     };
     let ((status, body), ()) = tokio::join!(bench.ask(Method::Post, "/v1/reload"), carry_out);

@@ -1,12 +1,12 @@
 //! `/v1`: the same services in the style of today, with what the originals have no route for.
 
-use common::http::{Method, Reply, Request};
+use common::http::{Method, Reply, Request, reload_route};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::orders::{Body, Outcome, Told};
 use super::view::{probe_view, service_view};
-use super::{App, changes, events, no_route, push, read_only, reload, unknown};
+use super::{App, changes, events, no_route, push, read_only, unknown};
 use crate::service::ServiceHandle;
 
 #[derive(Debug, Serialize)]
@@ -35,7 +35,7 @@ impl App {
             ["events"] => read_only(request, || {
                 events::listen(self.roster.clone(), &self.changes, &self.listeners)
             }),
-            ["reload"] => reload::answer(request, &self.reloads).await,
+            ["reload"] => reload_route(request, &self.reloads, "nerve").await,
             ["services", name, rest @ ..] => match (rest, self.service(name)) {
                 ([] | ["checks" | "disable" | "enable" | "weight"] | ["checks", _, "push"], None) => unknown(name),
                 ([], Some(service)) => read_only(request, || Reply::json(200, &shown(&service))),

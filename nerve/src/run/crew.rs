@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::ready::Readiness;
-use common::supervise::{Group, GroupId, Groups, Supervisor};
+use common::reload::Reader;
+use common::supervise::{Group, GroupId, Groups, Starter, Supervisor};
 use common::telemetry::log::LevelHandle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -20,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 use super::Stage;
 use super::parts::{Bonds, Built, Parts, Session, SessionStand};
 use super::plan::{Plan, in_effect, needs_restart, plan, same_place};
-use super::reader::Reader;
 use crate::config::{Config, ReporterConfig, ServiceConfig, Source};
 use crate::reload::{Reload, ReloadResult, Requests};
 use crate::reporter::ReporterState;
@@ -44,28 +44,13 @@ struct Member {
     bonds: Bonds,
 }
 
-/// Starts groups: before the supervisor runs, or while it does.
-pub(super) enum Starter<'a> {
-    Before(&'a mut Supervisor<Stage>),
-    While(&'a Groups<Stage>),
-}
-
-impl Starter<'_> {
-    async fn start(&mut self, group: Group<Stage>) -> Option<GroupId> {
-        match self {
-            Self::Before(supervisor) => Some(supervisor.start_group(group)),
-            Self::While(groups) => groups.start(group).await,
-        }
-    }
-}
-
 /// The daemon stops: nothing starts any more.
 struct Stopping;
 
 /// Owns what runs.
 #[derive(Debug)]
 pub(super) struct Crew {
-    reader: Reader,
+    reader: Reader<Config>,
     level_is_fixed: bool,
     config: Config,
     level: LevelHandle,
@@ -90,7 +75,7 @@ impl Crew {
         Self {
             grace: watch::Sender::new(config.shutdown_timeout),
             level_is_fixed: source.level_is_fixed,
-            reader: Reader::new(source),
+            reader: Reader::new(move || source.load()),
             config,
             level,
             parts,
@@ -133,7 +118,7 @@ impl Crew {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                Some(request) = requests.requests.recv() => {
+                Some(request) = requests.next() => {
                     let Some(reload) = stop.run_until_cancelled(self.reload()).await.flatten() else {
                         return stop.cancelled().await;
                     };
@@ -238,7 +223,7 @@ impl Crew {
         }
     }
 
-    async fn enlist(&mut self, built: Built, starter: &mut Starter<'_>) -> Result<(), Stopping> {
+    async fn enlist(&mut self, built: Built, starter: &mut Starter<'_, Stage>) -> Result<(), Stopping> {
         let Built { handle, bonds, group } = built;
         let id = starter.start(group).await.ok_or(Stopping)?;
         self.members.push(Member { id, handle, bonds });
@@ -295,7 +280,7 @@ impl Crew {
         self.members.iter().chain(&self.leaving)
     }
 
-    async fn start_sessions(&mut self, starter: &mut Starter<'_>) -> Result<(), Stopping> {
+    async fn start_sessions(&mut self, starter: &mut Starter<'_, Stage>) -> Result<(), Stopping> {
         let sessions = std::mem::take(&mut self.parts.sessions);
         for Session {
             config,

@@ -1,5 +1,6 @@
-//! The admin API: the routes of Go-Synapse, the state of everything, and the operator's reload.
+//! The admin API: the routes of Go-Synapse, the state of everything, and the operator's reloads.
 
+mod events;
 mod holds;
 #[cfg(test)]
 mod tests;
@@ -7,14 +8,16 @@ mod view;
 
 use std::sync::Arc;
 
-use common::http::{CommonRoutes, Handler, Method, Reply, Request, common_routes};
-use common::zk::session::Ensemble;
+use common::http::{CommonRoutes, Handler, Method, Reply, Request, common_routes, reload_route};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::reload::Reloads;
+use crate::roster::{Roster, Running};
+use crate::router::Kind;
 use crate::router::haproxy::Haproxy;
-use crate::router::{Kind, Router};
 pub(crate) use view::age_seconds;
-use view::{EnsembleView, RouterView, StatusView};
+use view::{EnsembleView, RouterView, ServiceView, StatusView};
 
 /// `GET /`: where to look.
 const INDEX: &str = "\
@@ -24,12 +27,17 @@ GET  /metrics            for Prometheus
 GET  /version
 GET  /log-level          PUT changes it
 GET  /status             sources, services, instances and routers
+GET  /v1/services        every service: its instances, each with its verdict and its place in HAProxy
 GET  /v1/services/:id    one service
 GET  /v1/holds           instances that are used although the registry lists them no more
 POST /v1/holds/:id/release  believes the registry: lets the held instances of a service go
 POST /v1/holds/:id/keep  holds them on (?for=1h, at most 24h)
+GET  /v1/events          every change as a server-sent event
 GET  /v1/haproxy/config  the rendered configuration
+GET  /v1/haproxy/diff    what HAProxy is still to be brought to, a line each
 POST /v1/haproxy/reload  reloads HAProxy now
+GET  /v1/config          the configuration in effect, without secrets
+POST /v1/reload          reads the configuration again; GET shows what became of the last time
 ";
 
 /// What the routes read.
@@ -37,12 +45,19 @@ POST /v1/haproxy/reload  reloads HAProxy now
 pub struct Api {
     /// What both daemons answer.
     pub common: CommonRoutes,
-    /// The sessions.
-    pub ensembles: Vec<Ensemble>,
-    /// The routers, in the file's order.
-    pub routers: Vec<Router>,
+    /// The routers and sessions, and the configuration in effect.
+    pub roster: Roster,
+    /// How the configuration is read again.
+    pub reloads: Reloads,
     /// When the daemon started.
     pub started: Instant,
+    /// The places for listeners to events.
+    pub listeners: Arc<Semaphore>,
+}
+
+/// The places for listeners to events.
+pub fn listeners() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(events::MOST_LISTENERS))
 }
 
 impl Api {
@@ -59,18 +74,38 @@ impl Api {
         if let Some(reply) = common_routes(request, &self.common) {
             return reply;
         }
-        match (request.method, request.segments().as_slice()) {
-            (Method::Get, []) => Reply::text(200, INDEX),
-            (Method::Get, ["status"]) => Reply::json(200, &self.status()),
-            (Method::Get, ["v1", "services", id]) => self.service(id),
-            (Method::Get, ["v1", "holds"]) => holds::list(&self.routers),
-            (Method::Post, ["v1", "holds", id, act]) => holds::tell(&self.routers, id, act, request).await,
-            (Method::Get, ["v1", "haproxy", "config"]) => self.config(request),
-            (Method::Post, ["v1", "haproxy", "reload"]) => self.reload(request).await,
-            (_, [] | ["status"] | ["v1", "services", _] | ["v1", "holds"] | ["v1", "haproxy", "config"]) => {
-                Reply::method_not_allowed("GET, HEAD")
+        match request.segments().as_slice() {
+            [] => read_only(request, || Reply::text(200, INDEX)),
+            ["status"] => read_only(request, || Reply::json(200, &self.status())),
+            ["v1", "services"] => read_only(request, || Reply::json(200, &self.services())),
+            ["v1", "services", id] => read_only(request, || self.service(id)),
+            ["v1", "holds"] => read_only(request, || holds::list(&self.roster.now().routers)),
+            ["v1", "holds", id, act] if request.method == Method::Post => {
+                holds::tell(&self.roster.now().routers, id, act, request).await
             }
-            (_, ["v1", "haproxy", "reload"] | ["v1", "holds", _, _]) => Reply::method_not_allowed("POST"),
+            ["v1", "holds", _, _] => Reply::method_not_allowed("POST"),
+            ["v1", "events"] => read_only(request, || {
+                events::listen(self.roster.clone(), self.started, &self.listeners)
+            }),
+            ["v1", "haproxy", "config"] => {
+                read_only(request, || self.of_haproxy(request, |haproxy| haproxy.rendered()))
+            }
+            ["v1", "haproxy", "diff"] => read_only(request, || {
+                self.of_haproxy(request, |haproxy| {
+                    let acts = &haproxy.status().acts;
+                    acts.iter().flat_map(|line| [line, "\n"]).collect()
+                })
+            }),
+            ["v1", "haproxy", "reload"] if request.method == Method::Post => self.reload(request).await,
+            ["v1", "haproxy", "reload"] => Reply::method_not_allowed("POST"),
+            // Arguments of commands may hold what no key tells to be a secret.
+            ["v1", "config"] if request.refusal.is_some() => Reply::problem(
+                403,
+                "Forbidden",
+                "The configuration is shown to programs of this machine only.",
+            ),
+            ["v1", "config"] => read_only(request, || Reply::json(200, &*self.roster.now().effective)),
+            ["v1", "reload"] => reload_route(request, &self.reloads, "synapse").await,
             _ => Reply::problem(404, "Not found", "GET / lists the routes"),
         }
     }
@@ -78,16 +113,17 @@ impl Api {
     fn status(&self) -> StatusView {
         let now = Instant::now();
         let waiting_for = self.common.readiness.waiting_for();
+        let running = self.roster.now();
         StatusView {
             version: self.common.build.version,
             ready: waiting_for.is_empty(),
             waiting_for,
-            ensembles: self
+            ensembles: running
                 .ensembles
                 .iter()
                 .map(|ensemble| EnsembleView::of(ensemble, now))
                 .collect(),
-            routers: self
+            routers: running
                 .routers
                 .iter()
                 .map(|router| RouterView::of(router, self.started, now))
@@ -95,35 +131,23 @@ impl Api {
         }
     }
 
+    fn services(&self) -> Vec<ServiceView> {
+        view::all(&self.roster.now(), self.started, Instant::now())
+    }
+
     fn service(&self, id: &str) -> Reply {
-        let now = Instant::now();
-        let all = self
-            .routers
-            .iter()
-            .flat_map(|router| view::services(router, self.started, now));
-        let mut known = Vec::new();
-        for service in all {
-            if service.id() == id {
-                return Reply::json(200, &service);
-            }
-            known.push(service.id().to_owned());
+        let all = self.services();
+        if let Some(service) = all.iter().find(|service| service.id() == id) {
+            return Reply::json(200, service);
         }
+        let known: Vec<&str> = all.iter().map(ServiceView::id).collect();
         Reply::problem(404, "No such service", format!("the services are {}", known.join(", ")))
     }
 
-    /// The HAProxy routers with their numbers, from 1 in the file's order.
-    fn haproxies(&self) -> Vec<(usize, &Haproxy)> {
-        let numbered = (1..).zip(&self.routers);
-        numbered
-            .filter_map(|(number, router)| match &router.kind {
-                Kind::Haproxy(haproxy) => Some((number, haproxy)),
-                Kind::Plain(..) => None,
-            })
-            .collect()
-    }
-
-    fn config(&self, request: &Request) -> Reply {
-        let haproxies = self.haproxies();
+    /// Text of the HAProxy router that is asked for, or of the only one.
+    fn of_haproxy(&self, request: &Request, text: impl FnOnce(&Haproxy) -> String) -> Reply {
+        let running = self.roster.now();
+        let haproxies = haproxies(&running);
         let wanted = request.query.get("router");
         let found = match (wanted, haproxies.as_slice()) {
             (None, [(_, only)]) => Some(*only),
@@ -134,7 +158,7 @@ impl Api {
                 .map(|(_, haproxy)| *haproxy),
         };
         match found {
-            Some(haproxy) => Reply::text(200, haproxy.rendered()),
+            Some(haproxy) => Reply::text(200, text(haproxy)),
             None if haproxies.is_empty() => no_haproxy(),
             None => {
                 let numbers: Vec<String> = haproxies.iter().map(|(number, _)| number.to_string()).collect();
@@ -148,7 +172,8 @@ impl Api {
         if let Some(refusal) = request.refuse_change() {
             return refusal;
         }
-        let haproxies = self.haproxies();
+        let running = self.roster.now();
+        let haproxies = haproxies(&running);
         if haproxies.is_empty() {
             return no_haproxy();
         }
@@ -164,6 +189,25 @@ impl Api {
         } else {
             Reply::problem(502, "Reload failed", failures.join("\n"))
         }
+    }
+}
+
+/// The HAProxy routers with their numbers, from 1 in the file's order.
+fn haproxies(running: &Running) -> Vec<(usize, &Haproxy)> {
+    let numbered = (1..).zip(&running.routers);
+    numbered
+        .filter_map(|(number, router)| match &router.kind {
+            Kind::Haproxy(haproxy) => Some((number, haproxy)),
+            Kind::Plain(..) => None,
+        })
+        .collect()
+}
+
+fn read_only(request: &Request, reply: impl FnOnce() -> Reply) -> Reply {
+    if request.method == Method::Get {
+        reply()
+    } else {
+        Reply::method_not_allowed("GET, HEAD")
     }
 }
 

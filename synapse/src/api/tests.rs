@@ -4,6 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::http::Refusal;
 use common::ready::Readiness;
+use common::reload::reloads;
 use common::telemetry::log::{self, Format};
 use common::zk::reflector::Freshness;
 use tokio::sync::{mpsc, watch};
@@ -13,7 +14,7 @@ use crate::catalog::{Note, Outcome, ServiceOutcome, Verdict, ZoneOutcome};
 use crate::desired::Server;
 use crate::gather::Order;
 use crate::guard::{Guarded, Held, Why, Word};
-use crate::router::{Applier, RouterStatus, Service};
+use crate::router::{Applier, Router, RouterStatus, Service};
 use crate::watcher::{Candidate, Description, Reason, Skipped, WatcherState};
 
 fn candidate(node: &str) -> Candidate {
@@ -102,6 +103,11 @@ fn api_with(orders: mpsc::Sender<Order>) -> Api {
         orders,
         kind: Kind::Plain("console", Applier::showing(status)),
     };
+    let roster = Roster::default();
+    roster.publish(Running {
+        routers: vec![router],
+        ..Running::default()
+    });
     Api {
         common: CommonRoutes {
             build: crate::run::BUILD,
@@ -109,9 +115,10 @@ fn api_with(orders: mpsc::Sender<Order>) -> Api {
             registry: Arc::default(),
             level: log::init("info", Format::Text).expect("a level"),
         },
-        ensembles: Vec::new(),
-        routers: vec![router],
+        roster,
+        reloads: reloads().0,
         started: Instant::now(),
+        listeners: listeners(),
     }
 }
 

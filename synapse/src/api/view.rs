@@ -12,7 +12,8 @@ use super::holds::HeldView;
 use crate::catalog::{Note, ServiceOutcome};
 use crate::desired::Server;
 use crate::guard::Guarded;
-use crate::router::haproxy::HaproxyStatus;
+use crate::roster::Running;
+use crate::router::haproxy::{HaproxyStatus, LastReload};
 use crate::router::{Kind, Router, RouterStatus, Service};
 use crate::watcher::{Description, WatcherState};
 
@@ -166,6 +167,37 @@ impl RouterView {
             },
         }
     }
+}
+
+/// What `GET /v1/events` tells of one HAProxy.
+#[derive(Debug, Serialize)]
+pub(super) struct HaproxyEvent<'s> {
+    router: usize,
+    in_sync: bool,
+    pid: Option<u32>,
+    last_reload: Option<&'s LastReload>,
+    last_error: &'s str,
+    acts: &'s [String],
+}
+
+impl<'s> HaproxyEvent<'s> {
+    /// Of the router with this number, from 1 in the file's order.
+    pub(super) fn of(router: usize, status: &'s HaproxyStatus) -> Self {
+        Self {
+            router,
+            in_sync: status.in_sync,
+            pid: status.pid,
+            last_reload: status.last_reload.as_ref(),
+            last_error: &status.last_error,
+            acts: &status.acts,
+        }
+    }
+}
+
+/// The services of all routers.
+pub(super) fn all(running: &Running, started: Instant, now: Instant) -> Vec<ServiceView> {
+    let routers = running.routers.iter();
+    routers.flat_map(|router| services(router, started, now)).collect()
 }
 
 /// The services of one router.

@@ -3,11 +3,13 @@
 
 mod resolve;
 mod selection;
+mod source;
 mod watcher;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::{Document, Problems, Understood, UnknownKeys};
@@ -16,6 +18,7 @@ pub use selection::{
     Condition, Correlation, DefaultServer, LabelFilter, LocalZone, Pattern, Scope, SelectionConfig, ServerSort,
     ZoneConfig, ZonePolicy,
 };
+pub use source::Source;
 pub use watcher::{Combine, DnsConfig, MultiConfig, Question, Record, WatcherConfig, ZookeeperConfig};
 
 /// All of synapse's configuration.
@@ -33,11 +36,15 @@ pub struct Config {
     pub snapshot_path: Option<PathBuf>,
     /// `routers[]`, in the file's order.
     pub routers: Vec<RouterConfig>,
+    /// The configuration in effect, for people, without secrets.
+    pub effective: Arc<serde_json::Value>,
 }
 
 /// Understands a parsed file. `base` is the directory that relative paths in it start from.
 pub fn understand(document: &Document, unknown: UnknownKeys, base: &Path) -> Result<Understood<Config>, Problems> {
-    document.understand(unknown, |root| resolve::root(root, base))
+    let mut understood = document.understand(unknown, |root| resolve::root(root, base))?;
+    understood.value.effective = Arc::new(std::mem::take(&mut understood.effective));
+    Ok(understood)
 }
 
 /// One router and the services it serves.

@@ -23,56 +23,52 @@ use tokio::time::Instant;
 use crate::api::age_seconds;
 use crate::catalog::{Outcome, ServiceOutcome};
 use crate::guard::Guarded;
+use crate::roster::Roster;
 use crate::router::haproxy::HaproxyStatus;
 use crate::router::{Kind, Router};
 
 /// Reads the routers' states.
 #[derive(Debug)]
 pub struct Metrics {
-    routers: Vec<Router>,
-    /// By router and service: the name, or the id where a name is not unique.
-    labels: Vec<Vec<String>>,
+    roster: Roster,
     started: Instant,
 }
 
 impl Metrics {
-    /// Metrics of `routers`; `started` is when the daemon did.
-    pub fn new(routers: Vec<Router>, started: Instant) -> Self {
-        let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
-        for service in routers.iter().flat_map(|router| &router.services) {
-            *seen.entry(&service.name).or_default() += 1;
-        }
-        let label = |service: &crate::router::Service| match seen.get(service.name.as_str()) {
-            Some(1) => service.name.clone(),
-            _ => service.id.clone(),
-        };
-        let labels = routers
-            .iter()
-            .map(|router| router.services.iter().map(label).collect())
-            .collect();
-        Self {
-            routers,
-            labels,
-            started,
-        }
+    /// Metrics of the routers in `roster`; `started` is when the daemon did.
+    pub fn new(roster: Roster, started: Instant) -> Self {
+        Self { roster, started }
     }
+}
+
+/// By service of all routers: the name, or the id where a name is not unique.
+fn labels(routers: &[Router]) -> Vec<&str> {
+    let services = || routers.iter().flat_map(|router| &router.services);
+    let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
+    for service in services() {
+        *seen.entry(&service.name).or_default() += 1;
+    }
+    services()
+        .map(|service| match seen.get(service.name.as_str()) {
+            Some(1) => service.name.as_str(),
+            _ => service.id.as_str(),
+        })
+        .collect()
 }
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let outcomes: Vec<Arc<Outcome>> = self
+        let running = self.roster.now();
+        let outcomes: Vec<Arc<Outcome>> = running
             .routers
             .iter()
             .map(|router| router.outcome.borrow().clone())
             .collect();
-        let services: Vec<(&str, &ServiceOutcome)> = self
-            .labels
-            .iter()
-            .flatten()
-            .map(String::as_str)
+        let services: Vec<(&str, &ServiceOutcome)> = labels(&running.routers)
+            .into_iter()
             .zip(outcomes.iter().flat_map(|outcome| &outcome.services))
             .collect();
-        let haproxies: Vec<Arc<HaproxyStatus>> = self
+        let haproxies: Vec<Arc<HaproxyStatus>> = running
             .routers
             .iter()
             .filter_map(|router| match &router.kind {
@@ -80,18 +76,15 @@ impl Collector for Metrics {
                 Kind::Plain(..) => None,
             })
             .collect();
-        self.encode_updates(&mut encoder, &haproxies)?;
+        encode_updates(&mut encoder, &running.routers, &haproxies)?;
         encode_services(&mut encoder, &services, self.started)?;
-        let guarded: Vec<Arc<Vec<Guarded>>> = self
+        let guarded: Vec<Arc<Vec<Guarded>>> = running
             .routers
             .iter()
             .map(|router| router.guarded.borrow().clone())
             .collect();
-        let guards: Vec<(&str, &Guarded)> = self
-            .labels
-            .iter()
-            .flatten()
-            .map(String::as_str)
+        let guards: Vec<(&str, &Guarded)> = labels(&running.routers)
+            .into_iter()
             .zip(guarded.iter().flat_map(|router| router.iter()))
             .collect();
         guard::encode(&mut encoder, &guards)?;
@@ -102,31 +95,29 @@ impl Collector for Metrics {
     }
 }
 
-impl Metrics {
-    /// `synapse_router_update_failure{type}`: summed over the routers of a type.
-    fn encode_updates(
-        &self,
-        encoder: &mut DescriptorEncoder<'_>,
-        haproxies: &[Arc<HaproxyStatus>],
-    ) -> Result<(), Error> {
-        let mut failures: BTreeMap<&str, u64> = BTreeMap::new();
-        for router in &self.routers {
-            match &router.kind {
-                Kind::Plain(name, applier) => *failures.entry(name).or_default() += applier.status().failures,
-                Kind::Haproxy(_) => {}
-            }
+/// `synapse_router_update_failure{type}`: summed over the routers of a type.
+fn encode_updates(
+    encoder: &mut DescriptorEncoder<'_>,
+    routers: &[Router],
+    haproxies: &[Arc<HaproxyStatus>],
+) -> Result<(), Error> {
+    let mut failures: BTreeMap<&str, u64> = BTreeMap::new();
+    for router in routers {
+        match &router.kind {
+            Kind::Plain(name, applier) => *failures.entry(name).or_default() += applier.status().failures,
+            Kind::Haproxy(_) => {}
         }
-        for status in haproxies {
-            *failures.entry("haproxy").or_default() += haproxy::failed_reloads(status);
-            *failures.entry("haproxy_socket").or_default() += status.runtime_commands_failed;
-        }
-        gauges(
-            encoder,
-            "synapse_router_update_failure",
-            "Updates that a router could not make, since the start.",
-            failures.into_iter().map(|(kind, count)| ([("type", kind)], count)),
-        )
     }
+    for status in haproxies {
+        *failures.entry("haproxy").or_default() += haproxy::failed_reloads(status);
+        *failures.entry("haproxy_socket").or_default() += status.runtime_commands_failed;
+    }
+    gauges(
+        encoder,
+        "synapse_router_update_failure",
+        "Updates that a router could not make, since the start.",
+        failures.into_iter().map(|(kind, count)| ([("type", kind)], count)),
+    )
 }
 
 fn encode_services(

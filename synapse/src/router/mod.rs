@@ -4,6 +4,7 @@ mod applier;
 pub mod console;
 pub mod file_output;
 pub mod haproxy;
+mod locks;
 mod pace;
 mod status;
 pub mod template;
@@ -18,6 +19,7 @@ use crate::guard::Guarded;
 use crate::watcher::Description;
 
 pub use applier::{Applier, ApplierTask};
+pub use locks::Locks;
 pub use status::RouterStatus;
 
 /// A running router, as the API and the metrics see it.
@@ -33,6 +35,16 @@ pub struct Router {
     pub orders: mpsc::Sender<Order>,
     /// By `type`.
     pub kind: Kind,
+}
+
+impl Router {
+    /// Whether a source has not answered, or what they say is not applied. A console says nothing before they have.
+    pub fn is_incomplete(&self) -> bool {
+        match &self.kind {
+            Kind::Plain(..) => false,
+            Kind::Haproxy(haproxy) => !haproxy.status().complete,
+        }
+    }
 }
 
 /// What names a service.

@@ -43,7 +43,7 @@ pub fn load(path: &Path) -> Content {
 }
 
 /// The services of one router, as they are published.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Followed {
     /// The names of their sources.
     pub sources: Vec<String>,
@@ -56,7 +56,8 @@ pub struct Followed {
 #[must_use = "nothing is written until the task runs"]
 pub struct Keeper {
     path: PathBuf,
-    followed: Vec<Followed>,
+    /// As routers come and go.
+    followed: watch::Receiver<Vec<Followed>>,
     /// Rung at each change of any of them.
     bell: watch::Receiver<()>,
     /// What the file has.
@@ -66,7 +67,12 @@ pub struct Keeper {
 
 impl Keeper {
     /// Keeps what is `followed` in `path`, which has `content` now.
-    pub fn new(path: PathBuf, content: Content, followed: Vec<Followed>, bell: watch::Receiver<()>) -> Self {
+    pub fn new(
+        path: PathBuf,
+        content: Content,
+        followed: watch::Receiver<Vec<Followed>>,
+        bell: watch::Receiver<()>,
+    ) -> Self {
         Self {
             path,
             followed,
@@ -128,7 +134,7 @@ impl Keeper {
     fn content(&self) -> Content {
         let (now, unix_millis) = (Instant::now(), common::clock::unix_millis());
         let mut sources: BTreeMap<String, Remembered> = BTreeMap::new();
-        for followed in &self.followed {
+        for followed in self.followed.borrow().iter() {
             let guarded = Arc::clone(&followed.guarded.borrow());
             for (name, guarded) in followed.sources.iter().zip(guarded.iter()) {
                 let Some(remembered) = Remembered::of(&guarded.state, now, unix_millis) else {
@@ -202,7 +208,12 @@ mod tests {
             sources: vec!["s".to_owned()],
             guarded: said.subscribe(),
         };
-        let keeper = Keeper::new(path.clone(), Content::default(), vec![followed], bell.subscribe());
+        let keeper = Keeper::new(
+            path.clone(),
+            Content::default(),
+            watch::Sender::new(vec![followed]).subscribe(),
+            bell.subscribe(),
+        );
         let stop = CancellationToken::new();
         let act = async {
             sleep(Duration::from_secs(1)).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use common::report::{Decoder, Report};
-use common::supervise::Supervisor;
+use common::supervise::{Group, GroupId, Groups, Starter};
 use common::zk::reflector::{ReflectorTask, Snapshot, reflector};
 use common::zk::session::{Ensemble, EnsembleConfig, EnsembleTask, ensemble};
 use tokio::sync::{Semaphore, watch};
@@ -43,14 +43,14 @@ pub struct Sources {
 struct Shared {
     identity: EnsembleConfig,
     ensemble: Ensemble,
-    session: EnsembleTask,
+    session: Stand<EnsembleTask>,
 }
 
 #[derive(Debug)]
 struct Watched {
     identity: WatcherConfig,
     source: Source,
-    task: Task,
+    stand: Stand<Task>,
 }
 
 /// What keeps a source's state.
@@ -85,6 +85,56 @@ impl Feed {
     }
 }
 
+impl Task {
+    /// What runs it; `name` is the source's.
+    fn group<S: Copy>(self, stage: S, name: &str) -> Group<S> {
+        let mut group = Group::default();
+        match self {
+            Self::Nodes(tasks) => {
+                let (feed, follow) = *tasks;
+                group.add(stage, format!("source {name}"), |stop| feed.run(stop));
+                group.add(stage, format!("watcher {name}"), |stop| follow.run(stop));
+            }
+            Self::Multi(task) => group.add(stage, format!("watcher {name}"), |stop| task.run(stop)),
+        }
+        group
+    }
+}
+
+/// How far something has come.
+#[derive(Debug)]
+enum Stand<T> {
+    Built(Box<T>),
+    Running(GroupId),
+    /// It could not be started any more.
+    Over,
+}
+
+impl<T> Stand<T> {
+    /// Starts what is only built; `None` when the daemon is stopping.
+    async fn start<S: Copy + Ord + std::fmt::Debug>(
+        &mut self,
+        starter: &mut Starter<'_, S>,
+        group: impl FnOnce(T) -> Group<S>,
+    ) -> Option<()> {
+        if let Self::Running(_) = self {
+            return Some(());
+        }
+        let Self::Built(task) = std::mem::replace(self, Self::Over) else {
+            return None;
+        };
+        *self = Self::Running(starter.start(group(*task)).await?);
+        Some(())
+    }
+
+    fn id(&self) -> Option<GroupId> {
+        match self {
+            Self::Running(id) => Some(*id),
+            Self::Built(_) | Self::Over => None,
+        }
+    }
+}
+
 impl Sources {
     /// No source yet; `bell` is rung at each change of one.
     pub fn new(bell: Bell) -> Self {
@@ -106,7 +156,7 @@ impl Sources {
         self.watched.push(Watched {
             identity,
             source: source.clone(),
-            task,
+            stand: Stand::Built(Box::new(task)),
         });
         source
     }
@@ -188,7 +238,7 @@ impl Sources {
         self.ensembles.push(Shared {
             identity,
             ensemble: ensemble.clone(),
-            session,
+            session: Stand::Built(Box::new(session)),
         });
         ensemble
     }
@@ -198,24 +248,56 @@ impl Sources {
         self.ensembles.iter().map(|shared| shared.ensemble.clone()).collect()
     }
 
-    /// Starts every task: the watchers in one stage, the sessions they need in another.
-    pub fn start<S: Copy + Ord + std::fmt::Debug>(self, supervisor: &mut Supervisor<S>, watchers: S, sessions: S) {
-        for shared in self.ensembles {
+    /// Starts what is only built: the watchers in one stage, the sessions they need in another. `None` when the daemon
+    /// is stopping.
+    pub async fn start<S: Copy + Ord + std::fmt::Debug>(
+        &mut self,
+        starter: &mut Starter<'_, S>,
+        watchers: S,
+        sessions: S,
+    ) -> Option<()> {
+        for shared in &mut self.ensembles {
             let name = format!("session {}", shared.ensemble.name());
-            supervisor.start(sessions, name, |stop| shared.session.run(stop));
+            let group = |task: EnsembleTask| {
+                let mut group = Group::default();
+                group.add(sessions, name, |stop| task.run(stop));
+                group
+            };
+            shared.session.start(starter, group).await?;
         }
-        for Watched { source, task, .. } in self.watched {
-            let name = format!("watcher {}", source.description);
-            match task {
-                Task::Nodes(tasks) => {
-                    let (feed, follow) = *tasks;
-                    supervisor.start(watchers, format!("source {}", source.description), |stop| {
-                        feed.run(stop)
-                    });
-                    supervisor.start(watchers, name, |stop| follow.run(stop));
-                }
-                Task::Multi(task) => supervisor.start(watchers, name, |stop| task.run(stop)),
-            }
+        for Watched { source, stand, .. } in &mut self.watched {
+            let description = source.description.to_string();
+            stand.start(starter, |task| task.group(watchers, &description)).await?;
+        }
+        Some(())
+    }
+
+    /// Stops what is in none of `used`.
+    pub async fn stop_others<S>(&mut self, used: impl Iterator<Item = &WatcherConfig>, groups: &Groups<S>) {
+        let mut keep = Vec::new();
+        used.for_each(|config| add_with_parts(config, &mut keep));
+        let idle = self.watched.extract_if(.., |watched| !keep.contains(&watched.identity));
+        let mut stop: Vec<GroupId> = idle.filter_map(|watched| watched.stand.id()).collect();
+        // A session after those who read through it.
+        let is_idle = |shared: &mut Shared| {
+            !keep
+                .iter()
+                .any(|kept| matches!(kept, WatcherConfig::Zookeeper(kept) if kept.ensemble == shared.identity))
+        };
+        let idle = self.ensembles.extract_if(.., is_idle);
+        stop.extend(idle.filter_map(|shared| shared.session.id()));
+        for id in stop {
+            groups.stop(id).await;
+        }
+    }
+}
+
+/// Adds what tells a source from others, and those it is made of.
+fn add_with_parts(config: &WatcherConfig, identities: &mut Vec<WatcherConfig>) {
+    identities.push(identity(config));
+    if let WatcherConfig::Multi(multi) = config {
+        for (_, config) in &multi.watchers {
+            add_with_parts(config, identities);
         }
     }
 }

@@ -15,6 +15,7 @@ use synapse::config::{
 };
 use synapse::desired::{Desired, Server, Service};
 use synapse::health::Health;
+use synapse::router::Locks;
 use synapse::router::haproxy::{Haproxy, HaproxyStatus, HaproxyTask, Links, ServerStatus, build};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -243,6 +244,7 @@ impl Bench {
                 health: self.health.clone(),
             },
             latch,
+            &mut Locks::default(),
         )
         .await
     }

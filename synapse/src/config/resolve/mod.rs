@@ -24,6 +24,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::Section;
@@ -91,6 +92,7 @@ pub(super) fn root(section: &mut Section<'_>, base: &Path) -> Option<Config> {
         shutdown_timeout,
         snapshot_path: snapshot(&snapshot_path, base, &routers),
         routers,
+        effective: Arc::default(),
     })
 }
 

@@ -34,7 +34,12 @@ struct Read<'a> {
 impl Reader<'_> {
     /// Reads `services[]`; `files`: the router writes a file for each of them.
     /// `zone` is what they inherit.
-    pub(super) fn services(&mut self, router: &mut Section<'_>, zone: Option<&ZoneConfig>, files: bool) -> Option<Services> {
+    pub(super) fn services(
+        &mut self,
+        router: &mut Section<'_>,
+        zone: Option<&ZoneConfig>,
+        files: bool,
+    ) -> Option<Services> {
         let mut read: Vec<_> = router
             .sections("services", "service")
             .into_iter()

@@ -20,6 +20,7 @@ use tokio::task::spawn_blocking;
 use crate::config::{FileOutputConfig, PaceConfig};
 use crate::desired::Desired;
 
+use super::Locks;
 use super::applier::{Applied, Applier, ApplierTask, Target};
 use content::{backends, file_name, service_of, stale};
 
@@ -34,7 +35,7 @@ const LOCK: &str = ".synapse.lock";
 #[derive(Debug)]
 pub struct FileOutput {
     config: Arc<FileOutputConfig>,
-    _lock: Lock,
+    _lock: Arc<Lock>,
 }
 
 /// Makes the directory and takes it for this router.
@@ -43,6 +44,7 @@ pub fn build(
     pace: PaceConfig,
     desired: watch::Receiver<Arc<Desired>>,
     first_write: Latch,
+    locks: &mut Locks,
 ) -> Result<(Applier, ApplierTask<FileOutput>), Fatal> {
     let directory = &config.directory;
     std::fs::create_dir_all(directory).map_err(|error| {
@@ -51,7 +53,7 @@ pub fn build(
             directory.display()
         ))
     })?;
-    let lock = match common::file::lock(&directory.join(LOCK)) {
+    let lock = match locks.take(&directory.join(LOCK)) {
         Ok(Some(lock)) => lock,
         Ok(None) => {
             return Err(Fatal::config(format!(
@@ -78,6 +80,24 @@ impl Target for FileOutput {
     }
 }
 
+/// The files as they would be written for `desired`, by their paths; writes nothing.
+pub fn render(config: &FileOutputConfig, desired: &Desired) -> BTreeMap<PathBuf, String> {
+    let files = contents(config, desired).into_iter().map(|(service, bytes)| {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        (config.directory.join(file_name(service)), text)
+    });
+    files.collect()
+}
+
+/// The content of each known service's file.
+fn contents<'c>(config: &'c FileOutputConfig, desired: &Desired) -> BTreeMap<&'c str, Vec<u8>> {
+    let known = desired.services.iter().filter_map(|service| {
+        let name = config.files.get(&service.id)?.as_str();
+        Some((name, backends(service.servers.as_ref()?)))
+    });
+    known.collect()
+}
+
 /// Makes the directory what it should be, as far as it goes: one file that can't be written keeps no other from it. Whether
 /// anything changed.
 fn apply(config: &FileOutputConfig, desired: &Desired) -> Result<bool, String> {
@@ -85,16 +105,7 @@ fn apply(config: &FileOutputConfig, desired: &Desired) -> Result<bool, String> {
     let cannot = |error| format!("cannot create {}: {error}", directory.display());
     std::fs::create_dir_all(directory).map_err(cannot)?;
     let mut manifest = Manifest::read(directory)?;
-    let wanted: BTreeMap<&str, Vec<u8>> = desired
-        .services
-        .iter()
-        .filter_map(|service| {
-            Some((
-                config.files.get(&service.id)?.as_str(),
-                backends(service.servers.as_ref()?),
-            ))
-        })
-        .collect();
+    let wanted = contents(config, desired);
     // Before the files themselves: what we wrote is never taken for a stranger's, wherever this ends.
     manifest.add(wanted.keys().copied())?;
 

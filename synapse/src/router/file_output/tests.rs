@@ -137,7 +137,7 @@ async fn a_directory_is_made_and_is_one_routers_alone() {
             budget: None,
             jitter: Duration::ZERO,
         };
-        build(rig.config.clone(), pace, desired, latch).map_err(|fatal| fatal.message)
+        build(rig.config.clone(), pace, desired, latch, &mut Locks::default()).map_err(|fatal| fatal.message)
     };
     let first = build().expect("it is right");
     assert!(build().expect_err("refused").contains("another synapse keeps"));

@@ -29,6 +29,7 @@ mod options;
 mod parse;
 mod plan;
 mod prepare;
+mod preview;
 mod process;
 mod reason;
 mod reload;
@@ -47,6 +48,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -60,14 +62,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::default_servers;
 use crate::config::{ApplyBudget, HaproxyConfig, HaproxyControl, PaceConfig, ServiceConfig};
-use crate::desired::Desired;
+use crate::desired::{Desired, Server};
 use crate::health::Health;
 
+use super::Locks;
 use super::pace::Pace;
 use actor::{Actor, Request, UnderWay};
 use options::OperatorOptions;
 pub use parse::ServerStatistics;
 use prepare::Checker;
+pub use preview::{Preview, preview};
 use process::{Control, beside};
 pub use reason::LABELS as RELOAD_REASONS;
 use reload::Engine;
@@ -87,6 +91,8 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Haproxy {
     shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
+    /// Whether HAProxy is stopped when the task ends, if it is ours to stop.
+    stop_on_exit: Arc<AtomicBool>,
 }
 
 /// The task behind a handle.
@@ -94,8 +100,7 @@ pub struct Haproxy {
 #[must_use = "nothing happens until the task runs"]
 pub struct HaproxyTask {
     actor: Actor,
-    /// Two writers of one file and one socket would fight.
-    _lock: Lock,
+    _lock: Arc<Lock>,
 }
 
 /// What binds a router to the decisions about its servers.
@@ -127,6 +132,11 @@ impl Haproxy {
         self.shared.rendered.load().as_str().to_owned()
     }
 
+    /// The task is about to end: HAProxy runs on for an heir, or, without one, is stopped if synapse runs it.
+    pub fn leave(&self, has_heir: bool) {
+        self.stop_on_exit.store(!has_heir, Ordering::Relaxed);
+    }
+
     /// Reloads HAProxy and waits for its verdict. An error is for the operator.
     pub async fn reload(&self) -> Result<(), String> {
         let gone = || "synapse is stopping".to_owned();
@@ -144,32 +154,39 @@ impl HaproxyTask {
     }
 }
 
+/// Whether another configuration needs another file in HAProxy, whoever its servers are.
+pub fn differs_in_structure(
+    (was, services_before): (&HaproxyConfig, &[ServiceConfig]),
+    (is, services): (&HaproxyConfig, &[ServiceConfig]),
+) -> bool {
+    let options = |services: &[ServiceConfig]| -> BTreeMap<String, String> {
+        services
+            .iter()
+            .map(|service| (service.id.clone(), service.server_options.clone()))
+            .collect()
+    };
+    Frame::new(was, services_before) != Frame::new(is, services) || options(services_before) != options(services)
+}
+
 /// Checks what a router of HAProxy needs on this machine: the program, the directory of the file, and to be the only one
-/// there. Starts nothing. `first_apply` is dropped when HAProxy was seen to be as desired for the first time.
+/// there. Starts nothing. `first_apply` is dropped when HAProxy was seen to be
+/// as desired for the first time.
 pub async fn build(
     config: HaproxyConfig,
     services: Vec<ServiceConfig>,
     pace: PaceConfig,
     links: Links,
     first_apply: Latch,
+    locks: &mut Locks,
 ) -> Result<(Haproxy, HaproxyTask), Fatal> {
     let (HaproxyControl::Managed { program, .. } | HaproxyControl::External { program, .. }) = &config.control;
     let program = program.clone();
     let version = version(&program).await?;
-    let lock = lock(&config.config_path)?;
-    let mut operators = BTreeMap::new();
-    let mut defaults = BTreeMap::new();
-    for service in &services {
-        defaults.insert(service.id.clone(), default_servers(&service.selection).collect());
-        let http = render::is_http(&config.defaults, &service.backend);
-        let cookie = service.haproxy.cookie.filter(|_| http);
-        let mut options = OperatorOptions::with_cookie(&service.server_options, cookie)
-            .map_err(|error| Fatal::config(format!("serverOptions of service {}: {error}", service.id)))?;
-        options.registered = config.registered;
-        operators.insert(service.id.clone(), options);
-    }
+    let lock = lock(&config.config_path, locks)?;
+    let Operators { options, defaults } = Operators::of(&config, &services)?;
     let managed = matches!(config.control, HaproxyControl::Managed { .. });
     let (engine, stop_on_exit) = engine(&config);
+    let stop_on_exit = Arc::new(AtomicBool::new(stop_on_exit));
     let checker = Checker {
         program,
         path: beside(&config.config_path, ".candidate"),
@@ -198,17 +215,45 @@ pub async fn build(
         under_way: UnderWay::new(Instant::now(), config.start_wait),
         config,
         engine,
-        stop_on_exit,
+        stop_on_exit: Arc::clone(&stop_on_exit),
         checker,
         shared: Arc::clone(&shared),
         links,
         requests: receiver,
-        state: State::new(frame, operators, defaults),
+        state: State::new(frame, options, defaults),
         first_apply: Some(first_apply),
         status,
         statistics: parse::Statistics::new(),
     };
-    Ok((Haproxy { shared, requests }, HaproxyTask { actor, _lock: lock }))
+    let haproxy = Haproxy {
+        shared,
+        requests,
+        stop_on_exit,
+    };
+    let task = HaproxyTask { actor, _lock: lock };
+    Ok((haproxy, task))
+}
+
+/// What the operator says of the servers of each service.
+struct Operators {
+    options: BTreeMap<String, OperatorOptions>,
+    defaults: BTreeMap<String, Vec<Server>>,
+}
+
+impl Operators {
+    fn of(config: &HaproxyConfig, services: &[ServiceConfig]) -> Result<Self, Fatal> {
+        let (mut all, mut defaults) = (BTreeMap::new(), BTreeMap::new());
+        for service in services {
+            defaults.insert(service.id.clone(), default_servers(&service.selection).collect());
+            let http = render::is_http(&config.defaults, &service.backend);
+            let cookie = service.haproxy.cookie.filter(|_| http);
+            let mut options = OperatorOptions::with_cookie(&service.server_options, cookie)
+                .map_err(|error| Fatal::config(format!("serverOptions of service {}: {error}", service.id)))?;
+            options.registered = config.registered;
+            all.insert(service.id.clone(), options);
+        }
+        Ok(Self { options: all, defaults })
+    }
 }
 
 fn engine(config: &HaproxyConfig) -> (Engine, bool) {
@@ -281,9 +326,9 @@ async fn version(program: &str) -> Result<String, Fatal> {
 }
 
 /// Takes the file's lock, which also shows that its directory can be written.
-fn lock(path: &Path) -> Result<Lock, Fatal> {
+fn lock(path: &Path, locks: &mut Locks) -> Result<Arc<Lock>, Fatal> {
     let lock = beside(path, ".lock");
-    match common::file::lock(&lock) {
+    match locks.take(&lock) {
         Ok(Some(lock)) => Ok(lock),
         Ok(None) => Err(Fatal::config(format!(
             "configPath: another synapse keeps {} (it holds {}). Two would fight: stop it, or give this router another file.",

@@ -12,6 +12,8 @@ use super::parse::ServerStatistics;
 pub struct HaproxyStatus {
     /// HAProxy has been seen to be exactly as desired, nothing is left out, and the file on disk says the same.
     pub in_sync: bool,
+    /// Every source has answered, and HAProxy was since seen to be as they say.
+    pub complete: bool,
     /// `managed` or `external`.
     pub control: &'static str,
     /// The worker that serves; absent when none answers.
@@ -38,6 +40,8 @@ pub struct HaproxyStatus {
     pub pending: String,
     /// When HAProxy was last changed, in milliseconds since the Unix epoch.
     pub last_apply: Option<u64>,
+    /// What HAProxy is still to be brought to, in the order it will be: commands, or a reload with its reason.
+    pub acts: Vec<String>,
     /// In the file's order.
     pub services: Vec<ServiceStatus>,
 }

@@ -35,6 +35,7 @@ pub(super) fn fill(status: &mut HaproxyStatus, state: &State, statistics: &Stati
     if let Some(live) = live {
         status.version.clone_from(&live.info.version);
     }
+    status.acts = state.plan().lines();
     status.services = state.services().map(|id| service(id, state, statistics)).collect();
 }
 

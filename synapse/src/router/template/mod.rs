@@ -23,6 +23,7 @@ use crate::config::{PaceConfig, ServiceConfig, TemplateConfig, TemplateSource};
 use crate::desired::Desired;
 use crate::template::Template;
 
+use super::Locks;
 use super::applier::{Applied, Applier, ApplierTask, Target};
 use mark::Mark;
 
@@ -41,7 +42,7 @@ pub struct TemplateFile {
     jitter: Duration,
     /// When the command may run; drawn once for each need.
     command_at: Option<Instant>,
-    _lock: Lock,
+    _lock: Arc<Lock>,
 }
 
 /// What a write found and did.
@@ -62,11 +63,12 @@ pub fn build(
     pace: PaceConfig,
     desired: watch::Receiver<Arc<Desired>>,
     first_apply: Latch,
+    locks: &mut Locks,
 ) -> Result<(Applier, ApplierTask<TemplateFile>), Fatal> {
     let template = read(&config.source).map_err(Fatal::config)?;
     let destination: Arc<Path> = config.destination.into();
     make_directory(&destination).map_err(|error| Fatal::config(format!("destinationFile: {error}")))?;
-    let lock = match common::file::lock(&hidden(&destination, "lock")) {
+    let lock = match locks.take(&hidden(&destination, "lock")) {
         Ok(Some(lock)) => lock,
         Ok(None) => {
             return Err(Fatal::config(format!(

@@ -95,7 +95,14 @@ impl Rig {
     fn build(&self) -> Result<(Applier, ApplierTask<TemplateFile>), Fatal> {
         let latch = self.readiness.latch("first apply");
         let desired = self.desired.subscribe();
-        build(self.config.clone(), &services(), self.pace, desired, latch)
+        build(
+            self.config.clone(),
+            &services(),
+            self.pace,
+            desired,
+            latch,
+            &mut Locks::default(),
+        )
     }
 
     fn start(&mut self) {

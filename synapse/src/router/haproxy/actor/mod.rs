@@ -8,6 +8,7 @@ mod touch;
 
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::file::FileError;
@@ -44,7 +45,7 @@ pub(super) type Request = oneshot::Sender<Result<(), String>>;
 pub(super) struct Actor {
     pub(super) config: HaproxyConfig,
     pub(super) engine: Engine,
-    pub(super) stop_on_exit: bool,
+    pub(super) stop_on_exit: Arc<AtomicBool>,
     pub(super) checker: Checker,
     pub(super) shared: Arc<Shared>,
     pub(super) links: Links,
@@ -159,7 +160,7 @@ impl Actor {
             }
         }
         self.save_last().await;
-        if self.stop_on_exit {
+        if self.stop_on_exit.load(Ordering::Relaxed) {
             self.stop_haproxy().await;
         }
     }
@@ -246,6 +247,7 @@ impl Actor {
         }
         self.save(now);
         self.renew(grown);
+        self.status.complete = desired.is_complete() && self.is_applied();
         self.publish();
     }
 

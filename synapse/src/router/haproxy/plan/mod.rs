@@ -36,6 +36,17 @@ pub(super) struct Batch {
     pub(super) retire: Vec<Command>,
 }
 
+impl Plan {
+    /// What it does, a line for each command or for the reload.
+    pub(super) fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::Runtime(batch) => batch.commands().map(ToString::to_string).collect(),
+            Self::Reload(reason) => vec![format!("reload ({}): {reason}", reason.label())],
+        }
+    }
+}
+
 impl Batch {
     /// Whether there is nothing to do.
     pub(super) fn is_empty(&self) -> bool {

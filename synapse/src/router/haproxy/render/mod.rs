@@ -61,7 +61,7 @@ const RETRY_ONLY_READS: &str = "http-request disable-l7-retry unless METH_GET";
 const KEEP_IDLE: &str = "option idle-close-on-response";
 
 /// Everything of the file that does not change while synapse runs.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Frame {
     global: Vec<String>,
     /// `defaults` and the extra sections.
@@ -74,7 +74,7 @@ pub(super) struct Frame {
 }
 
 /// One service's text around its servers.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Section {
     id: String,
     frontend: String,

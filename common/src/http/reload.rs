@@ -1,21 +1,28 @@
 //! `/v1/reload`: POST reads the configuration again, GET shows what became of the last reading.
 
-use common::http::{Method, Reply, Request};
 use serde::Serialize;
 
-use crate::reload::{Reload, ReloadResult, Reloads};
+use super::{Method, Reply, Request};
+use crate::reload::Reloads;
+
+/// What became of a reload, as far as the route has to know.
+pub trait ReloadOutcome: Serialize {
+    /// The problems for which nothing was changed; `None` when the file was taken.
+    fn refused(&self) -> Option<&[String]>;
+}
 
 /// RFC 9457 with a member of our own.
 #[derive(Debug, Serialize)]
-struct Refusal<'a> {
+struct Refused<'a> {
     r#type: &'static str,
     title: &'static str,
     status: u16,
-    detail: &'static str,
+    detail: String,
     problems: &'a [String],
 }
 
-pub(super) async fn answer(request: &Request, reloads: &Reloads) -> Reply {
+/// Answers; `daemon` is its name.
+pub async fn reload_route<R: ReloadOutcome>(request: &Request, reloads: &Reloads<R>, daemon: &str) -> Reply {
     match request.method {
         // A problem shows lines of the file.
         Method::Get if request.refusal.is_some() => {
@@ -26,30 +33,34 @@ pub(super) async fn answer(request: &Request, reloads: &Reloads) -> Reply {
             None => Reply::problem(
                 404,
                 "No reload yet",
-                "The configuration is the one that nerve started with.",
+                format!("The configuration is the one that {daemon} started with."),
             ),
         },
         Method::Post => match reloads.reload().await {
-            Some(reload) => reply(&reload),
-            None => Reply::problem(503, "Stopping", "nerve is stopping: it reloads nothing any more."),
+            Some(reload) => reply(&*reload, daemon),
+            None => Reply::problem(
+                503,
+                "Stopping",
+                format!("{daemon} is stopping: it reloads nothing any more."),
+            ),
         },
         _ => Reply::method_not_allowed("GET, HEAD, POST"),
     }
 }
 
-fn reply(reload: &Reload) -> Reply {
-    if reload.result != ReloadResult::Refused {
+fn reply<R: ReloadOutcome>(reload: &R, daemon: &str) -> Reply {
+    let Some(problems) = reload.refused() else {
         return Reply::json(200, reload);
-    }
-    let refusal = Refusal {
+    };
+    let refused = Refused {
         r#type: "about:blank",
         title: "The configuration has problems",
         status: 422,
-        detail: "Nothing was changed: nerve runs on as it was.",
-        problems: &reload.problems,
+        detail: format!("Nothing was changed: {daemon} runs on as it was."),
+        problems,
     };
     Reply {
         content_type: "application/problem+json",
-        ..Reply::json(422, &refusal)
+        ..Reply::json(422, &refused)
     }
 }

@@ -1,0 +1,109 @@
+//! A reload of the configuration as it is asked for and answered; each daemon carries it out in its own way.
+
+mod reader;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+pub use reader::Reader;
+use tokio::sync::{mpsc, oneshot};
+
+/// Requests that may wait. Each reads the file anew, so the last that waits sees what all before it would have.
+const WAITING: usize = 4;
+
+/// Asks for reloads and knows what became of the last; `R` is what becomes of one.
+#[derive(Debug)]
+pub struct Reloads<R> {
+    requests: mpsc::Sender<Request<R>>,
+    last: Arc<ArcSwapOption<R>>,
+}
+
+/// A request; who asked by a signal waits for no answer.
+#[derive(Debug)]
+pub struct Request<R>(Option<oneshot::Sender<Arc<R>>>);
+
+/// The requests, and what becomes of them, for the one who carries them out.
+#[derive(Debug)]
+pub struct Requests<R> {
+    requests: mpsc::Receiver<Request<R>>,
+    last: Arc<ArcSwapOption<R>>,
+}
+
+/// Both ends.
+pub fn reloads<R>() -> (Reloads<R>, Requests<R>) {
+    let (sender, requests) = mpsc::channel(WAITING);
+    let last = Arc::<ArcSwapOption<R>>::default();
+    let reloads = Reloads {
+        requests: sender,
+        last: Arc::clone(&last),
+    };
+    (reloads, Requests { requests, last })
+}
+
+impl<R> Clone for Reloads<R> {
+    fn clone(&self) -> Self {
+        Self {
+            requests: self.requests.clone(),
+            last: Arc::clone(&self.last),
+        }
+    }
+}
+
+impl<R> Reloads<R> {
+    /// Asks and waits; `None` when the daemon stops instead.
+    pub async fn reload(&self) -> Option<Arc<R>> {
+        let (sender, done) = oneshot::channel();
+        self.requests.send(Request(Some(sender))).await.ok()?;
+        done.await.ok()
+    }
+
+    /// Asks. A request that finds no room is no loss: those that wait will read the same file.
+    pub fn signal(&self) {
+        self.requests.try_send(Request(None)).ok();
+    }
+
+    /// What became of the last reload; `None` before the first.
+    pub fn last(&self) -> Option<Arc<R>> {
+        self.last.load_full()
+    }
+}
+
+impl<R> Requests<R> {
+    /// The next request; `None` when nobody is left who could ask.
+    pub async fn next(&mut self) -> Option<Request<R>> {
+        self.requests.recv().await
+    }
+
+    /// Publishes what became of a reload and tells who asked.
+    pub fn answer(&self, request: Request<R>, reload: R) {
+        let reload = Arc::new(reload);
+        self.last.store(Some(Arc::clone(&reload)));
+        if let Some(asked) = request.0 {
+            // Who has gone away finds it in `last`.
+            asked.send(reload).ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_asks_is_answered_and_the_last_answer_is_kept() {
+        let (reloads, mut requests) = reloads();
+        reloads.signal();
+        let asking = tokio::spawn({
+            let reloads = reloads.clone();
+            async move { reloads.reload().await }
+        });
+        for answer in ["first", "second"] {
+            let request = requests.next().await.expect("one");
+            requests.answer(request, answer);
+            assert_eq!(reloads.last().as_deref(), Some(&answer));
+        }
+        assert_eq!(asking.await.expect("it ends").as_deref(), Some(&"second"));
+        drop(requests);
+        assert_eq!(reloads.reload().await, None);
+    }
+}

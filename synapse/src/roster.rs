@@ -1,0 +1,35 @@
+//! What runs now, for the API and the metrics. Written by `run` alone, when routers come and go.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use common::zk::session::Ensemble;
+
+use crate::router::Router;
+
+/// The routers and sessions that run.
+#[derive(Debug, Clone, Default)]
+pub struct Roster(Arc<ArcSwap<Running>>);
+
+/// One moment's picture of them.
+#[derive(Debug, Default)]
+pub struct Running {
+    /// The routers, in the file's order.
+    pub routers: Vec<Router>,
+    /// The ZooKeeper sessions, one per ensemble.
+    pub ensembles: Vec<Ensemble>,
+    /// The configuration in effect, without secrets.
+    pub effective: Arc<serde_json::Value>,
+}
+
+impl Roster {
+    /// What runs now.
+    pub fn now(&self) -> Arc<Running> {
+        self.0.load_full()
+    }
+
+    /// Publishes another picture.
+    pub fn publish(&self, running: Running) {
+        self.0.store(Arc::new(running));
+    }
+}

@@ -1,0 +1,195 @@
+//! Builds a router with all that belongs to it. Starts nothing.
+
+use std::sync::Arc;
+
+use common::exit::Fatal;
+use common::ready::Latch;
+use common::supervise::Group;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Stage;
+use crate::catalog::Seed;
+use crate::config::{RouterConfig, RouterKind};
+use crate::gather::{self, Gather, Inputs, gather};
+use crate::router::console::{Console, console};
+use crate::router::file_output::{self, FileOutput};
+use crate::router::haproxy::{self, HaproxyTask, Links};
+use crate::router::template::{self, TemplateFile};
+use crate::router::{ApplierTask, Kind, Locks, Router, Service};
+use crate::snapshot::{Content, Followed};
+use crate::watcher::WatcherState;
+use crate::watcher::sources::{Source, Sources};
+
+/// What routers are made from.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) sources: Sources,
+    bell: watch::Sender<()>,
+    /// Rung at each change of what is guarded.
+    news: watch::Sender<()>,
+    /// What is remembered from before the start.
+    remembered: Content,
+    locks: Locks,
+    seed: Seed,
+}
+
+/// A router that is built and does not run yet.
+#[derive(Debug)]
+pub(super) struct Built {
+    pub(super) router: Router,
+    gather: Gather,
+    task: Task,
+}
+
+#[derive(Debug)]
+enum Task {
+    Console(ApplierTask<Console>),
+    Template(Box<ApplierTask<TemplateFile>>),
+    FileOutput(ApplierTask<FileOutput>),
+    Haproxy(Box<HaproxyTask>),
+}
+
+impl Built {
+    /// Its tasks; `name` tells them from other routers'.
+    pub(super) fn group(self, name: &str) -> Group<Stage> {
+        let mut group = Group::default();
+        group.add(Stage::Watchers, format!("gather {name}"), |stop| self.gather.run(stop));
+        let name = format!("router {name}");
+        match self.task {
+            Task::Console(task) => group.add(Stage::Routers, name, |stop| task.run(stop)),
+            Task::Template(task) => group.add(Stage::Routers, name, |stop| task.run(stop)),
+            Task::FileOutput(task) => group.add(Stage::Routers, name, |stop| task.run(stop)),
+            Task::Haproxy(task) => group.add(Stage::Routers, name, |stop| task.run(stop)),
+        }
+        group
+    }
+}
+
+impl Parts {
+    /// No source yet; `remembered` is what they said before the start.
+    pub(super) fn new(remembered: Content) -> Self {
+        let bell = watch::Sender::new(());
+        Self {
+            sources: Sources::new(bell.clone()),
+            bell,
+            news: watch::Sender::new(()),
+            remembered,
+            locks: Locks::default(),
+            seed: host_seed(),
+        }
+    }
+
+    /// Rung at each change of what is guarded.
+    pub(super) fn news(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+
+    /// Builds one; what the router whose place it takes knows of a source, it knows from the start.
+    pub(super) async fn router(
+        &mut self,
+        config: RouterConfig,
+        first_apply: Latch,
+        predecessor: Option<&Router>,
+    ) -> Result<Built, Fatal> {
+        let sources: Vec<Source> = config
+            .services
+            .iter()
+            .map(|service| self.sources.source(&service.watcher))
+            .collect();
+        let services = config.services.iter().zip(&sources);
+        let services = services.map(|(service, source)| Service {
+            id: service.id.clone(),
+            name: service.name.clone(),
+            source: source.description.clone(),
+        });
+        let services: Vec<Service> = services.collect();
+        let sources = services.iter().zip(sources).map(|(service, source)| gather::Source {
+            state: source.state,
+            remembered: self.remembered(service, predecessor),
+        });
+        let health = watch::Sender::new(Arc::default());
+        let (gathered, gather) = gather(Inputs {
+            sources: sources.collect(),
+            services: config.services.clone(),
+            seed: self.seed,
+            bell: self.bell.subscribe(),
+            health: health.subscribe(),
+            news: self.news.clone(),
+        });
+        let (desired, locks) = (gathered.desired, &mut self.locks);
+        let (kind, task) = match config.kind {
+            RouterKind::Console => {
+                let (applier, task) = console(desired, config.pace, first_apply);
+                (Kind::Plain("console", applier), Task::Console(task))
+            }
+            RouterKind::Template(template) => {
+                let built = template::build(template, &config.services, config.pace, desired, first_apply, locks);
+                let (applier, task) = built?;
+                (Kind::Plain("template", applier), Task::Template(Box::new(task)))
+            }
+            RouterKind::FileOutput(output) => {
+                let (applier, task) = file_output::build(output, config.pace, desired, first_apply, locks)?;
+                (Kind::Plain("file_output", applier), Task::FileOutput(task))
+            }
+            RouterKind::Haproxy(haproxy) => {
+                let links = Links {
+                    desired,
+                    attention: gathered.attention,
+                    health,
+                };
+                let build = haproxy::build(*haproxy, config.services, config.pace, links, first_apply, locks);
+                let (haproxy, task) = build.await?;
+                (Kind::Haproxy(haproxy), Task::Haproxy(Box::new(task)))
+            }
+        };
+        let router = Router {
+            services,
+            outcome: gathered.outcome,
+            guarded: gathered.guarded,
+            orders: gathered.orders,
+            kind,
+        };
+        Ok(Built { router, gather, task })
+    }
+
+    fn remembered(&self, service: &Service, predecessor: Option<&Router>) -> Option<Arc<WatcherState>> {
+        let known = predecessor.and_then(|router| {
+            let guarded = Arc::clone(&router.guarded.borrow());
+            let place = router
+                .services
+                .iter()
+                .position(|known| known.source == service.source)?;
+            guarded.get(place).map(|guarded| Arc::clone(&guarded.state))
+        });
+        known.or_else(|| {
+            let remembered = self.remembered.sources.get(&source_name(service))?;
+            let state = remembered.state(Instant::now(), common::clock::unix_millis());
+            Some(Arc::new(state))
+        })
+    }
+
+    /// What was remembered from before the start is told now, or never will be.
+    pub(super) fn forget(&mut self) -> Content {
+        std::mem::take(&mut self.remembered)
+    }
+}
+
+/// What the snapshot keeps of a router.
+pub(super) fn followed(router: &Router) -> Followed {
+    Followed {
+        sources: router.services.iter().map(source_name).collect(),
+        guarded: router.guarded.clone(),
+    }
+}
+
+/// What the snapshot calls the source of a service.
+fn source_name(service: &Service) -> String {
+    service.source.to_string()
+}
+
+/// What tells this host from others, and stays the same: containers share the first, and hosts may share the second.
+pub(crate) fn host_seed() -> Seed {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    Seed::of(&(read("/etc/machine-id") + &read("/proc/sys/kernel/hostname")))
+}
