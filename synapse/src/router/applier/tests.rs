@@ -194,7 +194,12 @@ async fn a_change_may_be_the_cure_and_is_tried_without_the_wait() {
     assert!(tried < 15, "it backs off");
     rig.want(2);
     sleep(600 * MS).await;
-    assert_eq!(fake.asked()[tried], (now + 500 * MS, 2));
+    let since = fake.asked().split_off(tried);
+    // A try that was due anyway may have come before.
+    assert!(
+        since.iter().any(|(at, size)| *at <= now + 500 * MS && *size == 2),
+        "{since:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
