@@ -46,6 +46,7 @@ pub fn render_with(text: &str, fields: &BTreeMap<String, String>, absent: Absent
         .collect();
     Template::new(NAME)
         .missing_key(missing)
+        .max_range_iters(MAX_ROUNDS)
         .func("sha1String", sha1_string)
         .func("randString", rand_string)
         .parse(text)
@@ -59,6 +60,9 @@ const NAME: &str = "text";
 fn without_name(error: &str) -> String {
     error.strip_prefix("template: text:").unwrap_or(error).to_owned()
 }
+
+/// The rounds of all `range` of a text: a loop in a loop in a loop must not take the hour.
+const MAX_ROUNDS: u64 = 100_000;
 
 /// The longest `randString`: no file needs more, and a typo must not take the memory.
 const MAX_RANDOM: i64 = 1024;
@@ -196,6 +200,14 @@ mod tests {
         );
         assert_ne!(expand("{{ randString 40 }}"), expand("{{ randString 40 }}"));
         assert_eq!(expand("{{ randString 0 }}"), "");
+    }
+
+    #[test]
+    fn loops_end() {
+        assert_eq!(expand("{{ range 1000 }}a{{ end }}"), "a".repeat(1000));
+        let nested = ["{{ range 1000 }}".repeat(3), "{{ end }}".repeat(3)].concat();
+        let error = render(&nested, &BTreeMap::new()).expect_err("too much");
+        assert_eq!(error.to_string(), "template: range iteration budget exhausted");
     }
 
     #[test]
