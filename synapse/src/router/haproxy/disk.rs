@@ -97,3 +97,18 @@ pub(super) fn occupy(layout: &mut Layout, table: &Table) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_ends_where_any_section_begins() {
+        let server = "  server slot_1 127.0.0.1:1 id 1 weight 1 disabled";
+        let text =
+            format!("{HEADER}\nbackend first\n{server}\nbackend second from tcp\n{server}\nresolvers r\n{server}\n");
+        let layout = read(&text).layout;
+        assert_eq!(layout.keys().collect::<Vec<_>>(), ["first"]);
+        assert_eq!(layout.values().map(|backend| backend.slots.len()).sum::<usize>(), 1);
+    }
+}

@@ -168,11 +168,11 @@ fn names_are_unique(text: &str) -> bool {
     text.lines().all(|line| {
         let mut words = line.split_ascii_whitespace();
         match (words.next(), words.next()) {
-            (Some("backend"), Some(name)) => {
-                servers.clear();
-                backends.insert(name)
-            }
             (Some("server"), Some(name)) => servers.insert(name),
+            (Some(section), name) if !line.starts_with(' ') => {
+                servers.clear();
+                section != "backend" || backends.insert(name)
+            }
             _ => true,
         }
     })
