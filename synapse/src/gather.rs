@@ -228,7 +228,9 @@ impl Gather {
 impl Guard {
     fn new(service: &ServiceConfig, source: &Source, now: Instant) -> Self {
         let seen = Arc::clone(&source.state.borrow());
-        let mut memory = Memory::new(service.guard, source.remembered.clone(), now);
+        // A list in the configuration that was shortened is not to be judged by what it was.
+        let remembered = source.remembered.clone().filter(|_| !service.watcher.is_fixed());
+        let mut memory = Memory::new(service.guard, remembered, now);
         let step = memory.step(&seen, |_| None, now);
         Self {
             memory,
@@ -286,9 +288,13 @@ mod tests {
 
     impl Bench {
         fn new(remembered: Option<WatcherState>) -> Self {
-            let text =
-                "routers: [{type: console, services: [{name: s, watcher: {type: zookeeper, hosts: [z], path: /s}}]}]";
-            let document = Document::parse("test", text.to_owned()).expect("it parses");
+            Self::with("watcher: {type: zookeeper, hosts: [z], path: /s}", remembered)
+        }
+
+        /// The service has these keys.
+        fn with(keys: &str, remembered: Option<WatcherState>) -> Self {
+            let text = format!("routers: [{{type: console, services: [{{name: s, {keys}}}]}}]");
+            let document = Document::parse("test", text).expect("it parses");
             let understood = crate::config::understand(&document, UnknownKeys::Refuse, std::path::Path::new("/"));
             let (source, bell) = (watch::Sender::new(Arc::default()), watch::Sender::new(()));
             let health = watch::Sender::new(Arc::default());
@@ -415,6 +421,29 @@ mod tests {
             assert!(!bench.gathered.desired.borrow().services[0].remembered);
         };
         bench.play(act).await;
+    }
+
+    #[tokio::test]
+    async fn a_list_in_the_configuration_that_is_shortened_is_short() {
+        let remembered = || Some(state(Freshness::Stale { since: Instant::now() }, 9));
+        let list = "watcher: {type: static, servers: [{host: 10.0.0.1, port: 1}]}";
+        let act = async |bench: &mut Bench| {
+            assert!(!bench.gathered.desired.borrow().is_complete(), "nothing is remembered");
+            for count in [9, 1] {
+                bench.say(state(Freshness::Live, count));
+                bench.desires(count.into()).await;
+            }
+        };
+        Bench::with(list, remembered()).play(act).await;
+
+        let act = async |bench: &mut Bench| {
+            bench.desires(9).await;
+            bench.say(state(Freshness::Live, 1));
+            bench.desires(1).await;
+        };
+        Bench::with("watcher: {type: file, path: /f}", remembered())
+            .play(act)
+            .await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -39,6 +39,24 @@ impl WatcherConfig {
             Self::Multi(_) => "multi",
         }
     }
+
+    /// Whether all of it is a list in the configuration, which is right by definition, also after a restart.
+    pub fn is_fixed(&self) -> bool {
+        match self {
+            Self::Static(_) => true,
+            Self::Multi(multi) => multi.watchers.iter().all(|(_, watcher)| watcher.is_fixed()),
+            Self::Zookeeper(_) | Self::File { .. } | Self::Dns(_) => false,
+        }
+    }
+
+    /// Whether what it says is written on this host, and no registry takes anything away.
+    pub fn is_own_word(&self) -> bool {
+        match self {
+            Self::Static(_) | Self::File { .. } => true,
+            Self::Multi(multi) => multi.watchers.iter().all(|(_, watcher)| watcher.is_own_word()),
+            Self::Zookeeper(_) | Self::Dns(_) => false,
+        }
+    }
 }
 
 /// `type: zookeeper`, or `zookeeper_poll`.

@@ -2,19 +2,31 @@
 
 use common::config::Section;
 
-use crate::config::{Guard, GuardPolicy, Share};
+use crate::config::{Guard, GuardPolicy, Share, WatcherConfig};
 
-/// Reads `guard`; without one, the defaults hold.
-pub(super) fn guard(service: &mut Section<'_>) -> Option<Guard> {
-    let default = Guard::default();
+/// Reads `guard`; without one, the defaults hold. What somebody writes on this host is believed unless `policy` says
+/// otherwise, and a list in this very file always.
+pub(super) fn guard(service: &mut Section<'_>, watcher: Option<&WatcherConfig>) -> Option<Guard> {
+    let trusted = watcher.is_some_and(WatcherConfig::is_own_word);
+    let default = Guard {
+        policy: if trusted { GuardPolicy::Trust } else { GuardPolicy::Hold },
+        ..Guard::default()
+    };
     let Some(mut section) = service.section("guard", "guard") else {
         return Some(default);
     };
     let policy = section.choice_or(
         "policy",
-        "hold",
+        if trusted { "trust" } else { "hold" },
         &[("hold", GuardPolicy::Hold), ("trust", GuardPolicy::Trust)],
     );
+    if watcher.is_some_and(WatcherConfig::is_fixed) && policy.is_some_and(|policy| policy != GuardPolicy::Trust) {
+        section.problem(
+            "policy",
+            "a list in the configuration is always believed",
+            "remove `policy`: only what a registry takes away can be doubted",
+        );
+    }
     let share = share(&mut section);
     let least = section.integer_or("least", default.least as u64, 1..=1_000_000);
     Some(Guard {

@@ -447,6 +447,36 @@ fn stale_keys_are_ignored_with_a_warning() {
 }
 
 #[test]
+fn what_is_written_on_this_host_is_believed() {
+    let service = |keys: &str| format!("routers: [{{type: console, services: [{{name: a, {keys}}}]}}]");
+    let policy = |keys: &str| config(&service(keys)).routers[0].services[0].guard.policy;
+    let list = "{name: a, type: static, servers: [{host: h, port: 1}]}";
+    let file = "{name: b, type: file, path: /f}";
+    let zookeeper = "{name: c, type: zookeeper, hosts: [zk], path: /a}";
+    let multi = |sources: &[&str]| format!("{{type: multi, method: union, watchers: [{}]}}", sources.join(", "));
+    assert_eq!(policy(&format!("watcher: {list}")), GuardPolicy::Trust);
+    assert_eq!(policy(&format!("watcher: {list}, guard: {{}}")), GuardPolicy::Trust);
+    assert_eq!(policy(&format!("watcher: {file}")), GuardPolicy::Trust);
+    assert_eq!(
+        policy(&format!("watcher: {file}, guard: {{policy: hold}}")),
+        GuardPolicy::Hold
+    );
+    assert_eq!(
+        policy(&format!("watcher: {}", multi(&[list, file]))),
+        GuardPolicy::Trust
+    );
+    assert_eq!(
+        policy(&format!("watcher: {}", multi(&[list, zookeeper]))),
+        GuardPolicy::Hold
+    );
+    let held = problems(&service(&format!(
+        "watcher: {}, guard: {{policy: hold}}",
+        multi(&[list])
+    )));
+    assert!(held[0].contains("is always believed"), "{held:?}");
+}
+
+#[test]
 fn a_guard_has_a_policy_and_its_measures() {
     let guard = |keys: &str| {
         let text = with_services(&[&format!("guard: {{{keys}}}, ")]);
