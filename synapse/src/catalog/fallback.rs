@@ -10,7 +10,7 @@ use std::sync::Arc;
 use common::zk::reflector::Freshness;
 
 use super::{Note, Selection, ServiceOutcome};
-use crate::config::SelectionConfig;
+use crate::config::{SelectionConfig, Weights};
 use crate::desired::Server;
 use crate::watcher::{Candidate, WatcherState};
 
@@ -24,9 +24,15 @@ pub(super) struct Stock<'s> {
 }
 
 impl<'s> Stock<'s> {
-    /// What the source says and what the operator wrote, with `portOverride`.
+    /// What the source says, without the weights that do not count, and what the operator wrote; with `portOverride`.
     pub(super) fn of(rules: &SelectionConfig, state: &'s WatcherState) -> Self {
         let mut registered = Cow::Borrowed(state.candidates.as_slice());
+        if rules.weights == Weights::Equal {
+            for candidate in registered.to_mut() {
+                // With 0 it says that it wants no more traffic, and that counts.
+                candidate.server.weight = candidate.server.weight.filter(|weight| *weight == 0);
+            }
+        }
         if let Some(port) = rules.port_override {
             for candidate in registered.to_mut() {
                 candidate.server.address.set_port(port.get());

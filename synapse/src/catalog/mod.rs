@@ -1,7 +1,7 @@
 //! Which servers each service should have. Pure.
 //!
 //! ```text
-//! candidates ─▶ portOverride ─▶ available ─▶ labels ─▶ one per address ─▶ leader ─▶ required zone
+//! candidates ─▶ weights that count, portOverride ─▶ available ─▶ labels ─▶ one per address ─▶ leader ─▶ required zone
 //!            ─▶ defaults, or those before ─▶ sort ─▶ correlate (what other services use) ─▶ subset ─▶ zone ─▶ Desired
 //! ```
 //!

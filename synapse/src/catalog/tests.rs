@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::{
     Condition, Correlation, DefaultServer, LabelFilter, LocalZone, Pattern, Scope, SelectionConfig, ServerSort,
-    WatcherConfig, ZoneConfig, ZonePolicy,
+    WatcherConfig, Weights, ZoneConfig, ZonePolicy,
 };
 use crate::desired::Server;
 use crate::health::Check;
@@ -452,9 +452,9 @@ fn rules() -> impl Strategy<Value = SelectionConfig> {
     let filters = proptest::option::weighted(0.3, conditions);
     let zone = proptest::option::weighted(0.7, policies);
     let subset = proptest::option::of(2_usize..6);
-    let flags = proptest::array::uniform5(proptest::bool::weighted(0.3));
+    let flags = proptest::array::uniform6(proptest::bool::weighted(0.3));
     (sorts(), filters, zone, subset, flags).prop_map(
-        |(sort, filter, policy, subset_size, [leader, port, fall_back, keep, previous])| {
+        |(sort, filter, policy, subset_size, [leader, port, fall_back, keep, previous, equal])| {
             let label = || "zone".to_owned();
             SelectionConfig {
                 label_filters: Vec::from_iter(filter.map(|condition| LabelFilter {
@@ -478,6 +478,7 @@ fn rules() -> impl Strategy<Value = SelectionConfig> {
                     policy,
                 }),
                 subset_size,
+                weights: if equal { Weights::Equal } else { Weights::Registered },
             }
         },
     )

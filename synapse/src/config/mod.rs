@@ -16,7 +16,7 @@ use common::config::{Document, Problems, Understood, UnknownKeys};
 
 pub use selection::{
     Condition, Correlation, DefaultServer, LabelFilter, LocalZone, Pattern, Scope, SelectionConfig, ServerSort,
-    ZoneConfig, ZonePolicy,
+    Weights, ZoneConfig, ZonePolicy,
 };
 pub use source::Source;
 pub use watcher::{Combine, DnsConfig, MultiConfig, Question, Record, WatcherConfig, ZookeeperConfig};
@@ -156,8 +156,8 @@ pub struct HaproxyConfig {
     pub extra_sections: Vec<ExtraSection>,
     /// `sharedFrontend[]`: the first lines of the frontend that services share; `None` when there is none.
     pub shared_frontend: Option<Vec<String>>,
-    /// What registrations have a say in.
-    pub registered: Registered,
+    /// `haproxyServerOptionsPolicy`.
+    pub options_policy: OptionsPolicy,
     /// Where the health of the servers is laid down for the next worker; `None` when the operator has decided otherwise.
     pub state_file: Option<PathBuf>,
 }
@@ -174,28 +174,11 @@ pub struct ExtraSection {
     pub lines: Vec<String>,
 }
 
-/// What a registration has a say in, beyond where its instance listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Registered {
-    /// `haproxyServerOptionsPolicy`.
-    pub options: OptionsPolicy,
-    /// `useRegisteredWeights`.
-    pub weights: bool,
-}
-
-impl Default for Registered {
-    fn default() -> Self {
-        Self {
-            options: OptionsPolicy::Strict,
-            weights: true,
-        }
-    }
-}
-
 /// What becomes of the `haproxy_server_options` of a registration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OptionsPolicy {
     /// What is on the allow-list is taken.
+    #[default]
     Strict,
     /// Whatever stays on its line is taken, except what is synapse's to say.
     Legacy,

@@ -31,6 +31,8 @@ pub struct SelectionConfig {
     pub zone: Option<ZoneConfig>,
     /// `subsetSize`: at most so many of them, chosen by this host.
     pub subset_size: Option<usize>,
+    /// `useRegisteredWeights` of the router.
+    pub weights: Weights,
 }
 
 /// One of `labelFilters[]`.
@@ -116,6 +118,16 @@ impl PartialEq for Pattern {
 }
 
 impl Eq for Pattern {}
+
+/// What the weights of registrations count for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Weights {
+    /// They hold as they are.
+    #[default]
+    Registered,
+    /// All weigh the same; with 0 one still says that it wants no more traffic.
+    Equal,
+}
 
 /// One of `defaultServers[]`.
 #[derive(Debug, Clone, PartialEq, Eq)]

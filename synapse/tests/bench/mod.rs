@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::exit::Fatal;
 use common::ready::Readiness;
 use synapse::config::{
-    HaproxyConfig, HaproxyControl, PaceConfig, Registered, SelectionConfig, ServiceConfig, ServiceHaproxy,
+    HaproxyConfig, HaproxyControl, OptionsPolicy, PaceConfig, SelectionConfig, ServiceConfig, ServiceHaproxy,
     WatcherConfig,
 };
 use synapse::desired::{Desired, Server, Service};
@@ -143,7 +143,7 @@ impl Bench {
             defaults: Vec::new(),
             extra_sections: Vec::new(),
             shared_frontend: None,
-            registered: Registered::default(),
+            options_policy: OptionsPolicy::default(),
             state_file: Some(at("haproxy.cfg.state")),
         };
         // Held together, so that no two are the same.

@@ -172,7 +172,7 @@ async fn cookies_that_haproxy_makes_itself_need_no_reload() {
 async fn options_taken_on_trust_are_left_out_when_haproxy_refuses_them() {
     let one = Backend::start("one").await;
     let mut bench = Bench::new(&["good_1", "bad_2"]).await;
-    bench.config.registered.options = OptionsPolicy::Legacy;
+    bench.config.options_policy = OptionsPolicy::Legacy;
     bench.start().await;
     let asks = |options: &str| Server {
         options: options.into(),

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::super::tests::{candidate, live, seed, service};
 use super::super::{Note, Outcome, Verdict, outcome};
 use crate::catalog::ServiceOutcome;
-use crate::config::{LocalZone, ServerSort, ServiceConfig, ZoneConfig, ZonePolicy};
+use crate::config::{LocalZone, ServerSort, ServiceConfig, Weights, ZoneConfig, ZonePolicy};
 use crate::desired::Server;
 use crate::health::{Check, Health};
 use crate::watcher::Candidate;
@@ -252,4 +252,22 @@ fn the_order_of_the_source_does_not_matter() {
         });
         assert_eq!(outcomes[0], outcomes[1]);
     }
+}
+
+#[test]
+fn weights_that_do_not_count_still_drain_and_leave_the_zones_theirs() {
+    let mut all = servers(&[("a", 2), ("b", 2)], 100);
+    all[0].server.weight = Some(0);
+    let weights = |policy: Option<ZonePolicy>| {
+        let mut service = service("web", ServerSort::Name, None);
+        service.selection.zone = policy.and_then(|policy| zoned(policy).selection.zone);
+        service.selection.weights = Weights::Equal;
+        let outcome = decide(&service, &all, &Health::default(), &Outcome::default());
+        used(&outcome).iter().map(|server| server.weight).collect::<Vec<_>>()
+    };
+    assert_eq!(weights(None), [Some(0), None, None, None]);
+    assert_eq!(
+        weights(Some(ZonePolicy::SpillOver { local_share: Some(1) })),
+        [Some(0), Some(256), Some(1), Some(1)]
+    );
 }

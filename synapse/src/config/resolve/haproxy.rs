@@ -10,7 +10,7 @@ use super::lines::words;
 use super::obsolete::Place;
 use super::sections::extra_sections;
 use super::{Reader, lines};
-use crate::config::{HaproxyConfig, HaproxyControl, OptionsPolicy, Registered};
+use crate::config::{HaproxyConfig, HaproxyControl, OptionsPolicy, Weights};
 
 /// What the services of a router share while they are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(super) struct Wide {
     pub(super) bind_address: String,
     /// Whether there is a `sharedFrontend`.
     pub(super) shared_frontend: bool,
+    /// `useRegisteredWeights`.
+    pub(super) weights: Weights,
 }
 
 impl Default for Wide {
@@ -32,6 +34,7 @@ impl Default for Wide {
             modernise: false,
             bind_address: DEFAULT_BIND.to_owned(),
             shared_frontend: false,
+            weights: Weights::default(),
         }
     }
 }
@@ -49,6 +52,11 @@ impl Wide {
             modernise: section.flag_or("modernise", false),
             bind_address,
             shared_frontend: section.has("sharedFrontend"),
+            weights: if section.flag_or("useRegisteredWeights", true) {
+                Weights::Registered
+            } else {
+                Weights::Equal
+            },
         }
     }
 }
@@ -75,7 +83,7 @@ impl Reader<'_> {
                 "add a line such as `bind 127.0.0.1:80`",
             );
         }
-        let registered = registered(section);
+        let options_policy = options_policy(section);
         let control = control(section, config_path.as_deref(), &global);
         let stats_socket = self.stats_socket(section, config_path.as_deref(), &control, &global);
         let state_file = state_file(config_path.as_deref(), &control, &global, &defaults);
@@ -90,7 +98,7 @@ impl Reader<'_> {
             defaults,
             extra_sections,
             shared_frontend: self.wide.shared_frontend.then_some(shared_frontend),
-            registered: registered?,
+            options_policy: options_policy?,
             state_file,
         })
     }
@@ -208,8 +216,8 @@ fn control(section: &mut Section<'_>, config_path: Option<&Path>, global: &[Stri
     }
 }
 
-fn registered(section: &mut Section<'_>) -> Option<Registered> {
-    let options = section.choice_or(
+fn options_policy(section: &mut Section<'_>) -> Option<OptionsPolicy> {
+    section.choice_or(
         "haproxyServerOptionsPolicy",
         "strict",
         &[
@@ -217,11 +225,7 @@ fn registered(section: &mut Section<'_>) -> Option<Registered> {
             ("legacy", OptionsPolicy::Legacy),
             ("ignore", OptionsPolicy::Ignore),
         ],
-    );
-    Some(Registered {
-        weights: section.flag_or("useRegisteredWeights", true),
-        options: options?,
-    })
+    )
 }
 
 /// Where the health of the servers goes for the next worker: into the file that `global` names, for the backends take it

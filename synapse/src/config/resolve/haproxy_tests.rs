@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::tests::{config, haproxy, haproxy_router, problems, read, warnings};
-use crate::config::{CookieValue, OptionsPolicy, Registered, ServiceConfig};
+use crate::config::{CookieValue, OptionsPolicy, RouterKind, ServiceConfig, Weights};
 
 /// A file of one HAProxy router with these keys and services.
 fn file(keys: &str, services: &[&str]) -> String {
@@ -220,13 +220,17 @@ fn lines_of_the_1_x_days() {
 
 #[test]
 fn what_registrations_have_a_say_in() {
-    assert_eq!(haproxy("").registered, Registered::default());
+    let say = |keys: &str| {
+        let router = config(&file(keys, &[""])).routers.remove(0);
+        let RouterKind::Haproxy(haproxy) = router.kind else {
+            panic!("{:?}", router.kind);
+        };
+        (haproxy.options_policy, router.services[0].selection.weights)
+    };
+    assert_eq!(say(""), (OptionsPolicy::Strict, Weights::Registered));
     assert_eq!(
-        haproxy("haproxyServerOptionsPolicy: legacy, useRegisteredWeights: false,").registered,
-        Registered {
-            options: OptionsPolicy::Legacy,
-            weights: false
-        }
+        say("haproxyServerOptionsPolicy: legacy, useRegisteredWeights: false,"),
+        (OptionsPolicy::Legacy, Weights::Equal)
     );
 }
 

@@ -70,7 +70,7 @@ impl Reader<'_> {
         }
         let watcher = watcher.and_then(|mut watcher| watcher::watcher(&mut watcher, self.base));
         let name = name(&mut section, watcher.as_ref());
-        let (selection, other) = selection::selection(&mut section, zone);
+        let (selection, other) = selection::selection(&mut section, zone, &self.wide);
         let server_options = server_options(&mut section);
         let mut own = self.wide.router_options(&mut section);
         let haproxy = self.wide.service_haproxy(&mut section, &mut own);

@@ -450,29 +450,27 @@ fn stale_keys_are_ignored_with_a_warning() {
 fn what_is_written_on_this_host_is_believed() {
     let service = |keys: &str| format!("routers: [{{type: console, services: [{{name: a, {keys}}}]}}]");
     let policy = |keys: &str| config(&service(keys)).routers[0].services[0].guard.policy;
-    let list = "{name: a, type: static, servers: [{host: h, port: 1}]}";
-    let file = "{name: b, type: file, path: /f}";
-    let zookeeper = "{name: c, type: zookeeper, hosts: [zk], path: /a}";
-    let multi = |sources: &[&str]| format!("{{type: multi, method: union, watchers: [{}]}}", sources.join(", "));
-    assert_eq!(policy(&format!("watcher: {list}")), GuardPolicy::Trust);
-    assert_eq!(policy(&format!("watcher: {list}, guard: {{}}")), GuardPolicy::Trust);
-    assert_eq!(policy(&format!("watcher: {file}")), GuardPolicy::Trust);
-    assert_eq!(
-        policy(&format!("watcher: {file}, guard: {{policy: hold}}")),
-        GuardPolicy::Hold
-    );
-    assert_eq!(
-        policy(&format!("watcher: {}", multi(&[list, file]))),
-        GuardPolicy::Trust
-    );
-    assert_eq!(
-        policy(&format!("watcher: {}", multi(&[list, zookeeper]))),
-        GuardPolicy::Hold
-    );
-    let held = problems(&service(&format!(
-        "watcher: {}, guard: {{policy: hold}}",
-        multi(&[list])
-    )));
+    let list = "type: static, servers: [{host: h, port: 1}]";
+    let file = "type: file, path: /f";
+    let zookeeper = "type: zookeeper, hosts: [zk], path: /a";
+    let multi = |sources: &[&str]| {
+        let named = (1..)
+            .zip(sources)
+            .map(|(n, source)| format!("{{name: s{n}, {source}}}"));
+        let named = named.collect::<Vec<_>>().join(", ");
+        format!("type: multi, method: union, watchers: [{named}]")
+    };
+    assert_eq!(policy(&format!("watcher: {{{list}}}")), GuardPolicy::Trust);
+    assert_eq!(policy(&format!("watcher: {{{list}}}, guard: {{}}")), GuardPolicy::Trust);
+    assert_eq!(policy(&format!("watcher: {{{file}}}")), GuardPolicy::Trust);
+    let doubted = format!("watcher: {{{file}}}, guard: {{policy: hold}}");
+    assert_eq!(policy(&doubted), GuardPolicy::Hold);
+    let both = multi(&[list, file]);
+    assert_eq!(policy(&format!("watcher: {{{both}}}")), GuardPolicy::Trust);
+    let mixed = multi(&[list, zookeeper]);
+    assert_eq!(policy(&format!("watcher: {{{mixed}}}")), GuardPolicy::Hold);
+    let lists = multi(&[list]);
+    let held = problems(&service(&format!("watcher: {{{lists}}}, guard: {{policy: hold}}")));
     assert!(held[0].contains("is always believed"), "{held:?}");
 }
 

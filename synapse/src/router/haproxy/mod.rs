@@ -249,7 +249,7 @@ impl Operators {
             let cookie = service.haproxy.cookie.filter(|_| http);
             let mut options = OperatorOptions::with_cookie(&service.server_options, cookie)
                 .map_err(|error| Fatal::config(format!("serverOptions of service {}: {error}", service.id)))?;
-            options.registered = config.registered;
+            options.policy = config.options_policy;
             all.insert(service.id.clone(), options);
         }
         Ok(Self { options: all, defaults })

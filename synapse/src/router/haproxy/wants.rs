@@ -44,7 +44,7 @@ pub(super) fn wants(servers: &[Server], operator: &mut OperatorOptions) -> Wants
             continue;
         }
         let instance = safe_name(&server.name);
-        let mut parsed = parse(&server.options, operator.registered.options);
+        let mut parsed = parse(&server.options, operator.policy);
         let operators = operator.of(&instance, server.address).unwrap_or_else(|error| {
             parsed.ignored.push(format!("serverOptions: {error}"));
             Arc::from("")
@@ -59,7 +59,7 @@ pub(super) fn wants(servers: &[Server], operator: &mut OperatorOptions) -> Wants
         classes.insert(Arc::clone(&class));
         wants.servers.push(Wanted {
             address: server.address,
-            weight: weight(server.weight, operator.registered.weights),
+            weight: server.weight.unwrap_or(DEFAULT_WEIGHT).min(MAX_WEIGHT),
             class,
             operators,
             instance,
@@ -70,14 +70,6 @@ pub(super) fn wants(servers: &[Server], operator: &mut OperatorOptions) -> Wants
     }
     operator.retain(|address| newest.contains_key(&address));
     wants
-}
-
-/// Whose weights do not count still says with 0 that it wants no more traffic.
-fn weight(registered: Option<u16>, counts: bool) -> u16 {
-    match registered {
-        Some(weight) if counts || weight == 0 => weight.min(MAX_WEIGHT),
-        Some(_) | None => DEFAULT_WEIGHT,
-    }
 }
 
 /// The options with `backup` among them.

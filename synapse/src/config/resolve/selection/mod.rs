@@ -9,6 +9,7 @@ use std::num::NonZeroU16;
 
 use common::config::Section;
 
+use super::haproxy::Wide;
 use crate::config::{
     Condition, Correlation, DefaultServer, LabelFilter, LocalZone, Pattern, Scope, SelectionConfig, ServerSort,
     ZoneConfig, ZonePolicy,
@@ -46,10 +47,11 @@ enum Policy {
     None,
 }
 
-/// Reads them; `inherited` is the zone of the router.
+/// Reads them; `inherited` is the zone of the router, and `wide` what it says for all its services.
 pub(super) fn selection<'a>(
     section: &mut Section<'a>,
     inherited: Option<&ZoneConfig>,
+    wide: &Wide,
 ) -> (Option<SelectionConfig>, Option<Other<'a>>) {
     let filters = section.sections("labelFilters", "label filter");
     let label_filters: Vec<_> = filters.into_iter().map(label_filter).collect();
@@ -83,6 +85,7 @@ pub(super) fn selection<'a>(
             correlation,
             zone,
             subset_size: subset_size.and_then(|size| usize::try_from(size).ok()),
+            weights: wide.weights,
         })
     };
     (selection(), other)

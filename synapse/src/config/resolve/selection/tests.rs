@@ -1,5 +1,6 @@
 use super::super::tests::{config, problems, with_services};
 use super::*;
+use crate::config::Weights;
 
 /// What one service of these keys selects.
 fn selection(keys: &str) -> SelectionConfig {
@@ -59,6 +60,7 @@ fn every_selection_key_is_read() {
             policy: ZonePolicy::SpillOver { local_share: Some(40) },
         }),
         subset_size: Some(20),
+        weights: Weights::Registered,
     };
     assert_eq!(read, expected);
 }

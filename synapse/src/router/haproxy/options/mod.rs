@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::config::{CookieValue, OptionsPolicy, Registered};
+use crate::config::{CookieValue, OptionsPolicy};
 
 use super::model::own_name;
 
@@ -211,7 +211,8 @@ pub(super) fn safe_name(name: &str) -> String {
 /// registrations have a say in.
 #[derive(Debug)]
 pub(super) struct OperatorOptions {
-    pub(super) registered: Registered,
+    /// What becomes of the options of a registration.
+    pub(super) policy: OptionsPolicy,
     template: String,
     expanded: BTreeMap<(String, SocketAddr), Arc<str>>,
     spare: Option<Arc<str>>,
@@ -223,7 +224,7 @@ impl OperatorOptions {
         let one = expand(template, "one", SocketAddr::from(([192, 0, 2, 1], 1)))?;
         let two = expand(template, "two", SocketAddr::from(([192, 0, 2, 2], 2)))?;
         Ok(Self {
-            registered: Registered::default(),
+            policy: OptionsPolicy::default(),
             template: template.to_owned(),
             expanded: BTreeMap::new(),
             spare: (one == two).then(|| one.into()),

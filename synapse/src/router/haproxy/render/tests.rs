@@ -31,7 +31,7 @@ fn config() -> HaproxyConfig {
             &["mode http", "bind 127.0.0.1:9999", "stats enable"],
         )],
         shared_frontend: None,
-        registered: crate::config::Registered::default(),
+        options_policy: crate::config::OptionsPolicy::default(),
         state_file: Some(PathBuf::from("/run/synapse/haproxy.cfg.state")),
     }
 }
@@ -335,22 +335,14 @@ fn the_newer_of_two_registrations_at_one_address_counts() {
 }
 
 #[test]
-fn weights_that_do_not_count_still_drain() {
+fn weights_are_taken_as_they_are() {
     let servers = [Some(7), Some(0), None].map(|weight| Server {
         weight,
         ..server("a", &format!("10.0.0.1:{}", 80 + weight.unwrap_or(100)), 1, "")
     });
-    let weights = |registered| {
-        let mut none = OperatorOptions::new("").unwrap();
-        none.registered.weights = registered;
-        wants(&servers, &mut none)
-            .servers
-            .iter()
-            .map(|server| server.weight)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(weights(true), [7, 0, 1]);
-    assert_eq!(weights(false), [1, 0, 1]);
+    let wanted = wants(&servers, &mut OperatorOptions::new("").unwrap());
+    let weights: Vec<u16> = wanted.servers.iter().map(|server| server.weight).collect();
+    assert_eq!(weights, [7, 0, 1]);
 }
 
 #[test]
