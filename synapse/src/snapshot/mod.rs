@@ -8,6 +8,8 @@
 //! It holds instances as data, never text of a configuration: what was hostile in the registry is still treated so. A
 //! file that is torn, of another version or no snapshot at all is refused whole.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod keeper;
 #[cfg(test)]
 mod tests;

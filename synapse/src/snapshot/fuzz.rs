@@ -1,0 +1,48 @@
+//! What the fuzz target `snapshot` calls. In no build but its and the tests', which replay its seeds.
+
+#![allow(clippy::missing_panics_doc, reason = "a finding is a panic")]
+
+use tokio::time::Instant;
+
+use super::{Remembered, checksum, decode, encode};
+
+/// Any bytes as a file, and again as what stands under a right first line: what is read is written as it was read, and
+/// can be shown, whatever the time.
+pub fn snapshot(bytes: &[u8]) {
+    hold(bytes);
+    let mut whole = format!("synapse-snapshot 1 {}\n", checksum(bytes)).into_bytes();
+    whole.extend(bytes);
+    hold(&whole);
+}
+
+fn hold(bytes: &[u8]) {
+    let Ok(content) = decode(bytes) else { return };
+    assert_eq!(decode(&encode(&content)), Ok(content.clone()));
+    for remembered in content.sources.values() {
+        show(remembered);
+    }
+}
+
+/// What is shown and remembered again is the same.
+fn show(remembered: &Remembered) {
+    let now = Instant::now();
+    let state = remembered.state(now, u64::MAX);
+    let again = Remembered::of(&state, now, u64::MAX).map(|again| again.instances);
+    assert_eq!(again.as_ref(), Some(&remembered.instances));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seeds::seeds;
+
+    #[test]
+    fn the_seeds_of_the_fuzz_target_hold() {
+        let mut sizes = Vec::new();
+        for seed in seeds("snapshot") {
+            snapshot(&seed);
+            sizes.extend(decode(&seed).ok().map(|content| content.sources.len()));
+        }
+        assert!(sizes.contains(&2), "one of them is whole");
+    }
+}
