@@ -197,10 +197,11 @@ impl Gather {
         );
         self.mark_remembered(&mut outcome);
         let guarded: Vec<Guarded> = self.guards.iter().map(|guard| guard.guarded.clone()).collect();
-        self.attention.send_if_modified(|attention| {
-            let before = std::mem::replace(attention, guarded.iter().any(|guarded| !guarded.held.is_empty()));
-            before != *attention
-        });
+        let is_held = guarded.iter().any(|guarded| !guarded.held.is_empty());
+        let mut services = self.inputs.services.iter();
+        let matters = is_held || services.any(|service| service.selection.goes_by_health());
+        self.attention
+            .send_if_modified(|attention| std::mem::replace(attention, matters) != matters);
         self.guarded.send_replace(Arc::new(guarded));
         self.desired.send_if_modified(|desired| {
             let differs = *desired != outcome.desired;
@@ -407,6 +408,19 @@ mod tests {
             assert!(!*bench.gathered.attention.borrow());
         };
         Bench::new(None).play(act).await;
+    }
+
+    #[test]
+    fn health_always_matters_to_zones_and_subsets() {
+        for (keys, matters) in [
+            ("zone: {local: a, policy: spill-over}", true),
+            ("subsetSize: 2", true),
+            ("zone: {local: a, policy: prefer}", false),
+        ] {
+            let watcher = "watcher: {type: zookeeper, hosts: [z], path: /s}";
+            let bench = Bench::with(&format!("{keys}, {watcher}"), None);
+            assert_eq!(*bench.gathered.attention.borrow(), matters, "{keys}");
+        }
     }
 
     #[tokio::test]

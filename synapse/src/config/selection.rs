@@ -35,6 +35,14 @@ pub struct SelectionConfig {
     pub weights: Weights,
 }
 
+impl SelectionConfig {
+    /// Whether what it selects follows what the proxy says of its servers.
+    pub fn goes_by_health(&self) -> bool {
+        let spills = |zone: &ZoneConfig| matches!(zone.policy, ZonePolicy::SpillOver { .. });
+        self.subset_size.is_some() || self.zone.as_ref().is_some_and(spills)
+    }
+}
+
 /// One of `labelFilters[]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LabelFilter {
