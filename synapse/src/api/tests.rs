@@ -14,6 +14,7 @@ use crate::catalog::{Note, Outcome, ServiceOutcome, Verdict, ZoneOutcome};
 use crate::desired::Server;
 use crate::gather::Order;
 use crate::guard::{Guarded, Held, Why, Word};
+use crate::router::haproxy::{Haproxy, HaproxyStatus, ServerStatistics, ServerStatus, ServiceStatus};
 use crate::router::{Applier, Router, RouterStatus, Service};
 use crate::watcher::{Candidate, Description, Reason, Skipped, WatcherState};
 
@@ -34,13 +35,68 @@ fn candidate(node: &str) -> Candidate {
     }
 }
 
-/// One console router with one service of two instances, one of them held, one that makes no sense, and a default
+/// One router with one service of two instances, one of them held, one that makes no sense, and a default
 /// server.
 fn api() -> Api {
-    api_with(mpsc::channel(1).0)
+    api_with(mpsc::channel(1).0, console())
 }
 
-fn api_with(orders: mpsc::Sender<Order>) -> Api {
+fn console() -> Kind {
+    let status = RouterStatus {
+        in_sync: true,
+        last_apply: Some(1_700_000_000_000),
+        applies: 3,
+        ..RouterStatus::default()
+    };
+    Kind::Plain("console", Applier::showing(status))
+}
+
+/// The held instance is in HAProxy, and what HAProxy has beside it is nobody's any more.
+fn haproxy() -> Kind {
+    let server = |node: &str, state| ServerStatus {
+        slot: 7,
+        name: "name-b_10.0.0.1:80".to_owned(),
+        instance: "name-b".to_owned(),
+        node: node.to_owned(),
+        address: "10.0.0.1:80".parse().expect("an address"),
+        weight: 11,
+        state,
+        options: "check inter 2s".to_owned(),
+        ignored_options: vec!["source: not on the allow-list".to_owned()],
+        statistics: None,
+    };
+    let counted = ServerStatistics {
+        status: "UP 1/2".to_owned(),
+        check: "L4TOUT".to_owned(),
+        last_change_secs: 1,
+        sessions: 2,
+        queued: 3,
+        total_sessions: 4,
+        connection_errors: 5,
+        response_errors: 6,
+    };
+    let status = HaproxyStatus {
+        runtime_commands_ok: 3,
+        services: vec![ServiceStatus {
+            id: "web_1".to_owned(),
+            quarantined: Some("unknown keyword".to_owned()),
+            servers: vec![
+                server("", "draining"),
+                ServerStatus {
+                    statistics: Some(counted),
+                    ..server("b", "active")
+                },
+            ],
+            free_slots: 8,
+            waiting: 1,
+            skipped: Vec::new(),
+        }],
+        ..HaproxyStatus::default()
+    };
+    Kind::Haproxy(Haproxy::showing(status))
+}
+
+fn api_with(orders: mpsc::Sender<Order>, kind: Kind) -> Api {
     let state = WatcherState {
         freshness: Freshness::Live,
         candidates: vec![candidate("a"), candidate("b")],
@@ -83,13 +139,7 @@ fn api_with(orders: mpsc::Sender<Order>) -> Api {
         }],
         ..Outcome::default()
     };
-    let status = RouterStatus {
-        in_sync: true,
-        last_apply: Some(1_700_000_000_000),
-        applies: 3,
-        ..RouterStatus::default()
-    };
-    let router = Router {
+    let one = Router {
         services: vec![Service {
             id: "web_1".to_owned(),
             name: "web".to_owned(),
@@ -101,11 +151,11 @@ fn api_with(orders: mpsc::Sender<Order>) -> Api {
         outcome: watch::Sender::new(Arc::new(outcome)).subscribe(),
         guarded: watch::Sender::new(Arc::new(vec![guarded])).subscribe(),
         orders,
-        kind: Kind::Plain("console", Applier::showing(status)),
+        kind,
     };
     let roster = Roster::default();
     roster.publish(Running {
-        routers: vec![router],
+        routers: vec![one],
         ..Running::default()
     });
     Api {
@@ -142,7 +192,8 @@ async fn ask(api: &Api, method: Method, target: &str, local: bool) -> (u16, Stri
 
 #[tokio::test(start_paused = true)]
 async fn the_status_shows_every_instance_with_its_verdict() {
-    let (status, body) = ask(&api(), Method::Get, "/status", true).await;
+    let api = api_with(mpsc::channel(1).0, haproxy());
+    let (status, body) = ask(&api, Method::Get, "/status", true).await;
     assert_eq!(status, 200);
     let value: serde_json::Value = serde_json::from_str(&body).expect("JSON");
     let service = &value["routers"][0]["services"][0];
@@ -150,9 +201,15 @@ async fn the_status_shows_every_instance_with_its_verdict() {
     let router = &value["routers"][0];
     assert_eq!(
         (&router["type"], &router["status"]["applies"]),
-        (&"console".into(), &3.into())
+        (&"haproxy".into(), &3.into())
     );
     assert_eq!(value["ready"], true);
+}
+
+#[tokio::test]
+async fn a_router_without_a_proxy_places_nobody() {
+    let (status, body) = ask(&api(), Method::Get, "/v1/services", true).await;
+    assert!(status == 200 && !body.contains("haproxy"), "{body}");
 }
 
 #[tokio::test]
@@ -199,7 +256,7 @@ async fn the_holds_are_listed_with_their_reasons() {
 #[tokio::test]
 async fn an_operators_word_on_a_hold_is_handed_on() {
     let (orders, mut taken) = mpsc::channel::<Order>(1);
-    let api = api_with(orders);
+    let api = api_with(orders, console());
     let mut told = async |target: &str, held: usize| {
         let take = async {
             let order = taken.recv().await.expect("it is told");

@@ -1,6 +1,6 @@
 //! What the API shows. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use common::zk::reflector::Freshness;
@@ -13,9 +13,9 @@ use crate::catalog::{Note, ServiceOutcome};
 use crate::desired::Server;
 use crate::guard::Guarded;
 use crate::roster::Running;
-use crate::router::haproxy::{HaproxyStatus, LastReload};
+use crate::router::haproxy::{HaproxyStatus, LastReload, ServerStatus, ServiceStatus};
 use crate::router::{Kind, Router, RouterStatus, Service};
-use crate::watcher::{Description, WatcherState};
+use crate::watcher::Description;
 
 /// `GET /status`.
 #[derive(Debug, Serialize)]
@@ -65,6 +65,9 @@ pub(super) struct ServiceView {
     zone: Option<ZoneView>,
     /// How many instances are used.
     used: usize,
+    /// Why HAProxy does not have it, or not with its instances' options: HAProxy's own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quarantined: Option<String>,
     instances: Vec<InstanceView>,
 }
 
@@ -101,6 +104,28 @@ struct InstanceView {
     /// Why it is there although the registry lists it no more.
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<HeldView>,
+    /// Where it is in HAProxy; absent while it is not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    haproxy: Option<PlaceView>,
+}
+
+/// The place of an instance in HAProxy.
+#[derive(Debug, Serialize)]
+struct PlaceView {
+    /// The server's name there.
+    server: String,
+    /// Its id there.
+    slot: u32,
+    /// `active` or `draining`.
+    state: &'static str,
+    /// In HAProxy's words: `UP`, `DOWN`, `no check`…; absent before it was first asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<String>,
+    /// Those of the server line.
+    options: String,
+    /// What the instance asked for and did not get.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ignored_options: Vec<String>,
 }
 
 /// What is known of an instance that could be read.
@@ -161,10 +186,7 @@ impl RouterView {
             kind: router.kind.name(),
             status: router.kind.status(),
             services: services(router, started, now),
-            haproxy: match &router.kind {
-                Kind::Plain(..) => None,
-                Kind::Haproxy(haproxy) => Some(haproxy.status()),
-            },
+            haproxy: haproxy(router),
         }
     }
 }
@@ -200,18 +222,52 @@ pub(super) fn all(running: &Running, started: Instant, now: Instant) -> Vec<Serv
     routers.flat_map(|router| services(router, started, now)).collect()
 }
 
+fn haproxy(router: &Router) -> Option<Arc<HaproxyStatus>> {
+    match &router.kind {
+        Kind::Plain(..) => None,
+        Kind::Haproxy(haproxy) => Some(haproxy.status()),
+    }
+}
+
 /// The services of one router.
 pub(super) fn services(router: &Router, started: Instant, now: Instant) -> Vec<ServiceView> {
     let outcome = Arc::clone(&router.outcome.borrow());
     let guarded = Arc::clone(&router.guarded.borrow());
+    let haproxy = haproxy(router);
+    let placed: HashMap<&str, &ServiceStatus> = haproxy
+        .iter()
+        .flat_map(|haproxy| &haproxy.services)
+        .map(|service| (service.id.as_str(), service))
+        .collect();
     let services = router.services.iter().zip(&outcome.services).zip(guarded.iter());
     services
-        .map(|((service, outcome), guarded)| ServiceView::of(service, outcome, guarded, started, now))
+        .map(|((service, outcome), guarded)| {
+            let stages = Stages {
+                outcome,
+                guarded,
+                placed: placed.get(service.id.as_str()).copied(),
+            };
+            ServiceView::of(service, stages, started, now)
+        })
         .collect()
 }
 
+/// What is known of one service, from its source to HAProxy.
+#[derive(Debug, Clone, Copy)]
+struct Stages<'s> {
+    outcome: &'s ServiceOutcome,
+    guarded: &'s Guarded,
+    /// Its part of HAProxy, if the router has one and has told of it.
+    placed: Option<&'s ServiceStatus>,
+}
+
 impl ServiceView {
-    fn of(service: &Service, outcome: &ServiceOutcome, guarded: &Guarded, started: Instant, now: Instant) -> Self {
+    fn of(service: &Service, stages: Stages<'_>, started: Instant, now: Instant) -> Self {
+        let Stages {
+            outcome,
+            guarded,
+            placed,
+        } = stages;
         let state = &outcome.state;
         Self {
             id: service.id.clone(),
@@ -232,7 +288,8 @@ impl ServiceView {
                 covered_percent: zone.covered,
             }),
             used: outcome.used(),
-            instances: instances(state, outcome, guarded, now),
+            quarantined: placed.and_then(|placed| placed.quarantined.clone()),
+            instances: instances(stages, now),
         }
     }
 
@@ -241,7 +298,11 @@ impl ServiceView {
     }
 }
 
-fn instances(state: &WatcherState, outcome: &ServiceOutcome, guarded: &Guarded, now: Instant) -> Vec<InstanceView> {
+fn instances(stages: Stages<'_>, now: Instant) -> Vec<InstanceView> {
+    let Stages { outcome, guarded, .. } = stages;
+    let state = &outcome.state;
+    let servers = stages.placed.iter().flat_map(|placed| &placed.servers);
+    let places: HashMap<&str, &ServerStatus> = servers.map(|server| (server.node.as_str(), server)).collect();
     let read = state.candidates.iter().map(|candidate| &candidate.server);
     let known = read.chain(&outcome.added).map(|server| {
         let notes = outcome.notes.get(&server.node).map(Vec::as_slice).unwrap_or_default();
@@ -257,6 +318,7 @@ fn instances(state: &WatcherState, outcome: &ServiceOutcome, guarded: &Guarded, 
                 None => used(notes),
             },
             held: guarded.held_as(&server.node).map(|held| HeldView::of(held, now)),
+            haproxy: places.get(&*server.node).map(|place| PlaceView::of(place)),
         }
     });
     let skipped = state.skipped.iter().map(|skipped| InstanceView {
@@ -265,8 +327,22 @@ fn instances(state: &WatcherState, outcome: &ServiceOutcome, guarded: &Guarded, 
         used_weight: None,
         verdict: format!("skipped: {}", skipped.reason),
         held: None,
+        haproxy: None,
     });
     known.chain(skipped).collect()
+}
+
+impl PlaceView {
+    fn of(server: &ServerStatus) -> Self {
+        Self {
+            server: server.name.clone(),
+            slot: server.slot,
+            state: server.state,
+            check: server.statistics.as_ref().map(|counted| counted.status.clone()),
+            options: server.options.clone(),
+            ignored_options: server.ignored_options.clone(),
+        }
+    }
 }
 
 /// `used`, and what is to be said of it.

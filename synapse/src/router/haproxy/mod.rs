@@ -144,6 +144,18 @@ impl Haproxy {
         self.requests.send(reply).await.map_err(|_| gone())?;
         verdict.await.unwrap_or_else(|_| Err(gone()))
     }
+
+    #[cfg(test)]
+    pub(crate) fn showing(status: HaproxyStatus) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                status: ArcSwap::from_pointee(status),
+                rendered: ArcSwap::default(),
+            }),
+            requests: mpsc::channel(1).0,
+            stop_on_exit: Arc::default(),
+        }
+    }
 }
 
 impl HaproxyTask {
