@@ -3,6 +3,7 @@
 //! Level-triggered: whatever changed, the whole is looked at again. A source that is lost changes its freshness and
 //! nothing else, so the router hears nothing of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -189,7 +190,7 @@ impl Gather {
             .map(|guard| Arc::clone(&guard.guarded.state))
             .collect();
         let mut outcome = catalog::outcome(
-            &self.inputs.services,
+            &self.rules(),
             &states,
             &self.inputs.health.borrow(),
             &self.outcome.borrow(),
@@ -212,6 +213,18 @@ impl Gather {
         });
         self.outcome.send_replace(Arc::new(outcome));
         self.inputs.news.send_replace(());
+    }
+
+    /// The services as configured, but that default servers help where somebody is missing.
+    fn rules(&self) -> Cow<'_, [ServiceConfig]> {
+        let mut services = Cow::Borrowed(self.inputs.services.as_slice());
+        let guards = self.guards.iter().enumerate();
+        for (nth, _) in guards.filter(|(_, guard)| guard.guarded.needs_help()) {
+            if let Some(service) = services.to_mut().get_mut(nth) {
+                service.selection.keep_default_servers = true;
+            }
+        }
+        services
     }
 
     /// Lets the router know which services no source has spoken of yet.
@@ -245,7 +258,11 @@ impl Guard {
     fn take(&mut self, service: &ServiceConfig, step: Step) -> bool {
         for (why, instances) in step.began {
             let service = &service.id;
-            tracing::warn!(%service, instances, %why, "Instances that vanished from the registry are held.");
+            if step.guarded.holds {
+                tracing::warn!(%service, instances, %why, "Instances that vanished from the registry are held.");
+            } else {
+                tracing::warn!(%service, instances, %why, "Instances vanished from the registry, and default servers help.");
+            }
         }
         log(service, &step.ended);
         self.wake_at = step.wake_at;
@@ -408,6 +425,27 @@ mod tests {
             assert!(!*bench.gathered.attention.borrow());
         };
         Bench::new(None).play(act).await;
+    }
+
+    #[tokio::test]
+    async fn default_servers_help_while_somebody_is_doubted_to_have_gone() {
+        let keys = "guard: {policy: defaults}, defaultServers: [{host: 10.0.0.9, port: 9}], \
+                    watcher: {type: zookeeper, hosts: [z], path: /s}";
+        let act = async |bench: &mut Bench| {
+            bench.say(state(Freshness::Live, 5));
+            bench.desires(5).await;
+            bench.say(state(Freshness::Live, 1));
+            bench.desires(2).await;
+            assert_eq!(bench.gathered.guarded.borrow()[0].held.len(), 4);
+
+            let (reply, answer) = oneshot::channel();
+            let (service, word) = ("s_1".to_owned(), Word::Release);
+            let order = Order { service, word, reply };
+            bench.gathered.orders.send(order).await.expect("the task runs");
+            assert_eq!(answer.await, Ok(4));
+            bench.desires(1).await;
+        };
+        Bench::with(keys, None).play(act).await;
     }
 
     #[test]

@@ -123,6 +123,7 @@ fn api_with(orders: mpsc::Sender<Order>, kind: Kind) -> Api {
     let guarded = Guarded {
         state: Arc::clone(&state),
         held: BTreeMap::from([(held.candidate.server.address, held)]),
+        holds: true,
         remembered: false,
     };
     let outcome = Outcome {

@@ -274,6 +274,8 @@ impl Default for Guard {
 pub enum GuardPolicy {
     /// The instances stay in rotation for a while.
     Hold,
+    /// They go, and the service's default servers help those that are left.
+    Defaults,
     /// Nothing: the registry is always believed.
     Trust,
 }

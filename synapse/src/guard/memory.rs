@@ -8,7 +8,7 @@ use common::zk::reflector::Freshness;
 use tokio::time::Instant;
 
 use super::sizes::Sizes;
-use super::{BLIP, BURST, Ended, Guarded, Held, Why, Word};
+use super::{BLIP, BURST, Ended, Guarded, Held, Why, Word, with_held};
 use crate::config::{Guard, GuardPolicy};
 use crate::health::Check;
 use crate::watcher::{Candidate, WatcherState};
@@ -299,6 +299,7 @@ impl Memory {
     }
 
     fn guarded(&self, state: &Arc<WatcherState>) -> Guarded {
+        let holds = self.policy.policy == GuardPolicy::Hold;
         let remembered = match &self.last {
             Some(last) if state.freshness == Freshness::Never => Some(last),
             Some(_) | None => None,
@@ -309,18 +310,13 @@ impl Memory {
                 candidates: last.candidates.clone(),
                 ..WatcherState::clone(state)
             }),
-            None if self.held.is_empty() => Arc::clone(state),
-            None => {
-                let mut all = WatcherState::clone(state);
-                all.candidates
-                    .extend(self.held.values().map(|held| held.candidate.clone()));
-                all.candidates.sort_by(|a, b| a.server.node.cmp(&b.server.node));
-                Arc::new(all)
-            }
+            None if self.held.is_empty() || !holds => Arc::clone(state),
+            None => with_held(state, &self.held),
         };
         Guarded {
             state: shown,
             held: self.held.clone(),
+            holds,
             remembered: remembered.is_some(),
         }
     }

@@ -19,6 +19,9 @@
 //! were replaced), when `holdTime` is over, or when an operator says so. While the source is away, time alone lets nobody
 //! go: there is nothing newer to believe.
 //!
+//! With the policy `defaults` those that are held are not used; that there are any is what the service's default servers
+//! are added for ([`Guarded::needs_help`]).
+//!
 //! What was remembered from before a start ([`crate::snapshot`]) is shown as long as the source has never answered, and
 //! its first answer is judged like any other.
 
@@ -89,7 +92,7 @@ impl fmt::Display for Why {
     }
 }
 
-/// An instance that stays, although it is not listed.
+/// An instance whose vanishing is not believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     /// As it was last listed.
@@ -137,19 +140,43 @@ impl fmt::Display for Ended {
 /// What one service has after its guard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guarded {
-    /// What the source says, with the held among its candidates.
+    /// What the source says, with the held among its candidates if they are used.
     pub state: Arc<WatcherState>,
     /// The held, by address.
     pub held: BTreeMap<SocketAddr, Held>,
+    /// Whether they are used.
+    pub holds: bool,
     /// Whether all of it is what was remembered from before the start.
     pub remembered: bool,
 }
 
 impl Guarded {
+    /// Whether somebody is missing in whose place default servers are to stand.
+    pub fn needs_help(&self) -> bool {
+        !self.holds && !self.held.is_empty()
+    }
+
+    /// What is to be remembered of it: with the held, so that who comes after us judges them again.
+    pub fn whole(&self) -> Arc<WatcherState> {
+        if self.needs_help() {
+            with_held(&self.state, &self.held)
+        } else {
+            Arc::clone(&self.state)
+        }
+    }
+
     /// The held instance that is registered as `node`.
     pub fn held_as(&self, node: &str) -> Option<&Held> {
         self.held.values().find(|held| &*held.candidate.server.node == node)
     }
+}
+
+/// What the source says, and the held among it.
+fn with_held(state: &WatcherState, held: &BTreeMap<SocketAddr, Held>) -> Arc<WatcherState> {
+    let mut all = state.clone();
+    all.candidates.extend(held.values().map(|held| held.candidate.clone()));
+    all.candidates.sort_by(|a, b| a.server.node.cmp(&b.server.node));
+    Arc::new(all)
 }
 
 /// What an operator can say of all that is held of a service.

@@ -376,6 +376,24 @@ fn trust_holds_nobody() {
 }
 
 #[test]
+fn those_in_whose_place_others_help_are_not_used_and_not_forgotten() {
+    let defaults = Guard {
+        policy: GuardPolicy::Defaults,
+        ..policy()
+    };
+    let mut bench = Bench::settled(defaults, 1..=5);
+    let guarded = |bench: &Bench| bench.last.as_ref().unwrap().guarded.clone();
+    assert!(!guarded(&bench).needs_help());
+    assert_eq!(bench.list([1]), [1]);
+    assert_eq!(bench.held().len(), 4);
+    assert!(guarded(&bench).needs_help());
+    assert_eq!(guarded(&bench).whole().candidates.len(), 5);
+    assert_eq!(bench.wait(policy().hold_time), [1]);
+    assert!(!guarded(&bench).needs_help());
+    assert_eq!(guarded(&bench).whole().candidates.len(), 1);
+}
+
+#[test]
 fn what_is_remembered_serves_and_is_then_judged() {
     let day_old = |now: Instant| Freshness::Stale {
         since: now.checked_sub(seconds(86_400)).unwrap_or(now),

@@ -28,7 +28,7 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, services: &[(&str, &Gu
     gauges(
         encoder,
         "synapse_guard_held",
-        "Instances that are used although they are not listed any more.",
+        "Instances that vanished and are doubted to have gone: they are used on, or default servers help.",
         services
             .iter()
             .map(|(service, guarded)| ([("service", *service)], guarded.held.len() as u64)),

@@ -22,6 +22,7 @@ impl Collector for Scrape {
         let guarded = Guarded {
             state: Arc::clone(&outcome.state),
             held: BTreeMap::new(),
+            holds: true,
             remembered: true,
         };
         guard::encode(&mut encoder, &[("web", &guarded)])?;

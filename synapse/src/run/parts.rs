@@ -12,6 +12,7 @@ use super::Stage;
 use crate::catalog::Seed;
 use crate::config::{RouterConfig, RouterKind};
 use crate::gather::{self, Gather, Inputs, gather};
+use crate::guard::Guarded;
 use crate::router::console::{Console, console};
 use crate::router::file_output::{self, FileOutput};
 use crate::router::haproxy::{self, HaproxyTask, Links};
@@ -160,7 +161,7 @@ impl Parts {
                 .services
                 .iter()
                 .position(|known| known.source == service.source)?;
-            guarded.get(place).map(|guarded| Arc::clone(&guarded.state))
+            guarded.get(place).map(Guarded::whole)
         });
         known.or_else(|| {
             let remembered = self.remembered.sources.get(&source_name(service))?;

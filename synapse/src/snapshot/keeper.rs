@@ -137,7 +137,7 @@ impl Keeper {
         for followed in self.followed.borrow().iter() {
             let guarded = Arc::clone(&followed.guarded.borrow());
             for (name, guarded) in followed.sources.iter().zip(guarded.iter()) {
-                let Some(remembered) = Remembered::of(&guarded.state, now, unix_millis) else {
+                let Some(remembered) = Remembered::of(&guarded.whole(), now, unix_millis) else {
                     continue;
                 };
                 match sources.get_mut(name) {
@@ -191,6 +191,7 @@ mod tests {
         Arc::new(vec![Guarded {
             state: Arc::new(remembered.state(Instant::now(), 0)),
             held: BTreeMap::new(),
+            holds: true,
             remembered: false,
         }])
     }

@@ -2,11 +2,15 @@
 
 use common::config::Section;
 
-use crate::config::{Guard, GuardPolicy, Share, WatcherConfig};
+use crate::config::{Guard, GuardPolicy, SelectionConfig, Share, WatcherConfig};
 
 /// Reads `guard`; without one, the defaults hold. What somebody writes on this host is believed unless `policy` says
 /// otherwise, and a list in this very file always.
-pub(super) fn guard(service: &mut Section<'_>, watcher: Option<&WatcherConfig>) -> Option<Guard> {
+pub(super) fn guard(
+    service: &mut Section<'_>,
+    watcher: Option<&WatcherConfig>,
+    selection: Option<&SelectionConfig>,
+) -> Option<Guard> {
     let trusted = watcher.is_some_and(WatcherConfig::is_own_word);
     let default = Guard {
         policy: if trusted { GuardPolicy::Trust } else { GuardPolicy::Hold },
@@ -18,13 +22,24 @@ pub(super) fn guard(service: &mut Section<'_>, watcher: Option<&WatcherConfig>) 
     let policy = section.choice_or(
         "policy",
         if trusted { "trust" } else { "hold" },
-        &[("hold", GuardPolicy::Hold), ("trust", GuardPolicy::Trust)],
+        &[
+            ("hold", GuardPolicy::Hold),
+            ("defaults", GuardPolicy::Defaults),
+            ("trust", GuardPolicy::Trust),
+        ],
     );
     if watcher.is_some_and(WatcherConfig::is_fixed) && policy.is_some_and(|policy| policy != GuardPolicy::Trust) {
         section.problem(
             "policy",
             "a list in the configuration is always believed",
             "remove `policy`: only what a registry takes away can be doubted",
+        );
+    }
+    if policy == Some(GuardPolicy::Defaults) && selection.is_some_and(|rules| rules.default_servers.is_empty()) {
+        section.problem(
+            "policy",
+            "the service has no default servers that could help",
+            "name some in its `defaultServers`, or use `hold`",
         );
     }
     let share = share(&mut section);

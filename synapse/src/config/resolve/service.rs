@@ -79,7 +79,7 @@ impl Reader<'_> {
                 .as_ref()
                 .and_then(|selection| selection::all_backups(selection, &own.backend)),
         );
-        let guard = guard::guard(&mut section, watcher.as_ref());
+        let guard = guard::guard(&mut section, watcher.as_ref(), selection.as_ref());
         for key in ["port", "socketFile", "reloadTimeout"] {
             section.ignored(
                 key,

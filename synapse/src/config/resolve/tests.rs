@@ -495,6 +495,16 @@ fn a_guard_has_a_policy_and_its_measures() {
         hold_time: Duration::from_hours(1),
     };
     assert_eq!(written, expected);
+    let helped = with_services(&["guard: {policy: defaults}, defaultServers: [{host: 10.0.0.1, port: 1}], "]);
+    assert_eq!(
+        config(&helped).routers[0].services[0].guard.policy,
+        GuardPolicy::Defaults
+    );
+    let helpless = problems(&with_services(&["guard: {policy: defaults}, "]));
+    assert!(
+        helpless[0].contains("no default servers that could help"),
+        "{helpless:?}"
+    );
     assert_eq!(guard("share: 0.333").share, Share::parse("33.3 %").expect("a share"));
     for share in ["0", "1.1", "-1", "101%", "half", "NaN", "inf"] {
         let text = with_services(&[&format!("guard: {{share: '{share}'}}, ")]);
