@@ -83,13 +83,10 @@ impl Api {
             ["v1", "holds", id, act] if request.method == Method::Post => {
                 holds::tell(&self.roster.now().routers, id, act, request).await
             }
-            ["v1", "holds", _, _] => Reply::method_not_allowed("POST"),
             ["v1", "events"] => read_only(request, || {
                 events::listen(self.roster.clone(), self.started, &self.listeners)
             }),
-            ["v1", "haproxy", "config"] => {
-                read_only(request, || self.of_haproxy(request, |haproxy| haproxy.rendered()))
-            }
+            ["v1", "haproxy", "config"] => read_only(request, || self.of_haproxy(request, Haproxy::rendered)),
             ["v1", "haproxy", "diff"] => read_only(request, || {
                 self.of_haproxy(request, |haproxy| {
                     let acts = &haproxy.status().acts;
@@ -97,7 +94,7 @@ impl Api {
                 })
             }),
             ["v1", "haproxy", "reload"] if request.method == Method::Post => self.reload(request).await,
-            ["v1", "haproxy", "reload"] => Reply::method_not_allowed("POST"),
+            ["v1", "holds", _, _] | ["v1", "haproxy", "reload"] => Reply::method_not_allowed("POST"),
             // Arguments of commands may hold what no key tells to be a secret.
             ["v1", "config"] if request.refusal.is_some() => Reply::problem(
                 403,

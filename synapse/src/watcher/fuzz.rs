@@ -53,15 +53,15 @@ pub fn nodes(bytes: &[u8]) {
 
 /// Some names have addresses, good ones and others.
 fn interpret(children: &BTreeMap<Arc<str>, Arc<Child>>) -> Interpreted {
-    let mut decoded = Decoded::default();
+    let mut nodes = Decoded::default();
     let decoder = Decoder::default();
-    let bad = decoded.follow(children, &decoder);
-    assert_eq!(decoded.follow(children, &decoder), 0, "only what changed is decoded");
-    for name in decoded.names() {
+    let bad = nodes.follow(children, &decoder);
+    assert_eq!(nodes.follow(children, &decoder), 0, "only what changed is decoded");
+    for name in nodes.names() {
         let safe = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
         assert!(name.bytes().all(safe) && name.len() <= 253, "{name}");
     }
-    let interpreted = decoded.interpret(|name| match name.len() % 3 {
+    let interpreted = nodes.interpret(|name| match name.len() % 3 {
         0 => Err(Reason::Pending(name.to_owned())),
         1 => Ok(IpAddr::from([10, 0, 0, 1])),
         _ => Ok(IpAddr::from([0, 0, 0, 0])),
