@@ -113,8 +113,8 @@ impl Actor {
         let table = live::table(&mut session).await?;
         if Instant::now() >= self.under_way.count_at {
             self.statistics = live::statistics(&mut session).await?;
-            // Every look but those that somebody asked for in between.
-            self.under_way.count_at = self.under_way.look_at;
+            // A little early, so that the regular look of then counts, and none in between does.
+            self.under_way.count_at = Instant::now() + self.config.reconcile_interval.mul_f64(0.9);
         }
         Ok((live, table))
     }
