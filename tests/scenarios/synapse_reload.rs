@@ -56,7 +56,7 @@ async fn look(word: &str, file: &Path) -> String {
     let program = Program {
         argv: argv.to_vec(),
         env: Vec::new(),
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
     };
     match program.run().await.unwrap() {
         Outcome::Success { output } => output,

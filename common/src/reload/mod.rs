@@ -93,16 +93,15 @@ mod tests {
     async fn who_asks_is_answered_and_the_last_answer_is_kept() {
         let (reloads, mut requests) = reloads();
         reloads.signal();
-        let asking = tokio::spawn({
-            let reloads = reloads.clone();
-            async move { reloads.reload().await }
-        });
-        for answer in ["first", "second"] {
-            let request = requests.next().await.expect("one");
-            requests.answer(request, answer);
-            assert_eq!(reloads.last().as_deref(), Some(&answer));
-        }
-        assert_eq!(asking.await.expect("it ends").as_deref(), Some(&"second"));
+        let answer = async {
+            for answer in ["first", "second"] {
+                let request = requests.next().await.expect("one");
+                requests.answer(request, answer);
+                assert_eq!(reloads.last().as_deref(), Some(&answer));
+            }
+        };
+        let (asked, ()) = tokio::join!(reloads.reload(), answer);
+        assert_eq!(asked.as_deref(), Some(&"second"));
         drop(requests);
         assert_eq!(reloads.reload().await, None);
     }
