@@ -106,22 +106,23 @@ fn host_and_port(text: &str) -> Option<(String, u16)> {
     is_sound.then(|| (bare.unwrap_or(host).to_owned(), port))
 }
 
+/// An address as an instance's name.
 fn address(host: &str, port: u16) -> String {
     if host.contains(':') {
         format!("[{host}]:{port}")
     } else {
-        format!("{host}:{port}")
+        named(&format!("{host}:{port}"))
     }
 }
 
-/// A node's name as an instance's.
-fn named(node: &str) -> String {
-    let name = node.chars().filter(|c| !c.is_control());
+/// A node's name, or what else may be longer than a name, as an instance's.
+fn named(text: &str) -> String {
+    let name = text.chars().filter(|c| !c.is_control());
     let mut name: String = name.collect();
     while name.len() > MAX_NAME {
         name.pop();
     }
-    name
+    if name.is_empty() { "unnamed".to_owned() } else { name }
 }
 
 /// What a stranger says, short enough for a sentence.

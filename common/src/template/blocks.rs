@@ -1,4 +1,4 @@
-//! Whether the blocks of a template are closed. Pure.
+//! Whether the blocks of a template are closed, and no longer than the engine bears. Pure.
 //!
 //! The engine takes the end of the text for a missing `{{end}}`, and one `{{end}}` too many for the end of the text: half
 //! a configuration would be read as a whole one. In Go both are errors, and so they are here.
@@ -21,28 +21,57 @@ impl fmt::Display for Unbalanced {
 /// The words that begin a block.
 const OPENING: [&str; 5] = ["block", "define", "if", "range", "with"];
 
+/// The most levels: the engine goes one down for each block and each `{{else}}` of it, and its stack ends.
+const MAX_LEVELS: usize = 100;
+
+/// A block that is not closed yet.
+struct Block {
+    line: usize,
+    opening: &'static str,
+    /// One, and one for each `{{else}}`.
+    levels: usize,
+}
+
 /// Checks `text`. What is no action at all (one that is not closed, say) is left to the engine.
 pub fn check(text: &str) -> Result<(), Unbalanced> {
-    let mut open = Vec::new();
+    let mut open: Vec<Block> = Vec::new();
+    let mut levels = 0;
     let (mut rest, mut line) = (text, 1);
     while let Some((before, after)) = rest.split_once("{{") {
         line += lines(before);
         let Some((action, after)) = action(after) else { break };
         let word = keyword(action);
+        let wrong = |what| Err(Unbalanced { line, what });
         if let Some(opening) = OPENING.iter().find(|opening| **opening == word) {
-            open.push((line, *opening));
-        } else if word == "else" && open.is_empty() || word == "end" && open.pop().is_none() {
-            return Err(Unbalanced {
+            levels += 1;
+            open.push(Block {
                 line,
-                what: format!("`{{{{{word}}}}}` has nothing before it that it belongs to"),
+                opening,
+                levels: 1,
             });
+        } else if word == "else"
+            && let Some(block) = open.last_mut()
+        {
+            levels += 1;
+            block.levels += 1;
+        } else if word == "end"
+            && let Some(block) = open.pop()
+        {
+            levels -= block.levels;
+        } else if matches!(word, "else" | "end") {
+            return wrong(format!("`{{{{{word}}}}}` has nothing before it that it belongs to"));
+        }
+        if levels > MAX_LEVELS {
+            return wrong(format!(
+                "more than {MAX_LEVELS} blocks and `{{{{else}}}}` are in one another"
+            ));
         }
         line += lines(action);
         rest = after;
     }
     match open.pop() {
         None => Ok(()),
-        Some((line, opening)) => Err(Unbalanced {
+        Some(Block { line, opening, .. }) => Err(Unbalanced {
             line,
             what: format!("`{{{{{opening}}}}}` has no `{{{{end}}}}`"),
         }),
@@ -129,6 +158,17 @@ mod tests {
             error("{{if .A}}\n{{end}}\n{{else}}"),
             "3: `{{else}}` has nothing before it that it belongs to"
         );
+    }
+
+    #[test]
+    fn a_stack_is_not_deeper_than_the_engine_bears() {
+        let nested = |count: usize| ["{{if .A}}".repeat(count), "{{end}}".repeat(count)].concat();
+        let branches = |count: usize| ["{{if .A}}", &"{{else if .B}}".repeat(count), "{{end}}"].concat();
+        assert_eq!(check(&nested(100).repeat(2)), Ok(()));
+        assert_eq!(check(&branches(99).repeat(2)), Ok(()));
+        let deep = "1: more than 100 blocks and `{{else}}` are in one another";
+        assert_eq!(error(&nested(101)), deep);
+        assert_eq!(error(&branches(100_000)), deep);
     }
 
     proptest! {

@@ -20,6 +20,9 @@ use gotmpl::Value;
 
 use crate::desired::{Desired, Server};
 
+/// The rounds of all `range` of one file: more than there are servers, and not for ever.
+const MAX_ROUNDS: u64 = 1_000_000;
+
 /// A template that was read and found to be right.
 pub struct Template {
     parsed: gotmpl::Template,
@@ -49,6 +52,7 @@ impl Template {
         }
         gotmpl::Template::new(name)
             .funcs(functions)
+            .max_range_iters(MAX_ROUNDS)
             .parse(&text)
             .map(|parsed| Self { parsed })
             .map_err(|error| of(name, &error))

@@ -259,3 +259,16 @@ fn bounded(decoder: &Decoder, name: &str, data: &[u8]) -> Result<(), TestCaseErr
     }
     Ok(())
 }
+
+#[test]
+fn a_name_that_is_made_up_is_one_that_a_report_may_have() {
+    let long = format!("{}:80", "h".repeat(253));
+    let plain = auto().decode(&long, b"").unwrap();
+    assert_eq!((plain.host.len(), plain.name.len()), (253, 255));
+    let registrator = format!(r#"{{"IP":"{}","PublicPort":65535}}"#, "h".repeat(253));
+    let nameless = r#"{"serviceEndpoint":{"host":"h","port":1}}"#;
+    for data in [registrator.as_str(), nameless] {
+        let report = auto().decode("\u{1}", data.as_bytes()).unwrap();
+        assert_eq!(Report::decode(&report.encode()), Ok(report));
+    }
+}

@@ -21,7 +21,7 @@ use super::command::{Act, Command, Refusal, Target};
 use super::disk;
 use super::model::{Backend, Layout, NOWHERE, Occupant, Slot, Wanted, Wants};
 use super::options::{self, OperatorOptions, Parsed};
-use super::parse::{self, Info, LiveBackend, LiveServer, Processes, Table};
+use super::parse::{self, Info, LiveBackend, LiveServer, Processes, Statistics, Table};
 use super::plan::{Plan, plan as next};
 use super::render::{Frame, seat};
 use super::slots::{Unplaced, assign, relayout, release};
@@ -85,6 +85,8 @@ pub fn replies(text: &str) {
         said.push_str(",0,0,0,0\n");
     }
     assert_eq!(parse::idle_servers(&said), idle);
+    let counted = parse::statistics(text);
+    assert_eq!(parse::statistics(&say_statistics(&counted)), counted);
 
     let target = Target {
         backend: SERVICE.into(),
@@ -130,6 +132,19 @@ fn say_servers(table: &Table) -> String {
     said
 }
 
+fn say_statistics(counted: &Statistics) -> String {
+    let mut said = "# check_status,status,svname,pxname,lastchg,scur,qcur,stot,econ,eresp\n".to_owned();
+    for (backend, servers) in counted {
+        for (name, server) in servers {
+            let words = format!("{},{},{name},{backend}", server.check, server.status);
+            let (changed, now, queued) = (server.last_change_secs, server.sessions, server.queued);
+            let (total, errors, broken) = (server.total_sessions, server.connection_errors, server.response_errors);
+            writeln!(said, "{words},{changed},{now},{queued},{total},{errors},{broken}").expect("room");
+        }
+    }
+    said
+}
+
 fn say_processes(processes: &Processes) -> String {
     let Processes {
         master,
@@ -152,7 +167,9 @@ fn say_processes(processes: &Processes) -> String {
 /// that HAProxy could have loaded.
 pub fn file(text: &str) {
     let found = disk::read(text);
-    if !names_are_unique(&found.text) {
+    // What parts words for people alone: HAProxy takes it for a letter, and we never write it.
+    let odd = |c: char| c.is_whitespace() && !c.is_ascii_whitespace();
+    if !names_are_unique(&found.text) || found.text.contains(odd) {
         return;
     }
     let seated = disk::read(&seat(&found.text, &found.layout));
