@@ -245,16 +245,21 @@ async fn a_command_that_hangs_is_killed_with_all_it_started() {
     rig.config.command_timeout = Duration::from_millis(500);
     rig.start();
     rig.want(&[1]);
-    rig.eventually("it was given up", |rig| rig.status().failures > 0).await;
+    let given_up = |rig: &Rig| rig.status().failures > 0 && child.exists();
+    rig.eventually("it was given up", given_up).await;
     assert!(
         rig.status().last_error.contains("no answer within 500ms"),
         "{:?}",
         rig.status()
     );
-    let pid = rig.read("child");
     rig.stop().await;
-    let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-    assert!(state.is_empty() || state.contains(") Z "), "{state}");
+    let pid = rig.read("child");
+    // The kernel takes its time on a busy machine.
+    let is_gone = |_: &Rig| {
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        state.is_empty() || state.contains(") Z ")
+    };
+    rig.eventually("what it started is gone", is_gone).await;
 }
 
 #[tokio::test]
