@@ -1,6 +1,7 @@
 //! What becomes of a reload of the configuration; `run` carries it out.
 
 use common::http::ReloadOutcome;
+pub use common::reload::ReloadResult;
 use serde::Serialize;
 
 /// Asks for reloads and knows what became of the last.
@@ -31,32 +32,6 @@ pub struct Reload {
     pub problems: Vec<String>,
     /// What the file's author should know.
     pub warnings: Vec<String>,
-}
-
-/// A reload in a word, as in the metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ReloadResult {
-    /// Services came, went or changed.
-    Applied,
-    /// The services are as they were.
-    Unchanged,
-    /// The file is no good: nothing was changed.
-    Refused,
-}
-
-impl ReloadResult {
-    /// Every result.
-    pub const ALL: [Self; 3] = [Self::Applied, Self::Unchanged, Self::Refused];
-
-    /// As `result` in the metrics.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::Unchanged => "unchanged",
-            Self::Refused => "refused",
-        }
-    }
 }
 
 impl Reload {

@@ -1,6 +1,7 @@
 //! What becomes of a reload of the configuration; `run` carries it out.
 
 use common::http::ReloadOutcome;
+pub use common::reload::ReloadResult;
 use serde::Serialize;
 
 /// Asks for reloads and knows what became of the last.
@@ -25,18 +26,6 @@ pub struct Reload {
     pub problems: Vec<String>,
     /// What the file's author should know.
     pub warnings: Vec<String>,
-}
-
-/// A reload in a word, as in the metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ReloadResult {
-    /// Routers came, went or changed.
-    Applied,
-    /// The routers are as they were.
-    Unchanged,
-    /// The file is no good: nothing was changed.
-    Refused,
 }
 
 /// What a reload means for one router.
@@ -81,20 +70,6 @@ pub enum By {
     Runtime,
     /// By a reload.
     Reload,
-}
-
-impl ReloadResult {
-    /// Every result.
-    pub const ALL: [Self; 3] = [Self::Applied, Self::Unchanged, Self::Refused];
-
-    /// As `result` in the metrics.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::Unchanged => "unchanged",
-            Self::Refused => "refused",
-        }
-    }
 }
 
 impl Reload {

@@ -6,10 +6,37 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 pub use reader::Reader;
+use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 /// Requests that may wait. Each reads the file anew, so the last that waits sees what all before it would have.
 const WAITING: usize = 4;
+
+/// A reload in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReloadResult {
+    /// Something of what runs came, went or changed.
+    Applied,
+    /// All runs on as it was.
+    Unchanged,
+    /// The file is no good: nothing was changed.
+    Refused,
+}
+
+impl ReloadResult {
+    /// Every result.
+    pub const ALL: [Self; 3] = [Self::Applied, Self::Unchanged, Self::Refused];
+
+    /// As `result` in metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Refused => "refused",
+        }
+    }
+}
 
 /// Asks for reloads and knows what became of the last; `R` is what becomes of one.
 #[derive(Debug)]

@@ -180,9 +180,12 @@ impl Crew {
                 return Err(Refusal::Problem(fatal.message));
             }
         };
-        if !self.level_is_fixed && wanted.log_level != self.config.log_level {
-            let refused = |error| Refusal::Problem(format!("logLevel: {error}"));
-            self.level.set(&wanted.log_level).map_err(refused)?;
+        if !self.level_is_fixed
+            && wanted.log_level != self.config.log_level
+            && let Err(error) = self.level.set(&wanted.log_level)
+        {
+            self.stop_idle_sources().await;
+            return Err(Refusal::Problem(format!("logLevel: {error}")));
         }
 
         let groups = self.groups.clone();
