@@ -1,5 +1,6 @@
 //! nerve and ZooKeeper: one node while the service is healthy, none when it is not, whatever happens between them.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use common::clock::unix_millis;
@@ -228,6 +229,32 @@ async fn nerve_started_before_zookeeper_says_so_and_registers_when_it_comes() {
     let client = site.zookeeper.client().await;
     Site::one_node(&client, &member.path(), PATIENCE).await.unwrap();
     shows_its_reporter(&member, |state, _| state == "reported").await;
+}
+
+#[tokio::test]
+async fn an_ensemble_that_moved_under_its_name_is_found_where_the_name_leads_now() {
+    let site = Site::new(ZooKeeper::start().await);
+    let hosts = site.directory().join("hosts");
+    let lead_to = |address: Ipv4Addr| std::fs::write(&hosts, format!("{address} ensemble.test\n")).unwrap();
+    // Nobody listens there yet.
+    let second = Ipv4Addr::new(127, 0, 0, 2);
+    lead_to(second);
+    let name = format!("ensemble.test:{}", site.zookeeper.port());
+    let mut member = site.prepare("one", &name).await;
+    member.nerve = member.nerve.with_hosts(&hosts);
+    member.nerve.start_and_wait().await.unwrap();
+    shows_its_reporter(&member, |state, detail| state != "reported" && !detail.is_empty()).await;
+    lead_to(Ipv4Addr::LOCALHOST);
+    let client = site.zookeeper.client().await;
+    let mut scene = Scene { site, client, member };
+    let node = scene.one_node().await;
+    // With a session at work, the server moves: its next start knows the session, and the name leads there.
+    scene.site.zookeeper.kill();
+    scene.site.zookeeper.move_to(second);
+    lead_to(second);
+    scene.site.zookeeper.restart().await;
+    scene.client = scene.site.zookeeper.client().await;
+    scene.stays(&node, SESSION_TIMEOUT * 2).await;
 }
 
 /// Waits until nerve's status shows its reporter's state and detail like this.

@@ -52,6 +52,21 @@ impl Daemon {
         self
     }
 
+    /// Shows it `hosts` in place of `/etc/hosts`; what is written to that file later, in place, it sees as well.
+    #[must_use]
+    pub fn with_hosts(mut self, hosts: &Path) -> Self {
+        // Root needs a mount namespace alone; anybody else a user namespace in which to be root.
+        let namespaces = if rustix::process::geteuid().is_root() {
+            "-m"
+        } else {
+            "-rm"
+        };
+        let mount = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+        let wrapped = ["unshare", namespaces, "sh", "-c", mount, hosts.to_str().unwrap()];
+        self.argv.splice(0..0, wrapped.map(str::to_owned));
+        self
+    }
+
     /// Starts it.
     pub fn start(&mut self) {
         assert!(self.running.is_none(), "{} is running already", self.name);

@@ -3,6 +3,7 @@
 mod client;
 mod expire;
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,10 +20,11 @@ use crate::eventually::{ensure, eventually};
 use crate::ports::free_port;
 use crate::program::Running;
 
-/// A stand-alone server on 127.0.0.1.
+/// A stand-alone server on 127.0.0.1, until it moves.
 #[derive(Debug)]
 pub struct ZooKeeper {
     directory: TempDir,
+    host: Ipv4Addr,
     port: u16,
     /// More lines of its configuration, and more options of its machine.
     settings: Vec<String>,
@@ -44,6 +46,7 @@ impl ZooKeeper {
     fn prepare() -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
+            host: Ipv4Addr::LOCALHOST,
             port: free_port(),
             settings: Vec::new(),
             options: Vec::new(),
@@ -99,10 +102,11 @@ impl ZooKeeper {
         let settings = self.directory.path().join("zoo.cfg");
         let lines = format!(
             "tickTime={}\nmaxSessionTimeout=40000\nmaxClientCnxns=0\ndataDir={}\nclientPort={}\n\
-             clientPortAddress=127.0.0.1\nadmin.enableServer=false\n4lw.commands.whitelist=mntr,ruok,srvr\n{}\n",
+             clientPortAddress={}\nadmin.enableServer=false\n4lw.commands.whitelist=mntr,ruok,srvr\n{}\n",
             TICK.as_millis(),
             self.data().display(),
             self.port,
+            self.host,
             self.settings.join("\n"),
         );
         std::fs::write(&settings, lines).unwrap();
@@ -140,9 +144,15 @@ impl ZooKeeper {
         self.running = Some(Running::start(&argv, &self.log_file()));
     }
 
-    /// `127.0.0.1:port`.
+    /// Serves at this loopback address from its next start on, on the same port and data. The server must be stopped.
+    pub fn move_to(&mut self, host: Ipv4Addr) {
+        assert!(self.running.is_none(), "ZooKeeper is still running where it was");
+        self.host = host;
+    }
+
+    /// `host:port`.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("{}:{}", self.host, self.port)
     }
 
     /// The port clients connect to.
