@@ -132,6 +132,26 @@ async fn more_than_there_are_slots_is_one_reload_and_all_live() {
 }
 
 #[tokio::test]
+async fn an_instance_that_lacks_a_slot_gets_one_that_drains_before_a_reload_is_due() {
+    let one = Backend::start("one").await;
+    let mut bench = Bench::new(&["web_1"]).await;
+    bench.start().await;
+    bench.want(&[("web_1", vec![])]);
+    bench.in_sync().await;
+    let fleet = |first: usize| {
+        let at = |n: usize| server_at(&format!("x{n}"), &format!("127.0.1.{n}:{}", one.address.port()));
+        (first..first + 8).map(at).collect::<Vec<_>>()
+    };
+    assert_eq!(bench.status().services[0].free_slots, 8);
+    for first in [10, 20, 30] {
+        bench.want(&[("web_1", fleet(first))]);
+        bench.in_sync().await;
+        assert_eq!(bench.status().services[0].waiting, 0);
+    }
+    assert_eq!(bench.reloads(), [("first_start", "ok", 1)]);
+}
+
+#[tokio::test]
 async fn weights_change_without_a_reload_except_where_haproxy_refuses() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
     let mut bench = Bench::new(&["web_1", "fixed_2"]).await;

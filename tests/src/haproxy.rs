@@ -10,6 +10,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::eventually::wait_for;
+use crate::usage::Usage;
 
 /// The HAProxy whose configuration lies in a directory; its processes are killed when this is dropped.
 #[derive(Debug)]
@@ -127,6 +128,15 @@ impl Haproxy {
             id: i32::try_from(id).map_err(|error| error.to_string())?,
             reloads,
         })
+    }
+
+    /// What its processes hold in memory together, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let ids = self
+            .processes()
+            .into_iter()
+            .map(|(id, _)| id.as_raw_nonzero().get().unsigned_abs());
+        ids.map(|id| Usage::of(id).resident_kib).sum()
     }
 
     /// SIGKILL to all its processes. Returns how many there were.

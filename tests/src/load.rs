@@ -53,8 +53,13 @@ impl fmt::Display for FailedRequest {
 impl Load {
     /// Starts requests to `port` of 127.0.0.1.
     pub fn start(port: u16) -> Self {
-        let tally = Arc::<Mutex<Tally>>::default();
-        let workers = REQUESTS_PER_CONNECTION.map(|requests| worker(port, requests, Arc::clone(&tally)));
+        Self::over(vec![port])
+    }
+
+    /// As [`Load::start`], to all of these ports: each new connection goes to one by chance.
+    pub fn over(ports: Vec<u16>) -> Self {
+        let (tally, ports) = (Arc::<Mutex<Tally>>::default(), Arc::new(ports));
+        let workers = REQUESTS_PER_CONNECTION.map(|requests| worker(Arc::clone(&ports), requests, Arc::clone(&tally)));
         Self {
             tally,
             _workers: JoinSet::from_iter(workers),
@@ -100,7 +105,11 @@ impl Tally {
     }
 }
 
-async fn worker(port: u16, requests_per_connection: u32, tally: Arc<Mutex<Tally>>) {
+fn any(ports: &[u16]) -> u16 {
+    *fastrand::choice(ports).expect("the load has a port")
+}
+
+async fn worker(ports: Arc<Vec<u16>>, requests_per_connection: u32, tally: Arc<Mutex<Tally>>) {
     let mut open: Option<(Connection, u32)> = None;
     loop {
         let request = async {
@@ -112,7 +121,7 @@ async fn worker(port: u16, requests_per_connection: u32, tally: Arc<Mutex<Tally>
             }
             let (mut connection, used) = match kept {
                 Some(kept) => kept,
-                None => (Connection::open(port).await?, 0),
+                None => (Connection::open(any(&ports)).await?, 0),
             };
             let reply = connection.send("GET", "/").await?;
             Ok((reply, connection, used + 1))

@@ -252,8 +252,21 @@ fn watcher(zookeeper: &str) -> String {
 }
 
 fn synapse_configuration(directory: &Path, watcher: &str, port: u16, api_port: u16, keys: &str) -> String {
-    let directory = directory.display();
     let keys: String = keys.lines().flat_map(|line| ["        ", line.trim(), "\n"]).collect();
+    format!(
+        "{}      - name: web
+        watcher: {watcher}
+        routerOptions:
+          frontend: ['bind 127.0.0.1:{port}']
+          backend: [balance roundrobin]
+{keys}",
+        haproxy_router(directory, api_port, 1000)
+    )
+}
+
+/// The configuration of a synapse with one router, up to the list of its services.
+pub(crate) fn haproxy_router(directory: &Path, api_port: u16, maxconn: u32) -> String {
+    let directory = directory.display();
     format!(
         "apiHost: 127.0.0.1
 apiPort: {api_port}
@@ -263,7 +276,7 @@ routers:
     global:
       - stats socket {directory}/haproxy.sock mode 600 level admin expose-fd listeners
       - log stderr format raw local0 notice
-      - maxconn 1000
+      - maxconn {maxconn}
       - hard-stop-after 1m
     defaults:
       - mode http
@@ -277,11 +290,6 @@ routers:
       - option redispatch 1
       - retry-on conn-failure empty-response
     services:
-      - name: web
-        watcher: {watcher}
-        routerOptions:
-          frontend: ['bind 127.0.0.1:{port}']
-          backend: [balance roundrobin]
-{keys}"
+"
     )
 }

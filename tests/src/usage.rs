@@ -9,6 +9,8 @@ pub struct Usage {
     pub resident_kib: u64,
     /// Open file descriptors.
     pub descriptors: usize,
+    /// Threads.
+    pub threads: usize,
     /// Processor time of its own, in seconds, since its start.
     pub cpu: f64,
     /// Processor time of its children that have ended.
@@ -37,6 +39,7 @@ impl Usage {
         Self {
             resident_kib: resident.expect("Linux tells the resident size").parse().unwrap(),
             descriptors: std::fs::read_dir(format!("/proc/{id}/fd")).unwrap().count(),
+            threads: std::fs::read_dir(format!("/proc/{id}/task")).unwrap().count(),
             cpu: (user + system) / per_second,
             children_cpu: (children_user + children_system) / per_second,
         }
@@ -47,8 +50,8 @@ impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} KiB resident, {} descriptors, {:.2} s of processor time and {:.2} s of its children",
-            self.resident_kib, self.descriptors, self.cpu, self.children_cpu
+            "{} KiB resident, {} descriptors, {} threads, {:.2} s of processor time and {:.2} s of its children",
+            self.resident_kib, self.descriptors, self.threads, self.cpu, self.children_cpu
         )
     }
 }

@@ -19,6 +19,8 @@ pub(super) enum Urgency {
     Spreads,
     /// More of its kind may come: worth a wait.
     Gathers,
+    /// An instance has no place until then: gathered, but no longer for what comes later.
+    Waits,
     /// As soon as the budget allows.
     Now,
     /// Nobody serves: as soon as failures allow.
@@ -102,6 +104,10 @@ impl Pace {
         let (at, not_before) = match urgency {
             Urgency::Spreads => (gathered + hold, self.affordable().max(self.backed_off)),
             Urgency::Gathers => (gathered, self.affordable().max(self.backed_off)),
+            Urgency::Waits => (
+                gathered.min(first + self.config.buffer),
+                self.affordable().max(self.backed_off),
+            ),
             Urgency::Now => (first, self.affordable().max(self.backed_off)),
             Urgency::Start => (first, self.backed_off),
         };
@@ -175,6 +181,16 @@ mod tests {
         }
         assert_eq!(pace.due(Urgency::Gathers), Some(start + Duration::from_secs(2)));
         assert_eq!(pace.due(Urgency::Now), Some(start));
+    }
+
+    #[test]
+    fn who_waits_for_a_place_is_not_put_off_by_who_comes_later() {
+        let (mut pace, start) = pace();
+        for change in 0..10 {
+            pace.want(start + change * 100 * MS, true, 0.0);
+            assert_eq!(pace.due(Urgency::Waits), Some(start + 500 * MS));
+        }
+        assert!(pace.due(Urgency::Gathers) > pace.due(Urgency::Waits));
     }
 
     #[test]

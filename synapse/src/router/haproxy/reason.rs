@@ -76,7 +76,8 @@ impl ReloadReason {
         match self {
             // A new configuration comes to many hosts at once.
             Self::Structure { .. } => Urgency::Spreads,
-            Self::SlotsExhausted { .. } | Self::OptionClass { .. } | Self::StaticBalance { .. } => Urgency::Gathers,
+            Self::StaticBalance { .. } => Urgency::Gathers,
+            Self::SlotsExhausted { .. } | Self::OptionClass { .. } => Urgency::Waits,
             Self::Drift { .. } | Self::Adoption | Self::Quarantine | Self::Operator => Urgency::Now,
             Self::FirstStart => Urgency::Start,
         }

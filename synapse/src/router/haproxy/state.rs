@@ -223,12 +223,34 @@ impl State {
         }
     }
 
-    /// Draining slots of `service` that are idle become free; who waits for a slot may then have one.
+    /// The services with slots that are draining, and the numbers of their backends in HAProxy.
+    pub(super) fn draining(&self) -> impl Iterator<Item = (&str, u32)> {
+        let loaded = match &self.world {
+            World::Loaded(loaded) => Some(loaded),
+            World::Unknown | World::Absent | World::Foreign(_) => None,
+        };
+        loaded.into_iter().flat_map(|loaded| {
+            let draining = loaded.layout.iter().filter(|(_, backend)| backend.is_draining());
+            draining.filter_map(|(service, _)| Some((service.as_str(), loaded.table.get(service.as_str())?.id)))
+        })
+    }
+
+    /// Whether an instance waits for a slot of a service that has some draining.
+    pub(super) fn lacks_a_slot(&self) -> bool {
+        self.draining()
+            .any(|(service, _)| self.unplaced.get(service) == Some(&Unplaced::Exhausted))
+    }
+
+    /// Draining slots of `service` that were `idle` become free; who waits for a slot may then have one. Not those that
+    /// HAProxy was not seen to have taken out of use yet: a request may still have found its way there.
     pub(super) fn release(&mut self, service: &str, idle: &BTreeSet<Arc<str>>) {
         if let World::Loaded(loaded) = &mut self.world
             && let Some(backend) = loaded.layout.get_mut(service)
+            && let Some(live) = loaded.table.get(service)
         {
-            super::slots::release(backend, idle);
+            let out = |name: &&Arc<str>| live.servers.get(*name).is_some_and(|server| server.maint);
+            let idle = idle.iter().filter(out).cloned().collect();
+            super::slots::release(backend, &idle);
             self.changed.insert(service.to_owned());
         }
     }

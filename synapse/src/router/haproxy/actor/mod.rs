@@ -20,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::super::pace::Pace;
-use super::model::Backend;
 use super::parse::Statistics;
 use super::plan::Plan;
 use super::prepare::Checker;
@@ -77,7 +76,8 @@ pub(super) struct UnderWay {
     look_at: Instant,
     /// From when on a look asks for what HAProxy counts too: that is ten times the work of all else it is asked.
     count_at: Instant,
-    drain_at: Instant,
+    /// When draining slots were last asked whether they are idle.
+    drained_at: Instant,
     save_at: Instant,
     retry_quarantine_at: Option<Instant>,
     loaded_at: Option<Instant>,
@@ -109,7 +109,7 @@ impl UnderWay {
             served: Vec::new(),
             look_at: now,
             count_at: now,
-            drain_at: now,
+            drained_at: now,
             save_at: now,
             retry_quarantine_at: None,
             loaded_at: None,
@@ -199,10 +199,8 @@ impl Actor {
         } else {
             Instant::now() + self.config.reconcile_interval
         };
-        if let World::Loaded(loaded) = &self.state.world {
-            if loaded.layout.values().any(Backend::is_draining) {
-                at = at.min(due.drain_at);
-            }
+        if let World::Loaded(_) = &self.state.world {
+            at = at.min(self.drain_at().unwrap_or(at));
             if !self.is_saved() && due.writes.is_empty() && due.jobs.is_empty() && due.save_at > Instant::now() {
                 at = at.min(due.save_at);
             }

@@ -19,8 +19,10 @@ use super::{AGAIN, Actor};
 
 /// The waits before a mismatch is looked at again; one that outlasts them needs a reload.
 const RETRIES: [u64; 4] = [0, 1, 10, 100];
-/// How often draining slots are asked whether they are idle.
+/// How often draining slots are asked whether they are idle: while nobody needs them, and while an instance waits for a
+/// slot, which it gets so long before the reload that it would else need.
 const DRAIN: Duration = Duration::from_secs(1);
+const DRAIN_AWAITED: Duration = Duration::from_millis(20);
 /// How often HAProxy is asked while somebody waits for its word on its servers.
 const ATTENTION: Duration = Duration::from_secs(1);
 /// How long a master may be without an answer while its worker serves.
@@ -127,24 +129,28 @@ impl Actor {
         }
     }
 
+    /// When draining slots are to be asked again; never while there are none.
+    pub(super) fn drain_at(&self) -> Option<Instant> {
+        let interval = if self.state.lacks_a_slot() {
+            DRAIN_AWAITED
+        } else {
+            DRAIN
+        };
+        let draining = self.state.draining().next().is_some();
+        draining.then(|| self.under_way.drained_at + interval)
+    }
+
     /// Frees the slots of instances that were removed once nothing is bound to them.
     pub(super) async fn release_idle(&mut self, now: Instant) {
-        let World::Loaded(loaded) = &self.state.world else {
-            return;
-        };
-        let mut draining = Vec::new();
-        for (service, _) in loaded.layout.iter().filter(|(_, backend)| backend.is_draining()) {
-            draining.extend(
-                loaded
-                    .table
-                    .get(service.as_str())
-                    .map(|live| (service.clone(), live.id)),
-            );
-        }
-        if draining.is_empty() || now < self.under_way.drain_at {
+        if self.drain_at().is_none_or(|at| now < at) {
             return;
         }
-        self.under_way.drain_at = now + DRAIN;
+        self.under_way.drained_at = now;
+        let draining: Vec<(String, u32)> = self
+            .state
+            .draining()
+            .map(|(service, id)| (service.to_owned(), id))
+            .collect();
         let asked = async {
             let mut session = Session::open(&self.config.stats_socket).await?;
             let mut found = Vec::new();
