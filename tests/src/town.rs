@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -102,11 +103,12 @@ impl Town {
     }
 
     /// Starts an instance and registers it, with a weight by chance.
-    pub async fn join(&mut self, service: usize) {
+    pub async fn join(&mut self, service: usize) -> SocketAddrV4 {
         let number = self.next;
         self.next += 1;
-        self.fleet.open(number).await;
+        let address = self.fleet.open(number).await;
         self.register(service, number, fastrand::u8(1..)).await;
+        address
     }
 
     /// Takes one away by chance: from the registry now. Returns its number, for [`Town::close`].
