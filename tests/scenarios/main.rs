@@ -10,6 +10,7 @@ mod faults;
 mod guard;
 mod hostile;
 mod life;
+mod panic;
 mod purity;
 mod readme;
 mod registration;

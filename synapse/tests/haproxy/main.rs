@@ -6,6 +6,7 @@ mod bench;
 mod directives;
 mod knowledge;
 mod members;
+mod panic;
 mod process;
 mod refusals;
 mod zones;

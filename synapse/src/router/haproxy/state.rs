@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::config::Panic;
 use crate::desired::{Desired, Server};
 use crate::health::Health;
 
@@ -177,6 +178,7 @@ impl State {
     /// HAProxy runs the file that `disk` was read from.
     pub(super) fn adopt(&mut self, mut disk: Disk, live: Live, table: Table) {
         disk::occupy(&mut disk.layout, &table);
+        self.frame.seat_seconds(&mut disk.layout);
         self.loaded(disk, live, table);
     }
 
@@ -219,6 +221,7 @@ impl State {
             };
         }
         if moved {
+            self.frame.seat_seconds(&mut loaded.layout);
             loaded.text = Arc::new(seat(&loaded.text, &loaded.layout));
         }
     }
@@ -288,6 +291,11 @@ impl State {
             }
         }
         health
+    }
+
+    /// What the panic rule of a service takes: its second backend and the rule.
+    pub(super) fn second(&self, service: &str) -> Option<(&str, Panic)> {
+        self.frame.second(service)
     }
 
     /// The services, in the file's order.

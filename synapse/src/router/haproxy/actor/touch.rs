@@ -134,12 +134,10 @@ impl Actor {
         };
         let mut draining = Vec::new();
         for (service, _) in loaded.layout.iter().filter(|(_, backend)| backend.is_draining()) {
-            draining.extend(
-                loaded
-                    .table
-                    .get(service.as_str())
-                    .map(|live| (service.clone(), live.id)),
-            );
+            let number = |name: &str| loaded.table.get(name).map(|live| live.id);
+            // Requests that a panic rule has sent to the second backend's servers keep the slot too.
+            let second = self.state.second(service).and_then(|(name, _)| number(name));
+            draining.extend(number(service).map(|first| (service.clone(), first, second)));
         }
         if draining.is_empty() || now < self.under_way.drain_at {
             return;
@@ -148,8 +146,13 @@ impl Actor {
         let asked = async {
             let mut session = Session::open(&self.config.stats_socket).await?;
             let mut found = Vec::new();
-            for (service, id) in draining {
-                found.push((service, live::idle(&mut session, id).await?));
+            for (service, first, second) in draining {
+                let mut idle = live::idle(&mut session, first).await?;
+                if let Some(second) = second {
+                    let there = live::idle(&mut session, second).await?;
+                    idle.retain(|name| there.contains(name));
+                }
+                found.push((service, idle));
             }
             Ok::<_, std::io::Error>(found)
         };
