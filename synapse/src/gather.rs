@@ -200,7 +200,7 @@ impl Gather {
         let guarded: Vec<Guarded> = self.guards.iter().map(|guard| guard.guarded.clone()).collect();
         let is_held = guarded.iter().any(|guarded| !guarded.held.is_empty());
         let mut services = self.inputs.services.iter();
-        let matters = is_held || services.any(|service| service.selection.goes_by_health());
+        let matters = is_held || services.any(ServiceConfig::goes_by_health);
         self.attention
             .send_if_modified(|attention| std::mem::replace(attention, matters) != matters);
         self.guarded.send_replace(Arc::new(guarded));

@@ -7,54 +7,11 @@ use e2e::http;
 use e2e::instance::Instance;
 use e2e::load::Load;
 use e2e::site::{BACKEND, PATH, PATIENCE, Site};
-use e2e::zookeeper::{Client, ZooKeeper};
+use e2e::zookeeper::ZooKeeper;
 use serde_json::Value;
 use tokio::time::Instant;
 
-/// Instances without nerves: the test itself is who registers them, in nodes that outlive everybody's session.
-struct Crowd {
-    instances: Vec<Instance>,
-    client: Client,
-}
-
-impl Crowd {
-    async fn register(site: &Site, count: usize) -> Self {
-        let client = site.zookeeper.client().await;
-        let mut instances = Vec::new();
-        for n in 0..count {
-            let instance = Instance::start(&format!("i{n}"), site.directory()).await;
-            let data = format!(r#"{{"name":"i{n}","host":"127.0.0.1","port":{}}}"#, instance.port());
-            client.put(&format!("{PATH}/i{n}"), data).await;
-            instances.push(instance);
-        }
-        let crowd = Self { instances, client };
-        crowd.are_active(site, 0..count).await;
-        crowd
-    }
-
-    /// Removes the nodes of these in one transaction.
-    async fn deregister(&self, which: std::ops::Range<usize>) {
-        let paths: Vec<String> = which.map(|n| format!("{PATH}/i{n}")).collect();
-        self.client.delete_together(&paths).await;
-    }
-
-    /// Waits until HAProxy gives requests to these and nobody else.
-    async fn are_active(&self, site: &Site, which: std::ops::Range<usize>) {
-        let mut wanted: Vec<String> = self
-            .instances
-            .iter()
-            .skip(which.start)
-            .take(which.len())
-            .map(|instance| format!("127.0.0.1:{}", instance.port()))
-            .collect();
-        wanted.sort();
-        eventually("HAProxy has just these servers", PATIENCE, async || {
-            let active = site.haproxy.active(BACKEND).await?;
-            ensure(active == wanted, || format!("HAProxy has {active:?}, not {wanted:?}"))
-        })
-        .await;
-    }
-}
+use crate::crowd::Crowd;
 
 /// Waits until so many are held, and returns them as the API shows them.
 async fn held(site: &Site, count: usize) -> Vec<Value> {
@@ -254,4 +211,64 @@ async fn a_cold_start_without_zookeeper_serves_from_the_snapshot() {
     .await;
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&snapshot).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn default_servers_help_those_that_are_left_as_long_as_others_are_doubted() {
+    let directory = tempfile::tempdir().unwrap();
+    let helper = Instance::start("helper", directory.path()).await;
+    let keys = format!(
+        "guard: {{policy: defaults, holdTime: 6s, settle: 1s}}\ndefaultServers: [{{host: 127.0.0.1, port: {}}}]",
+        helper.port()
+    );
+    let mut site = Site::with_keys(ZooKeeper::start().await, &keys);
+    site.synapse.start_and_wait().await.unwrap();
+    let crowd = Crowd::register(&site, 5).await;
+    let started = site.haproxy.master().await.unwrap();
+    let load = Load::start(site.port());
+
+    let since = Instant::now();
+    crowd.deregister(1..5).await;
+    crowd.are_active_with(&site, 0..1, &[&helper]).await;
+    let gone = held(&site, 4).await;
+    assert!(
+        gone.iter().all(|one| one["left_seconds"].as_u64() <= Some(6)),
+        "{gone:?}"
+    );
+    assert!(metric(&site, r#"synapse_guard_held{service="web"} 4"#).await);
+    let before = crowd.requests(1..5).await;
+    eventually("the helper answers", PATIENCE, async || {
+        let requests = helper.requests().await;
+        ensure(requests > 100, || format!("{requests} requests"))
+    })
+    .await;
+    assert_eq!(crowd.requests(1..5).await, before, "who is gone gets nothing");
+
+    // When the others would be let go, the one that is left has to do.
+    crowd.are_active(&site, 0..1).await;
+    assert!(since.elapsed() >= Duration::from_secs(6), "after {:?}", since.elapsed());
+    held(&site, 0).await;
+    load.take().assert_flawless();
+    assert_eq!(site.haproxy.master().await.unwrap().reloads, started.reloads);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn default_servers_leave_when_those_that_were_doubted_are_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let helper = Instance::start("helper", directory.path()).await;
+    let keys = format!(
+        "guard: {{policy: defaults, holdTime: 1h, settle: 1s}}\ndefaultServers: [{{host: 127.0.0.1, port: {}}}]",
+        helper.port()
+    );
+    let mut site = Site::with_keys(ZooKeeper::start().await, &keys);
+    site.synapse.start_and_wait().await.unwrap();
+    let crowd = Crowd::register(&site, 4).await;
+    let load = Load::start(site.port());
+    crowd.deregister(0..4).await;
+    crowd.are_active_with(&site, 0..0, &[&helper]).await;
+    held(&site, 4).await;
+    crowd.register_again(0..4).await;
+    crowd.are_active(&site, 0..4).await;
+    held(&site, 0).await;
+    load.take().assert_flawless();
 }

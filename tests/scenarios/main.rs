@@ -5,10 +5,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a scenario that goes wrong must stop")]
 
 mod bench;
+mod crowd;
 mod faults;
 mod guard;
 mod hostile;
 mod life;
+mod panic;
 mod purity;
 mod readme;
 mod registration;

@@ -141,6 +141,11 @@ async fn a_bad_file_changes_nothing_and_is_told() {
     let (status, told) = reload(&site).await;
     assert_eq!((status, &told["result"]), (200, &json!("unchanged")), "{told}");
     assert_eq!(told["routers"][0]["act"], "kept");
+    let metrics = site.synapse.get("/metrics").await.unwrap().body;
+    for (result, count) in [("applied", 0), ("unchanged", 1), ("refused", 2)] {
+        let sample = format!(r#"synapse_config_reloads_total{{result="{result}"}} {count}"#);
+        assert!(metrics.lines().any(|line| line == sample), "{sample}: {metrics}");
+    }
     load.take().assert_flawless();
     let now = site.haproxy.master().await.unwrap();
     assert_eq!((now.id, now.reloads), (started.id, started.reloads));

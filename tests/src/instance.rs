@@ -57,6 +57,13 @@ impl Instance {
         self.figure("/count").await.unwrap_or(0)
     }
 
+    /// Whether `/health` says that all is well from now on; it answers requests all the same.
+    pub async fn feel(&self, well: bool) {
+        let path = if well { "/heal" } else { "/sicken" };
+        let reply = http::send("GET", self.port, path, Duration::from_secs(5)).await;
+        assert_eq!(reply.unwrap().status, 200);
+    }
+
     /// SIGKILL, as a crash.
     pub fn kill(&mut self) {
         self.running.kill();

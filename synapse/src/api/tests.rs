@@ -90,6 +90,7 @@ fn haproxy() -> Kind {
             free_slots: 8,
             waiting: 1,
             skipped: Vec::new(),
+            panic: None,
         }],
         ..HaproxyStatus::default()
     };

@@ -13,7 +13,7 @@ use crate::catalog::{Note, ServiceOutcome};
 use crate::desired::Server;
 use crate::guard::Guarded;
 use crate::roster::Running;
-use crate::router::haproxy::{HaproxyStatus, LastReload, ServerStatus, ServiceStatus};
+use crate::router::haproxy::{HaproxyStatus, LastReload, PanicStatus, ServerStatus, ServiceStatus};
 use crate::router::{Kind, Router, RouterStatus, Service};
 use crate::watcher::Description;
 
@@ -68,6 +68,9 @@ pub(super) struct ServiceView {
     /// Why HAProxy does not have it, or not with its instances' options: HAProxy's own words.
     #[serde(skip_serializing_if = "Option::is_none")]
     quarantined: Option<String>,
+    /// What its panic rule makes HAProxy do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    panic: Option<PanicStatus>,
     instances: Vec<InstanceView>,
 }
 
@@ -289,6 +292,7 @@ impl ServiceView {
             }),
             used: outcome.used(),
             quarantined: placed.and_then(|placed| placed.quarantined.clone()),
+            panic: placed.and_then(|placed| placed.panic.clone()),
             instances: instances(stages, now),
         }
     }

@@ -1,6 +1,7 @@
 //! The resolved configuration: nothing in it is a default waiting to be applied, a string waiting to be parsed or a
 //! range waiting to be checked. Built by `resolve` from Go-Synapse's keys and ours.
 
+mod panic;
 mod resolve;
 mod selection;
 mod source;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use common::config::{Document, Problems, Understood, UnknownKeys};
 
+pub use panic::{Below, Panic, Then};
 pub use selection::{
     Condition, Correlation, DefaultServer, LabelFilter, LocalZone, Pattern, Scope, SelectionConfig, ServerSort,
     Weights, ZoneConfig, ZonePolicy,
@@ -239,6 +241,13 @@ pub struct ServiceConfig {
     pub guard: Guard,
 }
 
+impl ServiceConfig {
+    /// Whether somebody waits for what the proxy says of its servers.
+    pub fn goes_by_health(&self) -> bool {
+        self.selection.goes_by_health() || self.haproxy.panic.is_some()
+    }
+}
+
 /// `guard`: when what the registry takes away is not believed at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Guard {
@@ -306,6 +315,11 @@ impl Share {
         (1.0..=1000.0).contains(&thousandths).then_some(share)
     }
 
+    /// In thousandths: 1 to 1000.
+    pub const fn per_mille(self) -> u16 {
+        self.0
+    }
+
     /// Whether `part` is more than this share of `whole`.
     pub fn is_less_than(self, part: usize, whole: usize) -> bool {
         part.saturating_mul(1000) > whole.saturating_mul(self.0.into())
@@ -319,6 +333,8 @@ pub struct ServiceHaproxy {
     pub cookie: Option<CookieValue>,
     /// `sharedFrontend[]`: its lines in the frontend that services share.
     pub shared_frontend: Vec<String>,
+    /// `panic` of the service.
+    pub panic: Option<Panic>,
 }
 
 /// What a server's cookie is.

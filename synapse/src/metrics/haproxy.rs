@@ -59,12 +59,19 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, all: &[Arc<HaproxyStat
         "Workers that a reload has replaced and that still have connections.",
         [([], sum(|status| status.old_workers as u64))],
     )?;
-    let services = all.iter().flat_map(|status| &status.services);
+    let services = || all.iter().flat_map(|status| &status.services);
+    let ruled = services().filter_map(|service| Some((service.id.as_str(), service.panic.as_ref()?)));
+    gauges(
+        encoder,
+        "synapse_panic",
+        "1 while too few servers of the service are healthy for its panic rule; `service` is its id.",
+        ruled.map(|(id, panic)| ([("service", id)], u64::from(panic.active))),
+    )?;
     gauges(
         encoder,
         "synapse_quarantined",
         "1 while HAProxy refuses the service or options of its instances; `service` is its id.",
-        services.map(|service| {
+        services().map(|service| {
             (
                 [("service", service.id.as_str())],
                 u64::from(service.quarantined.is_some()),

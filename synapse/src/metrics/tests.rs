@@ -1,7 +1,7 @@
 use prometheus_client::registry::Registry;
 
 use super::*;
-use crate::router::haproxy::HaproxyStatus;
+use crate::router::haproxy::{HaproxyStatus, PanicStatus, ServiceStatus};
 use crate::watcher::{Failures, WatcherState};
 
 /// What a scrape shows of one service and one HAProxy.
@@ -30,6 +30,22 @@ impl Collector for Scrape {
             in_sync: true,
             runtime_commands_ok: 7,
             old_workers: 1,
+            services: vec![ServiceStatus {
+                id: "web_1".to_owned(),
+                quarantined: None,
+                servers: Vec::new(),
+                free_slots: 8,
+                waiting: 0,
+                skipped: Vec::new(),
+                panic: Some(PanicStatus {
+                    below: "50%".to_owned(),
+                    then: "use-all",
+                    healthy: 1,
+                    all: 5,
+                    active: true,
+                    why: String::new(),
+                }),
+            }],
             ..HaproxyStatus::default()
         };
         haproxy::encode(&mut encoder, &[Arc::new(status)])

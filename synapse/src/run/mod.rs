@@ -29,7 +29,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::{Api, listeners};
 use crate::config::{Config, Source};
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::roster::Roster;
 use crew::Crew;
 pub(crate) use parts::host_seed;
@@ -76,9 +76,10 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
     crew.start(&mut supervisor, &readiness).await?;
     let grace = crew.grace();
     let (reloads, requests) = reloads();
-    supervisor.start(Stage::Routers, "reload", |stop| crew.run(requests, stop));
-
     let mut registry = registry(BUILD);
+    let count = metrics::Reloads::register(&mut registry);
+    supervisor.start(Stage::Routers, "reload", |stop| crew.run(requests, count, stop));
+
     registry.register_collector(Box::new(Metrics::new(roster.clone(), started)));
     let api = Api {
         common: CommonRoutes {

@@ -1,12 +1,12 @@
 //! A small HTTP/1.1 service for the end-to-end tests and the demo: it answers its name to every path but its own
 //! few, and remembers when requests reached it.
 //!
-//! `/health` answers 200. `/first` and `/last` answer the times, in milliseconds of the Unix era, of the first and the
-//! latest request, empty before there was one; `/count` how many there were. These four do not count as requests.
+//! `/health` answers 200, and 500 from a request for `/sicken` to one for `/heal`. `/first` and `/last` answer the times, in milliseconds of the Unix era, of the first and the
+//! latest request, empty before there was one; `/count` how many there were. These six do not count as requests.
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
@@ -39,6 +39,7 @@ struct Seen {
     first: AtomicU64,
     last: AtomicU64,
     count: AtomicU64,
+    is_sick: AtomicBool,
 }
 
 impl Seen {
@@ -50,13 +51,20 @@ impl Seen {
         }
     }
 
-    fn answer(&self, name: &str, path: &str) -> String {
+    fn answer(&self, name: &str, path: &str) -> (StatusCode, String) {
         let time = |at: &AtomicU64| match at.load(Ordering::Relaxed) {
             0 => String::new(),
             at => at.to_string(),
         };
-        match path {
+        let body = match path {
+            "/health" if self.is_sick.load(Ordering::Relaxed) => {
+                return (StatusCode::INTERNAL_SERVER_ERROR, "sick".to_owned());
+            }
             "/health" => "well".to_owned(),
+            "/sicken" | "/heal" => {
+                self.is_sick.store(path == "/sicken", Ordering::Relaxed);
+                "as you wish".to_owned()
+            }
             "/first" => time(&self.first),
             "/last" => time(&self.last),
             "/count" => self.count.load(Ordering::Relaxed).to_string(),
@@ -64,7 +72,8 @@ impl Seen {
                 self.request();
                 name.to_owned()
             }
-        }
+        };
+        (StatusCode::OK, body)
     }
 }
 
@@ -85,8 +94,10 @@ async fn main() -> std::io::Result<()> {
         stream.set_nodelay(true)?;
         let (name, seen) = (Arc::clone(&name), Arc::clone(&seen));
         let service = service_fn(move |request: Request<Incoming>| {
-            let answer = seen.answer(&name, request.uri().path());
-            async move { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(answer)))) }
+            let (status, body) = seen.answer(&name, request.uri().path());
+            let mut response = Response::new(Full::new(Bytes::from(body)));
+            *response.status_mut() = status;
+            async move { Ok::<_, Infallible>(response) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -61,11 +61,19 @@ pub(super) struct SyntaxError {
     pub(super) what: String,
 }
 
+/// The deepest that lists and maps in brackets may lie in each other. The parser refuses less than that by itself, but takes
+/// a time for it that grows with the square of the depth: minutes for a file of one megabyte.
+const DEEPEST: usize = 1000;
+
 /// Parses the one document of `text`; an empty text is null.
 pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
     // The parser reports such a character without its line, so it is looked for first.
     if let Some(error) = first_forbidden_character(text) {
         return Err(error);
+    }
+    if let Some(at) = too_deep(text) {
+        let what = format!("lists and maps lie deeper than {DEEPEST} in each other here");
+        return Err(SyntaxError { at: Some(at), what });
     }
     NodeSeed
         .deserialize(serde_yaml::Deserializer::from_str(text))
@@ -119,6 +127,41 @@ fn first_forbidden_character(text: &str) -> Option<SyntaxError> {
                 what: format!("the control character U+{:04X} is not allowed", u32::from(character)),
             });
         }
+    }
+    None
+}
+
+/// Where brackets lie deeper than [`DEEPEST`] in each other. What stands in quotes or in a comment is not counted; it need
+/// not be exact about either, for the parser is.
+fn too_deep(text: &str) -> Option<Position> {
+    let mut depth: usize = 0;
+    let mut quote = None;
+    let mut is_comment = false;
+    let mut is_escaped = false;
+    let mut before = ' ';
+    let (mut line, mut column) = (1, 0);
+    for character in text.chars() {
+        column += 1;
+        match (quote, character) {
+            (_, '\n') => {
+                (line, column, is_comment, is_escaped) = (line + 1, 0, false, false);
+            }
+            _ if is_comment => {}
+            (Some(_), _) if is_escaped => is_escaped = false,
+            (Some('"'), '\\') => is_escaped = true,
+            (Some(open), end) if open == end => quote = None,
+            (None, '"' | '\'') if before.is_whitespace() || "{[,:?-".contains(before) => quote = Some(character),
+            (None, '#') if before.is_whitespace() => is_comment = true,
+            (None, '{' | '[') => {
+                depth += 1;
+                if depth > DEEPEST {
+                    return Some((line, column));
+                }
+            }
+            (None, '}' | ']') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        before = character;
     }
     None
 }

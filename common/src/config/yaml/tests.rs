@@ -229,3 +229,37 @@ proptest! {
         let _place = locate(&text, &path, End::Key);
     }
 }
+
+#[test]
+fn what_lies_too_deep_is_refused_at_once() {
+    let many = 200_000;
+    let mapped = "{a: ".repeat(many);
+    let quoted = "{\"}\": ".repeat(many);
+    let json = "{\"a\":".repeat(many);
+    for text in [
+        mapped,
+        quoted,
+        json,
+        "[".repeat(many),
+        "{a: [\n".repeat(many),
+        "{'}': ".repeat(many),
+        "{a: # }\n".repeat(many),
+    ] {
+        let error = parse(&text).expect_err("too deep");
+        assert!(error.what.contains("deeper than 1000"), "{}", error.what);
+        assert!(error.at.is_some());
+    }
+    // The parser is quick about these by itself.
+    for text in ["- ".repeat(many), "? ".repeat(many)] {
+        parse(&text).expect_err("too deep");
+    }
+    let hundred = format!("{}1{}", "[".repeat(100), "]".repeat(100));
+    parse(&hundred).expect("that is not too deep");
+    let wide = format!("[{}]", "{a: [1]}, ".repeat(20_000));
+    parse(&wide).expect("that is not deep at all");
+    let text = format!(
+        "a: '{brackets}'\nb: \"\\\"{brackets}\" # {brackets}\n",
+        brackets = "[{".repeat(2000)
+    );
+    parse(&text).expect("that is text");
+}

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::tests::{config, haproxy, haproxy_router, problems, read, warnings};
-use crate::config::{CookieValue, OptionsPolicy, RouterKind, ServiceConfig, Weights};
+use crate::config::{Below, CookieValue, OptionsPolicy, Panic, RouterKind, ServiceConfig, Share, Then, Weights};
 
 /// A file of one HAProxy router with these keys and services.
 fn file(keys: &str, services: &[&str]) -> String {
@@ -19,7 +19,11 @@ fn file(keys: &str, services: &[&str]) -> String {
 }
 
 fn service(keys: &str) -> ServiceConfig {
-    config(&file("", &[keys])).routers.remove(0).services.remove(0)
+    service_with("", keys)
+}
+
+fn service_with(router: &str, keys: &str) -> ServiceConfig {
+    config(&file(router, &[keys])).routers.remove(0).services.remove(0)
 }
 
 fn problem(keys: &str, service: &str) -> String {
@@ -259,4 +263,90 @@ fn old_workers_of_someone_elses_haproxy_want_a_bound() {
     assert!(told(unbounded)[0].contains("nothing ends the workers"));
     assert!(told(&format!("{unbounded} cleanupCommand: [/c],")).is_empty());
     assert!(told("reloadCommand: [/r], global: ['stats socket /s level admin', hard-stop-after 1h],").is_empty());
+}
+
+#[test]
+fn a_panic_rule_has_a_threshold_and_an_answer() {
+    let rule = |keys: &str| service(&format!("haproxy: {{port: 1}}, {keys}")).haproxy.panic;
+    assert_eq!(rule(""), None);
+    let half = Below::Share(Share::of_percent(50));
+    for (keys, below, then) in [
+        ("then: fail-fast", half, Then::FailFast),
+        (
+            "then: use-all, below: 0.25",
+            Below::Share(Share::of_percent(25)),
+            Then::UseAll,
+        ),
+        (
+            "then: use-all, below: 30%",
+            Below::Share(Share::of_percent(30)),
+            Then::UseAll,
+        ),
+        ("then: fail-fast, below: 3", Below::Count(3), Then::FailFast),
+    ] {
+        assert_eq!(
+            rule(&format!("panic: {{{keys}}},")),
+            Some(Panic { below, then }),
+            "{keys}"
+        );
+    }
+    assert!(service("panic: {then: fail-fast},").goes_by_health());
+    assert!(!service("").goes_by_health());
+}
+
+#[test]
+fn what_a_panic_rule_can_not_be_is_a_problem() {
+    let backend = |line: &str| format!("haproxy: {{port: 1}}, routerOptions: {{backend: ['{line}']}},");
+    let frontend = |line: &str| format!("haproxy: {{port: 1}}, routerOptions: {{frontend: ['{line}']}},");
+    for (keys, rule, named) in [
+        ("haproxy: {port: 1},".to_owned(), "{}", "then"),
+        ("haproxy: {port: 1},".to_owned(), "{then: panic}", "then"),
+        ("haproxy: {port: 1},".to_owned(), "{then: use-all, below: 0}", "below"),
+        (
+            "haproxy: {port: 1},".to_owned(),
+            "{then: use-all, below: 101%}",
+            "below",
+        ),
+        (String::new(), "{then: use-all}", "it has none"),
+        (
+            backend("server a 10.0.0.1:80"),
+            "{then: fail-fast}",
+            "not the service's",
+        ),
+        (backend("id 7"), "{then: use-all}", "there once"),
+        (frontend("default_backend other"), "{then: use-all}", "has to choose"),
+        (frontend("use_backend s_1 if HTTP"), "{then: use-all}", "has to choose"),
+    ] {
+        let problem = problem("", &format!("{keys} panic: {rule},"));
+        assert!(problem.contains(named), "{problem}");
+    }
+    // What `use-all` can't have, `fail-fast` can.
+    for keys in [
+        String::new(),
+        backend("id 7"),
+        frontend("default_backend other"),
+        frontend("use_backend other if HTTP"),
+    ] {
+        service(&format!("{keys} panic: {{then: fail-fast}},"));
+    }
+    service(&format!(
+        "{} panic: {{then: use-all}},",
+        frontend("default_backend s_1")
+    ));
+    let shared = "haproxy: {port: 1, sharedFrontend: [use_backend s_1]}, panic: {then: use-all},";
+    let keys = "sharedFrontend: ['bind 127.0.0.1:2'],";
+    assert!(problem(keys, shared).contains("pass that by"));
+    service_with(keys, &shared.replace("use-all", "fail-fast"));
+}
+
+#[test]
+fn the_second_backend_of_a_rule_needs_its_name() {
+    let twin = "haproxy: {backendName: s_1_all},";
+    let mut found = problems(&file("", &["panic: {then: fail-fast},", twin]));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found.remove(0).contains("`s_1_all` is what another service is called"));
+    assert!(problem("backend: {s_1_all: []},", "panic: {then: fail-fast},").contains("s_1_all"));
+    let other = "routers: [{type: console, services: [{name: s, panic: {then: fail-fast}, \
+                 watcher: {type: zookeeper, hosts: [zk], path: /s}}]}]";
+    assert!(problems(other)[0].contains("drives none"));
 }

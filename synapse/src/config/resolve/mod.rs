@@ -9,6 +9,7 @@ mod haproxy;
 mod lines;
 mod obsolete;
 mod pace;
+mod panic;
 mod sections;
 mod selection;
 mod service;

@@ -6,8 +6,8 @@ use common::config::Section;
 use common::template;
 
 use super::selection::{self, Other};
-use super::{Reader, guard, lines, watcher};
-use crate::config::{ServiceConfig, WatcherConfig, ZoneConfig};
+use super::{Reader, guard, lines, panic, watcher};
+use crate::config::{Panic, ServiceConfig, WatcherConfig, ZoneConfig};
 
 /// The services of one router.
 pub(super) struct Services {
@@ -19,7 +19,9 @@ pub(super) struct Services {
 impl Services {
     /// The names of their frontends and backends.
     pub(super) fn ids(&self) -> Vec<String> {
-        self.services.iter().map(|service| service.id.clone()).collect()
+        let second = |service: &ServiceConfig| service.haproxy.panic.map(|_| Panic::second_backend(&service.id));
+        let names = |service: &ServiceConfig| [Some(service.id.clone()), second(service)];
+        self.services.iter().flat_map(names).flatten().collect()
     }
 }
 
@@ -73,7 +75,7 @@ impl Reader<'_> {
         let (selection, other) = selection::selection(&mut section, zone, &self.wide);
         let server_options = server_options(&mut section);
         let mut own = self.wide.router_options(&mut section);
-        let haproxy = self.wide.service_haproxy(&mut section, &mut own);
+        let mut haproxy = self.wide.service_haproxy(&mut section, &mut own);
         own.backend.extend(
             selection
                 .as_ref()
@@ -90,14 +92,22 @@ impl Reader<'_> {
             Some(chosen) => Some(chosen),
             None => name.as_ref().map(|name| format!("{name}_{}", self.services)),
         };
-        if let Some(id) = &id
-            && !self.ids.insert(id.clone())
-        {
-            section.problem(
-                "haproxy",
-                format!("`{id}` is what another service is called in HAProxy"),
-                "choose another `backendName`",
-            );
+        let place = panic::Place {
+            is_haproxy: self.wide.haproxy,
+            id: id.as_deref(),
+            own: &own,
+            haproxy: &haproxy,
+        };
+        haproxy.panic = panic::panic(&mut section, &place);
+        let second = haproxy.panic.and(id.as_deref()).map(Panic::second_backend);
+        for name in id.iter().chain(&second) {
+            if !self.ids.insert(name.clone()) {
+                section.problem(
+                    "haproxy",
+                    format!("`{name}` is what another service is called in HAProxy"),
+                    "choose another `backendName`",
+                );
+            }
         }
         let has_file = has_file(&mut section, files);
         let service = || {

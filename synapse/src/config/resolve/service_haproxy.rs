@@ -84,6 +84,7 @@ impl Wide {
         ServiceHaproxy {
             cookie,
             shared_frontend,
+            panic: None,
         }
     }
 

@@ -26,6 +26,7 @@ mod keep;
 mod live;
 mod model;
 mod options;
+mod panic;
 mod parse;
 mod plan;
 mod prepare;
@@ -77,7 +78,7 @@ pub use reason::LABELS as RELOAD_REASONS;
 use reload::Engine;
 use render::Frame;
 use state::State;
-pub use status::{HaproxyStatus, LastReload, ReloadCount, ServerStatus, ServiceStatus};
+pub use status::{HaproxyStatus, LastReload, PanicStatus, ReloadCount, ServerStatus, ServiceStatus};
 
 /// The oldest HAProxy with the runtime API and the reload this relies on.
 const OLDEST: (u32, u32) = (2, 6);

@@ -128,12 +128,12 @@ impl Candidate {
         if checker.check(&self.frame.render(&Layout::new())).await?.is_err() {
             return Ok(false);
         }
-        for service in layout.keys() {
+        for (service, _) in self.frame.binds().filter(|(service, _)| layout.contains_key(*service)) {
             let mut fewer = layout.clone();
             fewer.remove(service);
             if checker.check(&self.frame.render(&fewer)).await?.is_ok() {
                 self.quarantine.insert(
-                    service.clone(),
+                    service.to_owned(),
                     Quarantined {
                         left: Left::ForItsLines,
                         words: words.to_owned(),
@@ -160,6 +160,7 @@ impl Candidate {
             };
             layout.extend(backend.map(|backend| (service.to_owned(), backend)));
         }
+        self.frame.add_seconds(&mut layout);
         layout
     }
 

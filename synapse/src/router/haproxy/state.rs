@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::config::Panic;
 use crate::desired::{Desired, Server};
 use crate::health::Health;
 
@@ -47,6 +48,16 @@ pub(super) struct Loaded {
     pub(super) table: Table,
     /// What it listens on.
     pub(super) binds: BTreeSet<SocketAddr>,
+}
+
+/// A service with slots that are draining, and where HAProxy counts what is bound to them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Draining<'s> {
+    pub(super) service: &'s str,
+    /// The number of its backend.
+    pub(super) backend: u32,
+    /// That of the second one: requests that a panic rule has sent there keep a slot too.
+    pub(super) second: Option<u32>,
 }
 
 /// What the actor decides on.
@@ -177,6 +188,7 @@ impl State {
     /// HAProxy runs the file that `disk` was read from.
     pub(super) fn adopt(&mut self, mut disk: Disk, live: Live, table: Table) {
         disk::occupy(&mut disk.layout, &table);
+        self.frame.seat_seconds(&mut disk.layout);
         self.loaded(disk, live, table);
     }
 
@@ -219,26 +231,34 @@ impl State {
             };
         }
         if moved {
+            self.frame.seat_seconds(&mut loaded.layout);
             loaded.text = Arc::new(seat(&loaded.text, &loaded.layout));
         }
     }
 
-    /// The services with slots that are draining, and the numbers of their backends in HAProxy.
-    pub(super) fn draining(&self) -> impl Iterator<Item = (&str, u32)> {
+    /// The services with slots that are draining.
+    pub(super) fn draining(&self) -> impl Iterator<Item = Draining<'_>> {
         let loaded = match &self.world {
             World::Loaded(loaded) => Some(loaded),
             World::Unknown | World::Absent | World::Foreign(_) => None,
         };
-        loaded.into_iter().flat_map(|loaded| {
-            let draining = loaded.layout.iter().filter(|(_, backend)| backend.is_draining());
-            draining.filter_map(|(service, _)| Some((service.as_str(), loaded.table.get(service.as_str())?.id)))
+        loaded.into_iter().flat_map(move |loaded| {
+            let number = |name: &str| loaded.table.get(name).map(|live| live.id);
+            self.services().filter_map(move |service| {
+                loaded.layout.get(service).filter(|backend| backend.is_draining())?;
+                Some(Draining {
+                    service,
+                    backend: number(service)?,
+                    second: self.second(service).and_then(|(name, _)| number(name)),
+                })
+            })
         })
     }
 
     /// Whether an instance waits for a slot of a service that has some draining.
     pub(super) fn lacks_a_slot(&self) -> bool {
         self.draining()
-            .any(|(service, _)| self.unplaced.get(service) == Some(&Unplaced::Exhausted))
+            .any(|draining| self.unplaced.get(draining.service) == Some(&Unplaced::Exhausted))
     }
 
     /// Draining slots of `service` that were `idle` become free; who waits for a slot may then have one. Not those that
@@ -310,6 +330,11 @@ impl State {
             }
         }
         health
+    }
+
+    /// What the panic rule of a service takes: its second backend and the rule.
+    pub(super) fn second(&self, service: &str) -> Option<(&str, Panic)> {
+        self.frame.second(service)
     }
 
     /// The services, in the file's order.

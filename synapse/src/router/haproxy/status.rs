@@ -103,6 +103,26 @@ pub struct ServiceStatus {
     pub waiting: usize,
     /// Registrations HAProxy can't have, as `node: why`.
     pub skipped: Vec<String>,
+    /// What its panic rule makes HAProxy do; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub panic: Option<PanicStatus>,
+}
+
+/// What HAProxy does by a panic rule, as of the last look at its servers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PanicStatus {
+    /// The threshold.
+    pub below: String,
+    /// `use-all` or `fail-fast`.
+    pub then: &'static str,
+    /// Servers that count and that HAProxy uses.
+    pub healthy: usize,
+    /// Servers that count.
+    pub all: usize,
+    /// Whether that is too few.
+    pub active: bool,
+    /// The same in words.
+    pub why: String,
 }
 
 /// One slot with somebody in it.

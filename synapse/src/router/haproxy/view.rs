@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use super::model::{Occupant, Wanted};
+use super::panic;
 use super::parse::Statistics;
 use super::state::{State, World};
-use super::status::{HaproxyStatus, ReloadCount, ServerStatus, ServiceStatus};
+use super::status::{HaproxyStatus, PanicStatus, ReloadCount, ServerStatus, ServiceStatus};
 
 /// Counts one more.
 pub(super) fn count(counts: &mut Vec<ReloadCount>, reason: &'static str, result: &'static str) {
@@ -78,7 +79,17 @@ fn service(id: &str, state: &State, statistics: &Statistics) -> ServiceStatus {
         quarantined: state.quarantine.get(id).map(|known| known.words.clone()),
         free_slots: backend.map_or(0, super::model::Backend::free),
         waiting: wants.map_or(0, |wants| wants.servers.len()).saturating_sub(active),
+        panic: panicking(id, state),
         skipped: wants.map(|wants| wants.skipped.clone()).unwrap_or_default(),
         servers,
     }
+}
+
+fn panicking(id: &str, state: &State) -> Option<PanicStatus> {
+    let (second, rule) = state.second(id)?;
+    let live = |backend: &str| match &state.world {
+        World::Loaded(loaded) => loaded.table.get(backend),
+        World::Unknown | World::Absent | World::Foreign(_) => None,
+    };
+    Some(panic::look(rule, live(id), live(second)))
 }

@@ -103,6 +103,15 @@ mod tests {
     }
 
     #[test]
+    fn two_hundred_thousand_maps_in_each_other_are_refused() {
+        let error = nodes("web", &"{a: ".repeat(200_000)).expect_err("too deep");
+        assert_eq!(
+            error,
+            "line 1, column 4001: lists and maps lie deeper than 1000 in each other here"
+        );
+    }
+
+    #[test]
     fn what_is_no_document_is_told() {
         for text in ["7", "true", "[", "{a: 1, a: 2}", "\u{0}"] {
             let error = nodes("web", text).expect_err(text);

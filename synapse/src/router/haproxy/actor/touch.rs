@@ -13,7 +13,7 @@ use super::super::plan::{Batch, Plan};
 use super::super::process::Master;
 use super::super::reload::Engine;
 use super::super::socket::{Session, is_absent};
-use super::super::state::World;
+use super::super::state::{Draining, World};
 use super::renew::read_disk;
 use super::{AGAIN, Actor};
 
@@ -146,16 +146,22 @@ impl Actor {
             return;
         }
         self.under_way.drained_at = now;
-        let draining: Vec<(String, u32)> = self
-            .state
-            .draining()
-            .map(|(service, id)| (service.to_owned(), id))
-            .collect();
+        let draining: Vec<_> = self.state.draining().collect();
         let asked = async {
             let mut session = Session::open(&self.config.stats_socket).await?;
             let mut found = Vec::new();
-            for (service, id) in draining {
-                found.push((service, live::idle(&mut session, id).await?));
+            for Draining {
+                service,
+                backend,
+                second,
+            } in draining
+            {
+                let mut idle = live::idle(&mut session, backend).await?;
+                if let Some(second) = second {
+                    let there = live::idle(&mut session, second).await?;
+                    idle.retain(|name| there.contains(name));
+                }
+                found.push((service.to_owned(), idle));
             }
             Ok::<_, std::io::Error>(found)
         };

@@ -32,7 +32,7 @@ pub(super) struct Batch {
     pub(super) address: Vec<Command>,
     /// Weights, and servers that become ready.
     pub(super) activate: Vec<Command>,
-    /// Servers that leave.
+    /// Servers that leave, or drain.
     pub(super) retire: Vec<Command>,
 }
 
@@ -105,6 +105,8 @@ pub(super) fn plan(
             if server.weight != u32::from(weight) {
                 if fixed_weights.contains(service) {
                     fixed.get_or_insert_with(|| service.clone());
+                } else if weight == 0 && !moves && !server.maint {
+                    batch.retire.push(command(Act::Weight(weight)));
                 } else {
                     batch.activate.push(command(Act::Weight(weight)));
                 }
@@ -114,6 +116,9 @@ pub(super) fn plan(
             }
         }
     }
+    // A second backend (see `panic`) comes after its first: so it gains servers after that, and loses them before it.
+    // Else what it counts would, for a moment, be more than can be healthy.
+    batch.retire.reverse();
     if !batch.is_empty() {
         return Plan::Runtime(batch);
     }

@@ -12,10 +12,11 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::config::{HaproxyConfig, HaproxyControl, SHARED_FRONTEND, ServiceConfig};
+use crate::config::{HaproxyConfig, HaproxyControl, Panic, SHARED_FRONTEND, ServiceConfig, Then};
 
 use super::bind;
 use super::model::{Backend, Layout, NOWHERE, Occupant, Slot};
+use super::panic;
 
 /// The first line of every file we write, as the original wrote it.
 pub(super) const HEADER: &str = "# Handled by synapse. Do not modify it.";
@@ -82,6 +83,16 @@ struct Section {
     binds: Vec<SocketAddr>,
     /// Its lines in the shared frontend.
     shared: String,
+    /// The backend that its panic rule takes.
+    second: Option<Second>,
+}
+
+/// The second backend of a service, see the module `panic`.
+#[derive(Debug, PartialEq, Eq)]
+struct Second {
+    name: String,
+    text: String,
+    rule: Panic,
 }
 
 /// A whole file.
@@ -140,10 +151,15 @@ impl Frame {
         let services = services
             .iter()
             .map(|service| {
+                let rule = service.haproxy.panic;
                 let mut frontend = String::new();
                 if !service.frontend.is_empty() {
                     let mut lines = service.frontend.clone();
                     lines.extend(keep_idle(&defaults, &lines));
+                    if let Some(rule) = rule.filter(|rule| rule.then == Then::UseAll) {
+                        let http = is_http(&defaults, &lines);
+                        panic::choose(&mut lines, http, rule, &service.id);
+                    }
                     if !says(&lines, "default_backend") {
                         lines.push(format!("default_backend {}", service.id));
                     }
@@ -152,6 +168,11 @@ impl Frame {
                 let mut lines = service.backend.clone();
                 if ours && is_http(&defaults, &lines) {
                     lines.insert(0, RETRY_ONLY_READS.to_owned());
+                }
+                let second = rule.map(|rule| Second::new(rule, &service.id, &lines));
+                if let Some(rule) = rule.filter(|rule| rule.then == Then::FailFast) {
+                    let http = is_http(&defaults, &lines);
+                    panic::refuse(&mut lines, http, rule, &service.id);
                 }
                 let mut backend = String::new();
                 section(&mut backend, &format!("backend {}", service.id), &lines);
@@ -165,6 +186,7 @@ impl Frame {
                     backend,
                     binds: bind::addresses(&[service.frontend.as_slice(), &service.haproxy.shared_frontend].concat()),
                     shared,
+                    second,
                 }
             })
             .collect();
@@ -182,6 +204,43 @@ impl Frame {
         self.services
             .iter()
             .map(|section| (section.id.as_str(), section.binds.as_slice()))
+    }
+
+    /// The service's panic rule and the name of the backend it takes.
+    pub(super) fn second(&self, service: &str) -> Option<(&str, Panic)> {
+        let mut sections = self.services.iter();
+        let section = sections.find(|section| section.id == service)?;
+        section
+            .second
+            .as_ref()
+            .map(|second| (second.name.as_str(), second.rule))
+    }
+
+    /// Gives every service of `layout` the second backend its rule takes.
+    pub(super) fn add_seconds(&self, layout: &mut Layout) {
+        for (first, second) in self.seconds() {
+            if let Some(first) = layout.get(first) {
+                let backend = panic::second(first, second.rule.then);
+                layout.insert(second.name.clone(), backend);
+            }
+        }
+    }
+
+    /// Seats in the second backends that `layout` has who belongs there.
+    pub(super) fn seat_seconds(&self, layout: &mut Layout) {
+        for (first, second) in self.seconds() {
+            if let Some(mut backend) = layout.remove(&second.name) {
+                if let Some(first) = layout.get(first) {
+                    panic::follow(&mut backend, first, second.rule.then);
+                }
+                layout.insert(second.name.clone(), backend);
+            }
+        }
+    }
+
+    fn seconds(&self) -> impl Iterator<Item = (&str, &Second)> {
+        let sections = self.services.iter();
+        sections.filter_map(|section| Some((section.id.as_str(), section.second.as_ref()?)))
     }
 
     /// The file for `layout`; a service without slots in it is left out.
@@ -207,6 +266,14 @@ impl Frame {
             print.add(&section.frontend);
             print.add(&section.backend);
             servers(&mut body, &mut print, backend);
+            if let Some(second) = &section.second {
+                sections.push((first_line.saturating_add(lines(&body)), Some(section.id.clone())));
+                body.push_str(&second.text);
+                print.add(&second.text);
+                if let Some(backend) = layout.get(&second.name) {
+                    servers(&mut body, &mut print, backend);
+                }
+            }
         }
         // Last, as in Airbnb's, and with the lines of those alone whose backend there is.
         if let Some(shared) = &self.shared {
@@ -230,6 +297,17 @@ impl Frame {
             structure,
             sections,
         }
+    }
+}
+
+impl Second {
+    /// With `use-all`, what the first backend says holds for the second too; else no request ever gets there.
+    fn new(rule: Panic, id: &str, lines: &[String]) -> Self {
+        let name = Panic::second_backend(id);
+        let mut text = String::new();
+        let lines = if rule.then == Then::UseAll { lines } else { &[] };
+        section(&mut text, &format!("backend {name}"), lines);
+        Self { name, text, rule }
     }
 }
 

@@ -140,6 +140,11 @@ routers:
         watcher: {type: zookeeper, hosts: [zk], path: /c}
         haproxy: {mode: tcp, bindAddress: /run/synapse/sock}
 ";
+    frame(text)
+}
+
+/// The frame of the one router in `text`.
+fn frame(text: &str) -> Frame {
     let document = common::config::Document::parse("synapse.yaml", text.to_owned()).unwrap();
     let base = std::path::Path::new("/");
     let understood = crate::config::understand(&document, common::config::UnknownKeys::Refuse, base);
@@ -358,4 +363,113 @@ fn a_backup_is_one_whatever_else_is_left_out() {
 
     let mut said = OperatorOptions::new("backup").unwrap();
     assert_eq!(&*wants(&[backup], &mut said).servers[0].class, "inter 1s backup");
+}
+
+/// Each kind of panic rule, in HTTP and TCP.
+fn rules() -> (Frame, Layout) {
+    let text = "
+routers:
+  - type: haproxy
+    configPath: /run/synapse/haproxy.cfg
+    global: ['log stderr format raw local0']
+    services:
+      - name: all
+        watcher: {type: zookeeper, hosts: [zk], path: /a}
+        haproxy: {mode: http, port: 8001}
+        panic: {then: use-all}
+        routerOptions:
+          frontend: ['http-request allow if { src 127.0.0.2 }', 'use_backend fast_2 if { path /fast }']
+          backend: [balance leastconn, option httpchk GET /health]
+      - name: fast
+        watcher: {type: zookeeper, hosts: [zk], path: /b}
+        haproxy: {mode: http, backendName: fast_2}
+        panic: {below: 3, then: fail-fast}
+        routerOptions: {backend: ['http-request set-header x y']}
+      - name: tcp-all
+        watcher: {type: zookeeper, hosts: [zk], path: /c}
+        haproxy: {mode: tcp, port: 8003}
+        panic: {below: 2, then: use-all}
+        routerOptions: {frontend: [tcp-request inspect-delay 1s, 'tcp-request content accept if HTTP']}
+      - name: tcp-fast
+        watcher: {type: zookeeper, hosts: [zk], path: /d}
+        haproxy: {mode: tcp, port: 8004}
+        panic: {below: 33.3%, then: fail-fast}
+";
+    let frame = frame(text);
+    let mut checked = OperatorOptions::new("check inter 1s track a/b init-state down").unwrap();
+    let some = |count: u8, weight: u16| -> Vec<Server> {
+        (1..=count)
+            .map(|last| server("s", &format!("10.0.0.{last}:80"), weight, "maxconn 5"))
+            .collect()
+    };
+    let mut layout = Layout::new();
+    for (id, servers) in [
+        ("all_1", some(2, 7)),
+        ("fast_2", some(1, 0)),
+        (
+            "tcp-all_3",
+            [some(2, 3), vec![server("b", "10.0.0.9:80", 1, "backup")]].concat(),
+        ),
+        ("tcp-fast_4", some(2, 9)),
+    ] {
+        layout.insert(id.into(), relayout(None, &wants(&servers, &mut checked)));
+    }
+    frame.add_seconds(&mut layout);
+    (frame, layout)
+}
+
+#[test]
+fn golden_of_panic_rules() {
+    let (frame, layout) = rules();
+    let file = frame.render(&layout);
+    insta::assert_snapshot!(file.text);
+    let disk = disk::read(&file.text);
+    assert_eq!(frame.render(&disk.layout), file, "it is read back whole");
+    let mut seated = disk.layout.clone();
+    frame.seat_seconds(&mut seated);
+    assert_eq!(seated, disk.layout, "and everybody is where the rule has him");
+}
+
+#[tokio::test]
+async fn panic_rules_are_lines_that_haproxy_takes_without_a_warning() {
+    let (frame, mut layout) = rules();
+    for slot in layout.values_mut().flat_map(|backend| &mut backend.slots) {
+        // Nothing here that HAProxy would want to find, and nothing that 2.6 does not know.
+        slot.class = slot.class.replace(" track a/b init-state down", "").into();
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("haproxy.cfg");
+    let text = frame
+        .render(&layout)
+        .text
+        .replace("/run/synapse", &directory.path().display().to_string());
+    std::fs::write(&path, text).unwrap();
+    std::fs::write(directory.path().join("haproxy.cfg.state"), "1\n").unwrap();
+    let check = common::process::Program {
+        argv: ["haproxy", "-dW", "-c", "-f", &path.to_string_lossy()]
+            .map(str::to_owned)
+            .to_vec(),
+        env: Vec::new(),
+        timeout: Duration::from_secs(30),
+    };
+    let outcome = check.run().await.unwrap();
+    assert!(
+        matches!(outcome, common::process::Outcome::Success { .. }),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn a_refused_line_of_a_second_backend_is_its_services() {
+    let (frame, layout) = rules();
+    let file = frame.render(&layout);
+    let second = file.text.lines().position(|line| line == "backend all_1_all").unwrap() + 1;
+    let found = blame(
+        &format!("[ALERT]    (1) : config : parsing [/h.cfg:{}] : no.\n", second + 1),
+        &file,
+    );
+    assert_eq!(found.services.keys().collect::<Vec<_>>(), ["all_1"]);
+    let mut without = layout;
+    without.remove("all_1");
+    assert!(!frame.render(&without).text.contains("all_1_all"));
 }

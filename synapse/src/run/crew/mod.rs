@@ -21,6 +21,7 @@ use super::Stage;
 use super::parts::{Built, Parts, followed};
 use super::plan::{Fate, Plan, needs_restart, plan};
 use crate::config::{Config, RouterConfig, Source};
+use crate::metrics::Reloads;
 use crate::reload::{Reload, ReloadResult, Requests};
 use crate::roster::{Roster, Running};
 use crate::router::{Kind, Router};
@@ -133,7 +134,7 @@ impl Crew {
     }
 
     /// Reloads when asked, until `stop`.
-    pub(super) async fn run(mut self, mut requests: Requests, stop: CancellationToken) {
+    pub(super) async fn run(mut self, mut requests: Requests, count: Reloads, stop: CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -141,6 +142,7 @@ impl Crew {
                     let Some(reload) = stop.run_until_cancelled(self.reload()).await.flatten() else {
                         return stop.cancelled().await;
                     };
+                    count.count(reload.result);
                     requests.answer(request, reload);
                 }
             }
@@ -340,3 +342,6 @@ fn tell(plan: Plan, needs_restart: Vec<&'static str>, warnings: Vec<String>) -> 
         warnings,
     }
 }
+
+#[cfg(test)]
+mod tests;
