@@ -4,6 +4,7 @@
 
 mod bench;
 mod directives;
+mod dynamic;
 
 use std::sync::Arc;
 use std::time::Duration;
