@@ -290,6 +290,29 @@ async fn the_next_synapse_adopts_what_was_made() {
 }
 
 #[tokio::test]
+async fn nobody_is_sent_away_before_it_is_known_who_should_serve() {
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let mut bench = Bench::of(Flavour::Dynamic, &["web_1"]).await;
+    bench.start().await;
+    bench.want(&[("web_1", vec![server(&one)])]);
+    bench.in_sync().await;
+    bench.stop().await;
+    // Made by a synapse that died before it could write it down.
+    bench
+        .ask(&format!("add server web_1/{} {}", own(&two), two.address))
+        .await;
+    bench.ask(&format!("set server web_1/{} state ready", own(&two))).await;
+    bench.unknown();
+    bench.start().await;
+    eventually("HAProxy is adopted", async || bench.latch_is_gone()).await;
+    assert_eq!(bench.names("web_1", 6).await, ["one", "two"]);
+    bench.want(&[("web_1", vec![server(&one)])]);
+    eventually("now it is known", async || bench.names("web_1", 6).await == ["one"]).await;
+    bench.in_sync().await;
+    assert_eq!(bench.reloads(), vec![]);
+}
+
+#[tokio::test]
 async fn from_slots_to_dynamic_and_back_is_one_reload_each() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
     let mut bench = Bench::of(Flavour::Slots, &["web_1"]).await;
@@ -407,7 +430,7 @@ async fn consistent_hashing_and_cookies_are_a_reloads() {
 }
 
 #[tokio::test]
-async fn joins_and_leaves_under_load_lose_nothing_and_connections_are_kept() {
+async fn joins_and_leaves_under_load_lose_nothing_and_connections_are_used_again() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
     let mut bench = Bench::of(Flavour::Dynamic, &["web_1"]).await;
     bench.start().await;
@@ -422,10 +445,33 @@ async fn joins_and_leaves_under_load_lose_nothing_and_connections_are_kept() {
         bench.want(&[("web_1", vec![server(&one)])]);
         bench.in_sync().await;
     }
+    eventually("connections to a server that was made are used again", async || {
+        let [made, again] = connections(&bench, &own(&one)).await;
+        made > 0 && again > 10 * made
+    })
+    .await;
     let (requests, failed) = load.stop().await;
     assert_eq!(failed, 0, "of {requests}");
     assert!(requests > 200, "{requests}");
     assert_eq!(bench.reloads(), FIRST_START);
+}
+
+/// How many connections HAProxy has made to a server, and how often it has used one again.
+async fn connections(bench: &Bench, name: &str) -> [u64; 2] {
+    let stat = bench.ask("show stat -1 4 -1").await;
+    let header: Vec<&str> = stat
+        .lines()
+        .next()
+        .unwrap()
+        .trim_start_matches("# ")
+        .split(',')
+        .collect();
+    let line = stat.lines().find(|line| line.split(',').nth(1) == Some(name));
+    let fields: Vec<&str> = line.unwrap_or_default().split(',').collect();
+    ["connect", "reuse"].map(|wanted| {
+        let column = header.iter().position(|column| *column == wanted).unwrap();
+        fields.get(column).and_then(|count| count.parse().ok()).unwrap_or(0)
+    })
 }
 
 #[tokio::test]

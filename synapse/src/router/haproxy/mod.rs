@@ -178,7 +178,9 @@ pub fn differs_in_structure(
             .map(|service| (service.id.clone(), service.server_options.clone()))
             .collect()
     };
-    Frame::new(was, services_before) != Frame::new(is, services) || options(services_before) != options(services)
+    was.servers != is.servers
+        || Frame::new(was, services_before) != Frame::new(is, services)
+        || options(services_before) != options(services)
 }
 
 /// Checks what a router of HAProxy needs on this machine: the program, the directory of the file, and to be the only one

@@ -59,13 +59,17 @@ impl State {
         growths(&self.frame, kind, &self.slotted)
     }
 
-    /// Takes in which servers there are, as of the last look.
+    /// Takes in which servers there are, as of the last look. Where it is not known who should serve, whoever does goes on.
     pub(in super::super) fn meet(&mut self) {
         let kind = self.kind();
         let World::Loaded(loaded) = &mut self.world else { return };
         let mut met = false;
         for (service, growth) in growths(&self.frame, kind, &self.slotted) {
-            let Some(backend) = loaded.layout.get_mut(service) else {
+            let Some(backend) = loaded
+                .layout
+                .get_mut(service)
+                .filter(|_| self.wants.contains_key(service))
+            else {
                 continue;
             };
             let before = backend.clone();
