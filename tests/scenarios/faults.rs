@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use e2e::eventually::{ensure, eventually, throughout};
+use e2e::haproxy::program_3;
 use e2e::load::Load;
 use e2e::site::{BACKEND, PATIENCE, SESSION_TIMEOUT, Site};
 
@@ -34,6 +35,48 @@ async fn synapse_killed_and_restarted_under_load_touches_nothing() {
     site.synapse.start_and_wait().await.unwrap();
     site.serves_all().await.unwrap();
     gone.instance.stop().await;
+    load.take().assert_flawless();
+    assert_eq!(
+        site.haproxy.master().await.unwrap(),
+        master,
+        "HAProxy was reloaded or replaced"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn haproxy_3_makes_and_deletes_servers_under_load_without_a_reload() {
+    let mut site = Site::start_with_haproxy(&["one", "two"], &program_3()).await;
+    let load = Load::start(site.port());
+    let master = site.haproxy.master().await.unwrap();
+    for name in ["three", "four", "five"] {
+        site.add(name).await;
+    }
+    site.serves_all().await.unwrap();
+    let servers = site.haproxy.servers(BACKEND).await.unwrap();
+    for (name, member) in &site.members {
+        let own = format!("{name}_{}", member.address());
+        assert!(
+            servers.iter().any(|server| server.name() == own),
+            "{own} is not among {servers:?}"
+        );
+    }
+    for name in ["one", "three"] {
+        assert!(site.member_mut(name).nerve.terminate().await.success());
+        let gone = site.members.remove(name).unwrap();
+        site.serves_all().await.unwrap();
+        gone.instance.stop().await;
+    }
+    eventually("who has left is deleted", PATIENCE, async || {
+        let servers = site.haproxy.servers(BACKEND).await?;
+        ensure(servers.len() == 3, || format!("{servers:?}"))
+    })
+    .await;
+    // The next synapse takes over what was made, and goes on with it.
+    site.synapse.kill();
+    site.synapse.start_and_wait().await.unwrap();
+    site.serves_all().await.unwrap();
+    site.add("six").await;
+    site.serves_all().await.unwrap();
     load.take().assert_flawless();
     assert_eq!(
         site.haproxy.master().await.unwrap(),

@@ -63,6 +63,22 @@ pub struct Master {
     pub reloads: u64,
 }
 
+/// HAProxy 3.0, unpacked by `tests/install.sh` beside the directory that the running test was built into.
+pub fn program_3() -> String {
+    let test = std::env::current_exe().unwrap();
+    let target = test.ancestors().nth(3).expect("target/debug/deps/test");
+    let program = target.join("haproxy-3.0/haproxy");
+    assert!(
+        program.is_file(),
+        "there is no {}, so nothing is known of HAProxy 3.0: `bash -c 'source tests/install.sh; unpack_haproxy_3'` gets it",
+        program.display()
+    );
+    program
+        .into_os_string()
+        .into_string()
+        .expect("the target directory's path is text")
+}
+
 impl Haproxy {
     /// The one that runs, or will run, on `<directory>/haproxy.cfg` with its stats socket at `<directory>/haproxy.sock`.
     pub fn in_directory(directory: PathBuf) -> Self {

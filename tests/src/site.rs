@@ -70,25 +70,25 @@ impl Member {
 impl Site {
     /// Lays out a site on `zookeeper`; nothing of it runs yet.
     pub fn new(zookeeper: ZooKeeper) -> Self {
-        Self::laid_out(zookeeper, GUARD, |_, _| String::new())
+        Self::laid_out(zookeeper, "", GUARD, |_, _| String::new())
     }
 
     /// As [`Site::new`], with these `keys` of the service, one per line, in place of its own for the guard.
     pub fn with_keys(zookeeper: ZooKeeper, keys: &str) -> Self {
-        Self::laid_out(zookeeper, keys, |_, _| String::new())
+        Self::laid_out(zookeeper, "", keys, |_, _| String::new())
     }
 
     /// As [`Site::new`], with more `routers` behind the one of HAProxy: the items of a list, made from the site's directory
     /// and a watcher of the service.
     pub fn with_routers(zookeeper: ZooKeeper, routers: impl FnOnce(&Path, &str) -> String) -> Self {
-        Self::laid_out(zookeeper, GUARD, routers)
+        Self::laid_out(zookeeper, "", GUARD, routers)
     }
 
-    fn laid_out(zookeeper: ZooKeeper, keys: &str, routers: impl FnOnce(&Path, &str) -> String) -> Self {
+    fn laid_out(zookeeper: ZooKeeper, router: &str, keys: &str, routers: impl FnOnce(&Path, &str) -> String) -> Self {
         let directory = tempfile::Builder::new().prefix("nerve-synapse-").tempdir().unwrap();
         let (port, api_port) = (free_port(), free_port());
         let watcher = watcher(&zookeeper.address());
-        let configuration = synapse_configuration(directory.path(), &watcher, port, api_port, keys);
+        let configuration = synapse_configuration(directory.path(), &watcher, (port, api_port), router, keys);
         let configuration = configuration + &routers(directory.path(), &watcher);
         Self {
             synapse: Daemon::new("synapse", "synapse", directory.path(), api_port, &configuration),
@@ -108,6 +108,18 @@ impl Site {
     /// As [`Site::start`], with more `keys` of the service, one per line.
     pub async fn start_with_keys(names: &[&str], keys: &str) -> Self {
         let mut site = Self::with_keys(ZooKeeper::start().await, keys);
+        site.synapse.start_and_wait().await.unwrap();
+        for name in names {
+            site.add(name).await;
+        }
+        site.serves_all().await.unwrap();
+        site
+    }
+
+    /// As [`Site::start`], with another HAProxy than the machine's own.
+    pub async fn start_with_haproxy(names: &[&str], program: &str) -> Self {
+        let router = format!("haproxyProgram: {program}");
+        let mut site = Self::laid_out(ZooKeeper::start().await, &router, GUARD, |_, _| String::new());
         site.synapse.start_and_wait().await.unwrap();
         for name in names {
             site.add(name).await;
@@ -251,7 +263,13 @@ fn watcher(zookeeper: &str) -> String {
     format!("{{ type: zookeeper, hosts: ['{zookeeper}'], path: {PATH}, sessionTimeout: {timeout}s }}")
 }
 
-fn synapse_configuration(directory: &Path, watcher: &str, port: u16, api_port: u16, keys: &str) -> String {
+fn synapse_configuration(
+    directory: &Path,
+    watcher: &str,
+    (port, api_port): (u16, u16),
+    router: &str,
+    keys: &str,
+) -> String {
     let keys: String = keys.lines().flat_map(|line| ["        ", line.trim(), "\n"]).collect();
     format!(
         "{}      - name: web
@@ -260,12 +278,12 @@ fn synapse_configuration(directory: &Path, watcher: &str, port: u16, api_port: u
           frontend: ['bind 127.0.0.1:{port}']
           backend: [balance roundrobin]
 {keys}",
-        haproxy_router(directory, api_port, 1000)
+        haproxy_router(directory, api_port, 1000, router)
     )
 }
 
-/// The configuration of a synapse with one router, up to the list of its services.
-pub(crate) fn haproxy_router(directory: &Path, api_port: u16, maxconn: u32) -> String {
+/// The configuration of a synapse with one router, up to the list of its services; `router` is one more line of it.
+pub(crate) fn haproxy_router(directory: &Path, api_port: u16, maxconn: u32, router: &str) -> String {
     let directory = directory.display();
     format!(
         "apiHost: 127.0.0.1
@@ -273,6 +291,7 @@ apiPort: {api_port}
 routers:
   - type: haproxy
     configPath: {directory}/haproxy.cfg
+    {router}
     global:
       - stats socket {directory}/haproxy.sock mode 600 level admin expose-fd listeners
       - log stderr format raw local0 notice

@@ -50,7 +50,7 @@ impl Town {
         let zookeeper = ZooKeeper::start().await;
         let directory = tempfile::Builder::new().prefix("nerve-synapse-").tempdir().unwrap();
         let api_port = free_port();
-        let mut configuration = haproxy_router(directory.path(), api_port, 2000);
+        let mut configuration = haproxy_router(directory.path(), api_port, 2000, "");
         let services: Vec<Service> = (0..services).map(|_| Service::new()).collect();
         for (number, service) in services.iter().enumerate() {
             // Here instances are replaced faster than a guard believes; it has scenarios of its own.

@@ -160,6 +160,8 @@ pub struct HaproxyConfig {
     pub shared_frontend: Option<Vec<String>>,
     /// `haproxyServerOptionsPolicy`.
     pub options_policy: OptionsPolicy,
+    /// `servers`.
+    pub servers: ServersMode,
     /// Where the health of the servers is laid down for the next worker; `None` when the operator has decided otherwise.
     pub state_file: Option<PathBuf>,
 }
@@ -186,6 +188,18 @@ pub enum OptionsPolicy {
     Legacy,
     /// Nothing is.
     Ignore,
+}
+
+/// How HAProxy gets a new server while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ServersMode {
+    /// As the version that runs does it best.
+    #[default]
+    Auto,
+    /// Into one of the spare servers of its file.
+    Slots,
+    /// Made when it comes and deleted when it has left, which takes HAProxy 3.0.
+    Dynamic,
 }
 
 /// Who owns the HAProxy process.

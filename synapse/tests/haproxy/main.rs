@@ -4,6 +4,7 @@
 
 mod bench;
 mod directives;
+mod dynamic;
 mod knowledge;
 mod members;
 mod panic;

@@ -10,7 +10,7 @@ use super::lines::words;
 use super::obsolete::Place;
 use super::sections::extra_sections;
 use super::{Reader, lines};
-use crate::config::{HaproxyConfig, HaproxyControl, OptionsPolicy, Weights};
+use crate::config::{HaproxyConfig, HaproxyControl, OptionsPolicy, ServersMode, Weights};
 
 /// What the services of a router share while they are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +84,7 @@ impl Reader<'_> {
             );
         }
         let options_policy = options_policy(section);
+        let servers = servers(section);
         let control = control(section, config_path.as_deref(), &global);
         let stats_socket = self.stats_socket(section, config_path.as_deref(), &control, &global);
         let state_file = state_file(config_path.as_deref(), &control, &global, &defaults);
@@ -99,6 +100,7 @@ impl Reader<'_> {
             extra_sections,
             shared_frontend: self.wide.shared_frontend.then_some(shared_frontend),
             options_policy: options_policy?,
+            servers: servers?,
             state_file,
         })
     }
@@ -224,6 +226,18 @@ fn options_policy(section: &mut Section<'_>) -> Option<OptionsPolicy> {
             ("strict", OptionsPolicy::Strict),
             ("legacy", OptionsPolicy::Legacy),
             ("ignore", OptionsPolicy::Ignore),
+        ],
+    )
+}
+
+fn servers(section: &mut Section<'_>) -> Option<ServersMode> {
+    section.choice_or(
+        "servers",
+        "auto",
+        &[
+            ("auto", ServersMode::Auto),
+            ("slots", ServersMode::Slots),
+            ("dynamic", ServersMode::Dynamic),
         ],
     )
 }

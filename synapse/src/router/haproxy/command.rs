@@ -1,8 +1,9 @@
 //! Runtime commands: typed in, text out, and HAProxy's answer understood. Pure.
 //!
 //! Every word of a command is a name we made, a parsed address or a number, so that no text from outside reaches the
-//! socket. On success HAProxy answers `state` and `weight` with nothing and `addr` with what it changed; everything
-//! else is a refusal, whatever its severity prefix (failures of `addr` bear that of a success).
+//! socket; options get there only word by word of a safe alphabet (see `growth`). On success HAProxy answers `state`,
+//! `weight` and `enable` with nothing, `addr` with what it changed, `add` and `del` with what they did; everything else is
+//! a refusal, whatever its severity prefix (failures of `addr` bear that of a success).
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,7 +17,7 @@ pub(super) struct Target {
 }
 
 /// What is asked of one server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Act {
     /// No new traffic and no checks; what is in flight goes on.
     Maint,
@@ -24,6 +25,26 @@ pub(super) enum Act {
     /// Only ever asked while the server is in maintenance.
     Addr(SocketAddr),
     Weight(u16),
+    /// Makes it, in maintenance.
+    Add(New),
+    /// Begins its checks: a server that was made while HAProxy runs is not checked unasked, and passes for healthy.
+    EnableHealth,
+    /// The same for its agent.
+    EnableAgent,
+    /// Deletes it. Only ever asked in maintenance.
+    Del,
+}
+
+/// A server to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct New {
+    pub(super) address: SocketAddr,
+    pub(super) id: u32,
+    pub(super) weight: u16,
+    /// What a line in the file would inherit.
+    pub(super) inherited: Arc<str>,
+    /// Its own: the slot's class.
+    pub(super) options: Arc<str>,
 }
 
 /// One line for the socket.
@@ -38,6 +59,8 @@ pub(super) struct Command {
 pub(super) enum Refusal {
     /// This `balance` takes weights from the file only.
     StaticBalance,
+    /// The server still has connections.
+    Busy,
     /// Anything else, in HAProxy's words.
     Other(String),
 }
@@ -45,12 +68,25 @@ pub(super) enum Refusal {
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Target { backend, server } = &self.target;
-        write!(f, "set server {backend}/{server} ")?;
-        match self.act {
-            Act::Maint => f.write_str("state maint"),
-            Act::Ready => f.write_str("state ready"),
-            Act::Addr(address) => write!(f, "addr {} port {}", address.ip(), address.port()),
-            Act::Weight(weight) => write!(f, "weight {weight}"),
+        match &self.act {
+            Act::Maint => write!(f, "set server {backend}/{server} state maint"),
+            Act::Ready => write!(f, "set server {backend}/{server} state ready"),
+            Act::Addr(address) => {
+                let (ip, port) = (address.ip(), address.port());
+                write!(f, "set server {backend}/{server} addr {ip} port {port}")
+            }
+            Act::Weight(weight) => write!(f, "set server {backend}/{server} weight {weight}"),
+            Act::Add(new) => {
+                write!(f, "add server {backend}/{server} {}", new.address)?;
+                // In the file's order, for of two words on one thing the later counts.
+                let place = format!("id {} weight {}", new.id, new.weight);
+                let parts = [&*new.inherited, &place, &new.options];
+                let mut said = parts.iter().filter(|part| !part.is_empty());
+                said.try_for_each(|part| write!(f, " {part}"))
+            }
+            Act::EnableHealth => write!(f, "enable health {backend}/{server}"),
+            Act::EnableAgent => write!(f, "enable agent {backend}/{server}"),
+            Act::Del => write!(f, "del server {backend}/{server}"),
         }
     }
 }
@@ -59,8 +95,14 @@ impl Command {
     /// What HAProxy's answer means.
     pub(super) fn understand(&self, reply: &str) -> Result<(), Refusal> {
         let reply = reply.trim();
-        let accepted = match self.act {
-            Act::Maint | Act::Ready | Act::Weight(_) => reply.is_empty(),
+        let accepted = match &self.act {
+            Act::Maint | Act::Ready | Act::Weight(_) | Act::EnableHealth | Act::EnableAgent => reply.is_empty(),
+            // Perhaps after words on something else.
+            Act::Add(_) => reply.lines().any(|line| line == "New server registered."),
+            // Gone is gone.
+            Act::Del => reply
+                .lines()
+                .any(|line| matches!(line, "Server deleted." | "No such server.")),
             Act::Addr(_) => {
                 [
                     "IP changed from",
@@ -77,6 +119,8 @@ impl Command {
             Ok(())
         } else if reply.contains("static LB algorithm") {
             Err(Refusal::StaticBalance)
+        } else if self.act == Act::Del && reply.contains("still has connections") {
+            Err(Refusal::Busy)
         } else {
             Err(Refusal::Other(reply.chars().take(200).collect()))
         }
@@ -104,6 +148,57 @@ mod tests {
         );
         assert_eq!(command(Act::Weight(0)).to_string(), "set server web_1/slot_3 weight 0");
         assert_eq!(command(Act::Maint).to_string(), "set server web_1/slot_3 state maint");
+        let new = |inherited: &str, options: &str| {
+            command(Act::Add(New {
+                address: v6,
+                id: 7,
+                weight: 5,
+                inherited: inherited.into(),
+                options: options.into(),
+            }))
+        };
+        assert_eq!(
+            new("inter 2s", "check").to_string(),
+            "add server web_1/slot_3 [2001:db8::1]:80 inter 2s id 7 weight 5 check"
+        );
+        assert_eq!(
+            new("", "").to_string(),
+            "add server web_1/slot_3 [2001:db8::1]:80 id 7 weight 5"
+        );
+        assert_eq!(command(Act::EnableHealth).to_string(), "enable health web_1/slot_3");
+        assert_eq!(command(Act::Del).to_string(), "del server web_1/slot_3");
+    }
+
+    #[test]
+    fn answers_about_servers_that_come_and_go() {
+        let add = command(Act::Add(New {
+            address: "10.0.0.1:80".parse().unwrap(),
+            id: 7,
+            weight: 5,
+            inherited: "".into(),
+            options: "".into(),
+        }));
+        assert_eq!(add.understand("[NOTICE] something\nNew server registered.\n"), Ok(()));
+        for bad in [
+            "",
+            "Already exists a server with the same name in backend.\n",
+            "Backend must use a dynamic load balancing to support dynamic servers.\n",
+            "'id' : custom id 7 already used at (null):0 ('server b').\n",
+        ] {
+            assert!(matches!(add.understand(bad), Err(Refusal::Other(_))), "{bad}");
+        }
+        let del = command(Act::Del);
+        assert_eq!(del.understand("Server deleted.\n"), Ok(()));
+        assert_eq!(del.understand("No such server.\n"), Ok(()));
+        let busy = "Server still has connections attached to it, cannot remove it.\n";
+        assert_eq!(del.understand(busy), Err(Refusal::Busy));
+        assert!(matches!(
+            del.understand(
+                "This server cannot be removed at runtime due to other configuration elements pointing to it.\n"
+            ),
+            Err(Refusal::Other(_))
+        ));
+        assert!(command(Act::EnableHealth).understand("No such server.\n").is_err());
     }
 
     #[test]

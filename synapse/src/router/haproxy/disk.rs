@@ -34,59 +34,71 @@ pub(super) fn read(text: &str) -> Disk {
     for line in text.lines() {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         match words.as_slice() {
-            ["setenv", STRUCTURE, structure] => disk.structure = Some((*structure).to_owned()),
+            ["setenv", _, structure] if is_structure(&words) => disk.structure = Some((*structure).to_owned()),
             ["backend", name] if !line.starts_with(' ') => {
                 backend = Some(name);
                 disk.layout.insert((*name).to_owned(), Backend::default());
             }
             // Whatever other section begins here.
             [_, ..] if !line.starts_with(' ') => backend = None,
-            [
-                "server",
-                name,
-                address,
-                "id",
-                id,
-                "weight",
-                weight,
-                state @ ("enabled" | "disabled"),
-                class @ ..,
-            ] => {
-                let slot = slot(name, address, id, weight, *state == "enabled", &class.join(" "));
-                if let Some((backend, slot)) = backend.and_then(|name| disk.layout.get_mut(name)).zip(slot) {
+            words => {
+                if let Some((backend, slot)) = backend.and_then(|name| disk.layout.get_mut(name)).zip(slot(words)) {
                     backend.slots.push(slot);
                 }
             }
-            _ => {}
         }
     }
     disk.binds = bind::addresses(&text.lines().collect::<Vec<_>>());
     disk
 }
 
-fn slot(name: &str, address: &str, id: &str, weight: &str, enabled: bool, class: &str) -> Option<Slot> {
+/// Whether the words of a line are its fingerprint.
+pub(super) fn is_structure(words: &[&str]) -> bool {
+    matches!(words, ["setenv", STRUCTURE, _])
+}
+
+/// The slot in the words of a line, if it is one of ours.
+pub(super) fn slot(words: &[&str]) -> Option<Slot> {
+    let [
+        "server",
+        name,
+        address,
+        "id",
+        id,
+        "weight",
+        weight,
+        state @ ("enabled" | "disabled"),
+        class @ ..,
+    ] = words
+    else {
+        return None;
+    };
     let (address, weight) = (address.parse().ok()?, weight.parse().ok()?);
     Some(Slot {
         id: id.parse().ok()?,
-        name: name.into(),
-        class: class.into(),
-        occupant: if enabled {
+        name: (*name).into(),
+        class: class.join(" ").into(),
+        occupant: if *state == "enabled" {
             Occupant::Active { address, weight }
         } else {
             Occupant::Free
         },
+        dynamic: false,
     })
 }
 
 /// Who sits in the slots according to HAProxy itself. A server in maintenance with a real address may still have
-/// requests of its last instance.
+/// requests of its last instance. Of one that HAProxy does not have, the file's word stands.
 pub(super) fn occupy(layout: &mut Layout, table: &Table) {
     for (service, backend) in layout {
         for slot in &mut backend.slots {
-            let live = table
+            let Some(live) = table
                 .get(service.as_str())
-                .and_then(|live| live.servers.get(&slot.name));
-            slot.occupant = match live.and_then(|server| server.address.map(|address| (server, address))) {
+                .and_then(|live| live.servers.get(&slot.name))
+            else {
+                continue;
+            };
+            slot.occupant = match live.address.map(|address| (live, address)) {
                 Some((server, address)) if !server.maint => Occupant::Active {
                     address,
                     weight: u16::try_from(server.weight).unwrap_or(u16::MAX),

@@ -17,14 +17,15 @@ use std::sync::{Arc, LazyLock};
 use common::config::{Document, UnknownKeys};
 
 use super::blame::blame;
-use super::command::{Act, Command, Refusal, Target};
+use super::command::{Act, Command, New, Refusal, Target};
 use super::disk;
+use super::growth::Growth;
 use super::model::{Backend, Layout, NOWHERE, Occupant, Slot, Wanted, Wants};
 use super::options::{self, OperatorOptions, Parsed};
-use super::parse::{self, Info, LiveBackend, LiveServer, Processes, Statistics, Table};
+use super::parse::{self, Info, LiveBackend, LiveServer, Off, Processes, Statistics, Table};
 use super::plan::{Plan, plan as next};
-use super::render::{Frame, seat};
-use super::slots::{Unplaced, assign, relayout, release};
+use super::render::{Frame, Kind, seat};
+use super::slots::{Idle, Room, Unplaced, assign, make_dynamic, meet, relayout, release};
 use super::wants::wants;
 use crate::config::OptionsPolicy;
 use crate::config::{RouterKind, understand};
@@ -92,7 +93,22 @@ pub fn replies(text: &str) {
         backend: SERVICE.into(),
         server: "slot_1".into(),
     };
-    for act in [Act::Maint, Act::Ready, Act::Addr(NOWHERE), Act::Weight(1)] {
+    let new = Act::Add(New {
+        address: NOWHERE,
+        id: 1,
+        weight: 1,
+        inherited: "".into(),
+        options: "".into(),
+    });
+    for act in [
+        Act::Maint,
+        Act::Ready,
+        Act::Addr(NOWHERE),
+        Act::Weight(1),
+        new,
+        Act::EnableHealth,
+        Act::Del,
+    ] {
         if let Err(Refusal::Other(words)) = (Command {
             target: target.clone(),
             act,
@@ -102,15 +118,15 @@ pub fn replies(text: &str) {
             assert!(words.chars().count() <= 200);
         }
     }
-    let file = FRAME.render(&Layout::from([(SERVICE.to_owned(), Backend::default())]));
+    let file = FRAME.render(&Layout::from([(SERVICE.to_owned(), Backend::default())]), Kind::Slots);
     let blamed = blame(text, &file);
     assert!(blamed.services.keys().all(|service| service == SERVICE));
     assert!(blamed.rest.iter().map(String::len).sum::<usize>() <= text.len());
 }
 
 fn say_servers(table: &Table) -> String {
-    let mut said = "1\n# be_id srv_name be_name srv_addr srv_admin_state srv_uweight srv_port srv_op_state \
-        srv_check_state srv_check_result\n"
+    let mut said = "1\n# be_id srv_id srv_name be_name srv_addr srv_admin_state srv_uweight srv_port srv_agent_state \
+        srv_op_state srv_check_state srv_check_result\n"
         .to_owned();
     for (backend, live) in table {
         for (name, server) in &live.servers {
@@ -119,14 +135,20 @@ fn say_servers(table: &Table) -> String {
                 None => ("-".to_owned(), 0),
             };
             let admin = u32::from(server.maint) | u32::from(server.drain) << 3;
+            let state = if server.off.check { 2 } else { 6 };
             let health = match server.check {
-                None => "-",
-                Some(Check::Failing) => "0 6 2",
-                Some(Check::Passing) => "2 6 3",
-                Some(Check::Unchecked) => "2 0 0",
+                None => format!("2 {state} 0"),
+                Some(Check::Failing) => format!("0 {state} 2"),
+                Some(Check::Passing) => format!("2 {state} 3"),
+                Some(Check::Unchecked) => "2 0 0".to_owned(),
             };
-            let (id, weight) = (live.id, server.weight);
-            writeln!(said, "{id} {name} {backend} {ip} {admin} {weight} {port} {health}").expect("room");
+            let agent = if server.off.agent { 18 } else { 0 };
+            let (place, id, weight) = (live.id, server.id, server.weight);
+            writeln!(
+                said,
+                "{place} {id} {name} {backend} {ip} {admin} {weight} {port} {agent} {health}"
+            )
+            .expect("room");
         }
     }
     said
@@ -220,8 +242,8 @@ pub fn options(text: &str) {
     };
     let mut operators = OperatorOptions::new("check port {{.Port}} # {{.Name}}").expect("a template");
     let wants = wants(&[server], &mut operators);
-    let layout = Layout::from([(SERVICE.to_owned(), relayout(None, &wants))]);
-    let file = FRAME.render(&layout);
+    let layout = Layout::from([(SERVICE.to_owned(), relayout(None, &wants, None))]);
+    let file = FRAME.render(&layout, Kind::Slots);
     let found = disk::read(&file.text);
     assert_eq!((found.layout, found.structure), (layout, Some(file.structure)));
     let again = options::parse(&options, OptionsPolicy::Strict);
@@ -235,8 +257,16 @@ pub fn options(text: &str) {
 }
 
 /// Bytes as what happens to one service: instances come and go, HAProxy is reloaded, somebody meddles with its servers.
-/// After each of these the plan leads to a HAProxy that is as laid out, and leaves alone who was right before.
+/// After each of these the plan leads to a HAProxy that is as laid out, and leaves alone who was right before. Once with
+/// slots, and once with servers that are made and deleted.
 pub fn plan(bytes: &[u8]) {
+    let growth = Growth::of(&["default-server inter 2s".to_owned()], &[]).expect("it grows");
+    for growth in [None, Some(&growth)] {
+        live(bytes, growth);
+    }
+}
+
+fn live(bytes: &[u8], growth: Option<&Growth>) {
     let mut dice = bytes.iter().copied();
     let mut wanted = Wants::default();
     let mut backend = Backend::default();
@@ -246,37 +276,62 @@ pub fn plan(bytes: &[u8]) {
         let before = backend.clone();
         match step % 8 {
             0 => {
-                backend = relayout(Some(&before), &wanted);
+                backend = relayout(Some(&before), &wanted, growth);
+                table = started(&backend);
                 assert_eq!(
-                    assign(&backend, &wanted),
+                    assigned(&backend, &wanted, &table, growth),
                     (backend.clone(), None),
                     "there is room for all"
                 );
-                table = started(&backend);
-                assert_eq!(next(&layout(&backend), &table, None, &BTreeSet::new()), Plan::Nothing);
+                assert_eq!(planned(&backend, &table, growth), Plan::Nothing);
             }
             1 => {
                 let idle = |slot: &&Slot| u32::from(step >> 3) & (1 << (slot.id % 5)) != 0;
                 let idle = backend.slots.iter().filter(idle).map(|slot| Arc::clone(&slot.name));
                 let idle: BTreeSet<_> = idle.collect();
+                let idle = Idle {
+                    for_another: idle.clone(),
+                    for_nobody: idle,
+                };
                 release(&mut backend, &idle);
             }
-            2 => meddle(&mut table, &mut dice),
+            2 => meddle(&mut table, &mut dice, growth.is_some()),
             _ => wanted = any_wants(&mut dice),
         }
+        met(&mut backend, &table, growth);
         let unplaced;
-        (backend, unplaced) = assign(&backend, &wanted);
+        (backend, unplaced) = assigned(&backend, &wanted, &table, growth);
         assert_eq!(
-            assign(&backend, &wanted),
+            assigned(&backend, &wanted, &table, growth),
             (backend.clone(), unplaced),
             "assigning again changes nothing"
         );
+        assert!(
+            growth.is_none() || unplaced.is_none(),
+            "a backend that grows has room for all"
+        );
         seated(&backend, &wanted, unplaced);
-        if step % 8 > 1 {
+        if step % 8 > 2 || step % 8 == 2 && growth.is_none() {
             not_given_away(&before, &backend);
         }
-        settle(&backend, &mut table);
-        adopted(&backend, &table);
+        settle(&mut backend, &mut table, growth);
+        adopted(&backend, &table, growth);
+    }
+}
+
+fn assigned(backend: &Backend, wanted: &Wants, table: &Table, growth: Option<&Growth>) -> (Backend, Option<Unplaced>) {
+    let live = table.get(SERVICE);
+    assign(backend, wanted, growth.map(|growth| Room { growth, live }))
+}
+
+fn planned(backend: &Backend, table: &Table, growth: Option<&Growth>) -> Plan {
+    let growths = growth.map(|growth| (SERVICE, growth)).into_iter().collect();
+    next(&layout(backend), table, &growths, None, &BTreeSet::new())
+}
+
+fn met(backend: &mut Backend, table: &Table, growth: Option<&Growth>) {
+    if growth.is_some() {
+        meet(backend, table.get(SERVICE), |_| false);
     }
 }
 
@@ -320,19 +375,19 @@ fn any_wants(dice: &mut impl Iterator<Item = u8>) -> Wants {
 
 /// HAProxy's servers after a start with the file of `backend`.
 fn started(backend: &Backend) -> Table {
-    let text = FRAME.render(&layout(backend)).text;
+    let text = FRAME.render(&layout(backend), Kind::Dynamic).text;
     let found = disk::read(&text).layout.remove(SERVICE).expect("the service");
     let server = |slot: &Slot| {
         let (address, weight, maint) = match slot.occupant {
             Occupant::Active { address, weight } => (address, weight, false),
-            Occupant::Free | Occupant::Draining { .. } => (NOWHERE, 1, true),
+            Occupant::Free | Occupant::Draining { .. } | Occupant::Gone => (NOWHERE, 1, true),
         };
         let server = LiveServer {
+            id: slot.id,
             address: Some(address),
             weight: weight.into(),
             maint,
-            drain: false,
-            check: None,
+            ..LiveServer::default()
         };
         (Arc::clone(&slot.name), server)
     };
@@ -340,9 +395,20 @@ fn started(backend: &Backend) -> Table {
     Table::from([(SERVICE.into(), LiveBackend { id: 3, servers })])
 }
 
-fn meddle(table: &mut Table, dice: &mut impl Iterator<Item = u8>) {
-    for server in table.values_mut().flat_map(|live| live.servers.values_mut()) {
+/// Somebody changes servers, and perhaps makes and deletes some.
+fn meddle(table: &mut Table, dice: &mut impl Iterator<Item = u8>, and_makes: bool) {
+    let servers = &mut table.get_mut(SERVICE).expect("the backend").servers;
+    let mut names: Vec<_> = servers.keys().cloned().collect();
+    names.sort();
+    for name in names {
         let Some(how) = dice.next() else { return };
+        let unused = servers
+            .values()
+            .map(|server| server.id)
+            .max()
+            .unwrap_or(0)
+            .saturating_add(1);
+        let server = servers.get_mut(&name).expect("it is there");
         match how % 8 {
             0 => server.address = None,
             1 => server.address = Some(address(how >> 3)),
@@ -350,6 +416,19 @@ fn meddle(table: &mut Table, dice: &mut impl Iterator<Item = u8>) {
             3 => server.maint = true,
             4 => server.maint = false,
             5 => server.drain = true,
+            6 if and_makes => drop(servers.remove(&name)),
+            7 if and_makes && how & 8 == 0 => server.id = unused,
+            7 if and_makes => {
+                let id = server.id;
+                servers.remove(&name);
+                let other = LiveServer {
+                    id,
+                    address: Some(address(how >> 3)),
+                    maint: how & 16 == 0,
+                    ..LiveServer::default()
+                };
+                servers.insert(format!("stranger_{how}").into(), other);
+            }
             _ => {}
         }
     }
@@ -362,7 +441,7 @@ fn seated(backend: &Backend, wanted: &Wants, unplaced: Option<Unplaced>) {
     assert_eq!((ids.len(), names.len()), (backend.slots.len(), backend.slots.len()));
     let active = |slot: &Slot| match slot.occupant {
         Occupant::Active { address, .. } => Some(address),
-        Occupant::Free | Occupant::Draining { .. } => None,
+        Occupant::Free | Occupant::Draining { .. } | Occupant::Gone => None,
     };
     let active: Vec<SocketAddr> = backend.slots.iter().filter_map(active).collect();
     let placed: BTreeSet<SocketAddr> = active.iter().copied().collect();
@@ -375,7 +454,7 @@ fn seated(backend: &Backend, wanted: &Wants, unplaced: Option<Unplaced>) {
 /// A slot in use is not given to another address.
 fn not_given_away(before: &Backend, after: &Backend) {
     let address = |slot: &Slot| match slot.occupant {
-        Occupant::Free => None,
+        Occupant::Free | Occupant::Gone => None,
         Occupant::Active { address, .. } | Occupant::Draining { address } => Some(address),
     };
     let used: HashMap<u32, SocketAddr> = before
@@ -393,34 +472,40 @@ fn not_given_away(before: &Backend, after: &Backend) {
 }
 
 /// Carries out the plan on `table`.
-fn settle(backend: &Backend, table: &mut Table) {
-    let layout = layout(backend);
-    let fixed = BTreeSet::new();
-    if let Plan::Runtime(batch) = next(&layout, table, None, &fixed) {
+fn settle(backend: &mut Backend, table: &mut Table, growth: Option<&Growth>) {
+    if let Plan::Runtime(batch) = planned(backend, table, growth) {
         assert!(!batch.is_empty());
         for command in batch.commands() {
             carry_out(backend, table, command);
         }
     }
-    assert_eq!(next(&layout, table, None, &fixed), Plan::Nothing);
+    met(backend, table, growth);
+    assert_eq!(planned(backend, table, growth), Plan::Nothing);
+    let servers = &table.get(SERVICE).expect("the backend").servers;
     for slot in &backend.slots {
-        assert!(is_right(slot, server(table, &slot.name)), "{slot:?} in {table:?}");
+        assert!(is_right(slot, servers.get(&slot.name)), "{slot:?} in {table:?}");
+    }
+    if growth.is_some() {
+        assert!(
+            servers
+                .keys()
+                .all(|name| backend.slots.iter().any(|slot| slot.name == *name))
+        );
     }
 }
 
-fn server<'a>(table: &'a mut Table, name: &str) -> &'a mut LiveServer {
-    let live = table.get_mut(SERVICE).expect("the backend");
-    live.servers.get_mut(name).expect("the server")
-}
-
 /// Whether HAProxy has in this slot whom it should.
-fn is_right(slot: &Slot, server: &LiveServer) -> bool {
+fn is_right(slot: &Slot, server: Option<&LiveServer>) -> bool {
+    let Some(server) = server else {
+        return slot.dynamic && !slot.is_listed();
+    };
     match slot.occupant {
         Occupant::Active { address, weight } => {
             let there = server.address == Some(address) && server.weight == u32::from(weight);
             there && !server.maint && !server.drain
         }
         Occupant::Free | Occupant::Draining { .. } => server.maint,
+        Occupant::Gone => false,
     }
 }
 
@@ -431,42 +516,87 @@ fn carry_out(backend: &Backend, table: &mut Table, command: &Command) {
         .iter()
         .find(|slot| slot.name == command.target.server)
         .expect("a slot");
-    let server = server(table, &slot.name);
-    assert!(!is_right(slot, server), "`{command}` for one that is right");
-    match command.act {
+    let servers = &mut table.get_mut(SERVICE).expect("the backend").servers;
+    assert!(
+        !is_right(slot, servers.get(&slot.name)),
+        "`{command}` for one that is right"
+    );
+    if let Act::Add(new) = &command.act {
+        assert!(servers.values().all(|other| other.id != new.id), "two of one id");
+        let server = LiveServer {
+            id: new.id,
+            address: Some(new.address),
+            weight: new.weight.into(),
+            maint: true,
+            off: Off {
+                check: new.options.split(' ').any(|word| word == "check"),
+                agent: false,
+            },
+            ..LiveServer::default()
+        };
+        assert_eq!(servers.insert(Arc::clone(&slot.name), server), None, "two of one name");
+        return;
+    }
+    let server = servers.get_mut(&slot.name).expect("it is there");
+    match &command.act {
         Act::Maint => server.maint = true,
-        Act::Ready => (server.maint, server.drain) = (false, false),
-        Act::Weight(weight) => server.weight = weight.into(),
+        Act::Ready => {
+            assert!(!server.off.check, "nobody would check it");
+            (server.maint, server.drain) = (false, false);
+        }
+        Act::Weight(weight) => server.weight = (*weight).into(),
         Act::Addr(address) => {
             assert!(server.maint, "an address is changed in maintenance only");
-            server.address = Some(address);
+            server.address = Some(*address);
         }
+        Act::EnableHealth => server.off.check = false,
+        Act::EnableAgent => server.off.agent = false,
+        Act::Del => {
+            assert!(server.maint, "only a server in maintenance is deleted");
+            servers.remove(&slot.name);
+        }
+        Act::Add(_) => {}
     }
 }
 
 /// The next synapse finds the same instances in the same slots.
-fn adopted(backend: &Backend, table: &Table) {
-    let text = FRAME.render(&layout(backend)).text;
+fn adopted(backend: &Backend, table: &Table, growth: Option<&Growth>) {
+    let text = FRAME.render(&layout(backend), Kind::Dynamic).text;
     let mut found = disk::read(&text).layout;
     disk::occupy(&mut found, table);
-    let found = found.remove(SERVICE).unwrap_or_default();
-    for (now, then) in backend.slots.iter().zip(&found.slots) {
+    let mut found = found.remove(SERVICE).unwrap_or_default();
+    if let Some(growth) = growth {
+        make_dynamic(&mut found, growth);
+    }
+    let listed: Vec<&Slot> = backend.slots.iter().filter(|slot| slot.is_listed()).collect();
+    for (now, then) in listed.iter().zip(&found.slots) {
         let same = match now.occupant {
-            Occupant::Active { .. } => now == then,
-            Occupant::Free | Occupant::Draining { .. } => !matches!(then.occupant, Occupant::Active { .. }),
+            Occupant::Active { .. } => *now == then,
+            Occupant::Free | Occupant::Draining { .. } | Occupant::Gone => {
+                !matches!(then.occupant, Occupant::Active { .. })
+            }
         };
         assert!(
             same && (now.id, &now.name) == (then.id, &then.name),
             "{now:?} is found as {then:?}"
         );
     }
-    assert_eq!(found.slots.len(), backend.slots.len());
+    assert_eq!(found.slots.len(), listed.len());
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::seeds::seeds;
+
+    proptest! {
+        #[test]
+        fn whatever_happens_the_plan_leads_there(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            plan(&bytes);
+        }
+    }
 
     #[test]
     fn the_seeds_of_the_fuzz_targets_hold() {

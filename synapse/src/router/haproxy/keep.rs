@@ -81,7 +81,7 @@ impl Row<'_> {
     fn under(&self, slot: &Slot) -> String {
         let weight = match slot.occupant {
             Occupant::Active { weight, .. } => weight,
-            Occupant::Free | Occupant::Draining { .. } => 1,
+            Occupant::Free | Occupant::Draining { .. } | Occupant::Gone => 1,
         };
         let (id, weight) = (slot.id.to_string(), weight.to_string());
         let fields = self
@@ -123,6 +123,7 @@ mod tests {
             name: name.into(),
             class: class.into(),
             occupant: Occupant::Active { address, weight: 5 },
+            dynamic: false,
         }
     }
 

@@ -11,6 +11,7 @@ use super::command::{Act, Command, Refusal, Target};
 use super::parse::{self, Info, Statistics, Table};
 use super::plan::Batch;
 use super::render::STRUCTURE;
+use super::slots::Idle;
 use super::socket::Session;
 
 /// The waits between looks at whether addresses have arrived: together a second.
@@ -22,6 +23,8 @@ pub(super) struct Live {
     pub(super) info: Info,
     /// `None` when its file is not ours.
     pub(super) structure: Option<String>,
+    /// Whether servers can be made and deleted while it runs.
+    pub(super) makes_servers: bool,
 }
 
 /// What became of a batch.
@@ -33,7 +36,12 @@ pub(super) struct Report {
 
 /// Asks who answers.
 pub(super) async fn identify(session: &mut Session) -> Result<Live, Error> {
-    let asked = ["show info".to_owned(), format!("show env {STRUCTURE}")];
+    // The last is no whole command: whoever knows it says what is missing.
+    let asked = [
+        "show info".to_owned(),
+        format!("show env {STRUCTURE}"),
+        "add server".to_owned(),
+    ];
     let mut replies = session.ask(&asked).await?.into_iter();
     let info = replies
         .next()
@@ -41,7 +49,13 @@ pub(super) async fn identify(session: &mut Session) -> Result<Live, Error> {
         .and_then(parse::info)
         .ok_or_else(|| strange("show info"))?;
     let structure = replies.next().and_then(|reply| parse::env(&reply, STRUCTURE));
-    Ok(Live { info, structure })
+    let reply = replies.next().unwrap_or_default();
+    let makes_servers = parse::makes_servers(&info.version, &reply);
+    Ok(Live {
+        info,
+        structure,
+        makes_servers,
+    })
 }
 
 /// Reads every server.
@@ -65,16 +79,24 @@ pub(super) async fn refresh(
         .iter()
         .map(|name| format!("show servers state {name}"))
         .collect();
-    for reply in session.ask(&asked).await? {
-        table.extend(parse::servers_state(&reply).ok_or_else(|| strange("show servers state"))?);
+    for (name, reply) in backends.iter().zip(session.ask(&asked).await?) {
+        let found = parse::servers_state(&reply).ok_or_else(|| strange("show servers state"))?;
+        // One without any server is not named in the reply.
+        if let Some(backend) = table.get_mut(name) {
+            backend.servers.clear();
+        }
+        table.extend(found);
     }
     Ok(())
 }
 
-/// The servers of the backend with this number that nothing is bound to any more.
-pub(super) async fn idle(session: &mut Session, backend: u32) -> Result<BTreeSet<Arc<str>>, Error> {
+/// The servers of the backend with this number that nothing is bound to any more, by how they may be used again.
+pub(super) async fn idle(session: &mut Session, backend: u32) -> Result<Idle, Error> {
     let reply = session.ask_one(&format!("show stat {backend} 4 -1")).await?;
-    Ok(parse::idle_servers(&reply))
+    Ok(Idle {
+        for_another: parse::idle_servers(&reply),
+        for_nobody: parse::unused_servers(&reply),
+    })
 }
 
 /// Carries out a batch and reads the touched backends back into `table`. A server whose address did not arrive does not
@@ -114,9 +136,10 @@ pub(super) async fn carry_out(session: &mut Session, batch: &Batch, table: &mut 
 
 /// The servers of a batch that are not yet where they are moved to.
 fn away(batch: &Batch, table: &Table) -> BTreeSet<Target> {
-    let moves = batch.address.iter().filter_map(|command| match command.act {
-        Act::Addr(address) => Some((&command.target, address)),
-        Act::Maint | Act::Ready | Act::Weight(_) => None,
+    let moves = batch.address.iter().filter_map(|command| match &command.act {
+        Act::Addr(address) => Some((&command.target, *address)),
+        Act::Add(new) => Some((&command.target, new.address)),
+        Act::Maint | Act::Ready | Act::Weight(_) | Act::EnableHealth | Act::EnableAgent | Act::Del => None,
     });
     moves
         .filter(|(target, address)| {

@@ -22,6 +22,7 @@ mod bind;
 mod blame;
 mod command;
 mod disk;
+mod growth;
 mod keep;
 mod live;
 mod model;
@@ -62,7 +63,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::catalog::default_servers;
-use crate::config::{ApplyBudget, HaproxyConfig, HaproxyControl, PaceConfig, ServiceConfig};
+use crate::config::{ApplyBudget, HaproxyConfig, HaproxyControl, PaceConfig, ServersMode, ServiceConfig};
 use crate::desired::{Desired, Server};
 use crate::health::Health;
 
@@ -77,7 +78,7 @@ use process::{Control, beside};
 pub use reason::LABELS as RELOAD_REASONS;
 use reload::Engine;
 use render::Frame;
-use state::State;
+use state::{Abilities, State};
 pub use status::{HaproxyStatus, LastReload, PanicStatus, ReloadCount, ServerStatus, ServiceStatus};
 
 /// The oldest HAProxy with the runtime API and the reload this relies on.
@@ -178,7 +179,9 @@ pub fn differs_in_structure(
             .map(|service| (service.id.clone(), service.server_options.clone()))
             .collect()
     };
-    Frame::new(was, services_before) != Frame::new(is, services) || options(services_before) != options(services)
+    was.servers != is.servers
+        || Frame::new(was, services_before) != Frame::new(is, services)
+        || options(services_before) != options(services)
 }
 
 /// Checks what a router of HAProxy needs on this machine: the program, the directory of the file, and to be the only one
@@ -195,6 +198,7 @@ pub async fn build(
     let (HaproxyControl::Managed { program, .. } | HaproxyControl::External { program, .. }) = &config.control;
     let program = program.clone();
     let version = version(&program).await?;
+    let abilities = abilities(&config, &program, &version)?;
     let lock = lock(&config.config_path, locks)?;
     let Operators { options, defaults } = Operators::of(&config, &services)?;
     let managed = matches!(config.control, HaproxyControl::Managed { .. });
@@ -233,7 +237,7 @@ pub async fn build(
         shared: Arc::clone(&shared),
         links,
         requests: receiver,
-        state: State::new(frame, options, defaults),
+        state: State::new(frame, abilities, options, defaults),
         first_apply: Some(first_apply),
         status,
         statistics: parse::Statistics::new(),
@@ -327,15 +331,29 @@ async fn version(program: &str) -> Result<String, Fatal> {
         Err(error) => return Err(failed(error.to_string())),
     };
     let version = parse::version(&output).ok_or_else(|| failed(output.trim().to_owned()))?;
-    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
-    let number = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    if !(OLDEST..=NEWEST).contains(&number) {
+    if !(OLDEST..=NEWEST).contains(&parse::release(&version)) {
         return Err(Fatal::config(format!(
             "haproxyProgram: `{program}` is HAProxy {version}; one of {}.{} to {}.{} is needed.",
             OLDEST.0, OLDEST.1, NEWEST.0, NEWEST.1
         )));
     }
     Ok(version)
+}
+
+/// What the program can do with servers while it runs; an error if that is less than was asked for.
+fn abilities(config: &HaproxyConfig, program: &str, version: &str) -> Result<Abilities, Fatal> {
+    let program_makes_servers = parse::release(version) >= parse::MAKES_SERVERS;
+    if config.servers == ServersMode::Dynamic && !program_makes_servers {
+        let (major, minor) = parse::MAKES_SERVERS;
+        return Err(Fatal::config(format!(
+            "servers: dynamic: `{program}` is HAProxy {version}, and before {major}.{minor} servers that are made while it \
+             runs are not safe. Install a later one, or use `servers: auto`."
+        )));
+    }
+    Ok(Abilities {
+        mode: config.servers,
+        program_makes_servers,
+    })
 }
 
 /// Takes the file's lock, which also shows that its directory can be written.

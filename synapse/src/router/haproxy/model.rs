@@ -1,7 +1,8 @@
-//! What HAProxy has loaded, as slots: servers that exist in its file whether or not an instance sits in them.
+//! What HAProxy has, as slots: servers that exist whether or not an instance sits in them.
 //!
 //! HAProxy 2.6 can change the address, weight and state of a server while it runs, but not its name, id or options.
-//! So a slot's name, id and option class are *structure* (a reload), and its [`Occupant`] is not.
+//! So a slot's name, id and option class are *structure* (a reload), and its [`Occupant`] is not. From 3.0 on servers
+//! can be made and deleted while it runs: such a slot is *dynamic*, made for one instance and deleted after it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -21,11 +22,14 @@ pub(super) struct Backend {
 pub(super) struct Slot {
     /// Unique in the backend; kept as long as the instance stays, for HAProxy hashes and stick tables go by it.
     pub(super) id: u32,
-    /// [`spare_name`], or [`own_name`] of the instance that had the slot when HAProxy loaded the file.
+    /// [`spare_name`], or [`own_name`] of the instance that had the slot when HAProxy loaded the file, or for which it
+    /// was made.
     pub(super) name: Arc<str>,
     /// The options at the end of the line. An instance fits only in a slot of exactly its own.
     pub(super) class: Arc<str>,
     pub(super) occupant: Occupant,
+    /// Deleted once its instance has left, and in the file only as long as it has one. Others wait for the next instance.
+    pub(super) dynamic: bool,
 }
 
 /// Who sits in a slot.
@@ -38,6 +42,8 @@ pub(super) enum Occupant {
     /// An instance that was removed: in maintenance, its last requests may go on. The slot is not given to another
     /// address before HAProxy was seen idle towards this one.
     Draining { address: SocketAddr },
+    /// Nobody any more; a dynamic server that HAProxy has seen idle and is about to delete.
+    Gone,
 }
 
 /// An instance as HAProxy should have it.
@@ -92,6 +98,9 @@ impl Wants {
     }
 }
 
+/// The class of a server that somebody else has made: what options it has HAProxy does not say, so no instance fits.
+pub(super) const UNKNOWN_CLASS: &str = "?";
+
 /// Where a slot without an instance points.
 pub(super) const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 
@@ -103,6 +112,13 @@ pub(super) fn spare_name(id: u32) -> String {
 /// The name of a slot that was laid out for an instance. `instance` is safe; the address makes it unique.
 pub(super) fn own_name(instance: &str, address: SocketAddr) -> String {
     format!("{instance}_{}:{}", address.ip(), address.port())
+}
+
+impl Slot {
+    /// Whether the file has a line for it.
+    pub(super) fn is_listed(&self) -> bool {
+        !self.dynamic || matches!(self.occupant, Occupant::Active { .. })
+    }
 }
 
 impl Backend {

@@ -11,8 +11,9 @@ use std::time::Duration;
 use common::process::{Outcome, Program};
 
 use super::blame::blame;
+use super::growth::Growth;
 use super::model::{Layout, Wants};
-use super::render::{Frame, Rendered};
+use super::render::{Frame, Kind, Rendered};
 use super::slots::relayout;
 
 /// How long HAProxy may take to check a file.
@@ -48,6 +49,9 @@ pub(super) struct Candidate {
     pub(super) layout: Layout,
     /// A service without wants keeps its slots as they are.
     pub(super) wants: BTreeMap<String, Arc<Wants>>,
+    /// How the file gets new servers, and the services that do while HAProxy runs.
+    pub(super) kind: Kind,
+    pub(super) growths: BTreeMap<String, Growth>,
     /// What is left out from the start.
     pub(super) quarantine: Quarantine,
     /// What our HAProxy listens on already; `None` when that is not known, and no port can be tried.
@@ -76,7 +80,7 @@ impl Candidate {
         self.try_ports()?;
         loop {
             let layout = self.lay_out();
-            let file = self.frame.render(&layout);
+            let file = self.frame.render(&layout, self.kind);
             let Err(output) = checker.check(&file).await? else {
                 return Ok(Prepared {
                     file,
@@ -125,13 +129,17 @@ impl Candidate {
     /// HAProxy's words point nowhere: finds a service without which the file is right.
     async fn search(&mut self, checker: &Checker, words: &str) -> Result<bool, String> {
         let layout = self.lay_out();
-        if checker.check(&self.frame.render(&Layout::new())).await?.is_err() {
+        if checker
+            .check(&self.frame.render(&Layout::new(), self.kind))
+            .await?
+            .is_err()
+        {
             return Ok(false);
         }
         for (service, _) in self.frame.binds().filter(|(service, _)| layout.contains_key(*service)) {
             let mut fewer = layout.clone();
             fewer.remove(service);
-            if checker.check(&self.frame.render(&fewer)).await?.is_ok() {
+            if checker.check(&self.frame.render(&fewer, self.kind)).await?.is_ok() {
                 self.quarantine.insert(
                     service.to_owned(),
                     Quarantined {
@@ -152,10 +160,10 @@ impl Candidate {
             if matches!(left, Some(Left::ForItsLines | Left::ForItsPort)) {
                 continue;
             }
-            let old = self.layout.get(service);
+            let (old, growth) = (self.layout.get(service), self.growths.get(service));
             let backend = match self.wants.get(service) {
-                Some(wants) if left.is_some() => Some(relayout(old, &wants.plain())),
-                Some(wants) => Some(relayout(old, wants)),
+                Some(wants) if left.is_some() => Some(relayout(old, &wants.plain(), growth)),
+                Some(wants) => Some(relayout(old, wants, growth)),
                 None => old.cloned(),
             };
             layout.extend(backend.map(|backend| (service.to_owned(), backend)));

@@ -13,7 +13,7 @@ use super::reason::ReloadReason;
 use super::render::Frame;
 use super::socket::Session;
 use super::state::{State, World};
-use super::{Operators, disk, mode, version};
+use super::{Operators, abilities, disk, mode, version};
 use crate::config::{HaproxyConfig, HaproxyControl, ServiceConfig};
 use crate::desired::Desired;
 
@@ -36,13 +36,14 @@ pub struct Preview {
 /// When there is no HAProxy program of a known version, or it refuses the file outside of any service.
 pub async fn preview(config: &HaproxyConfig, services: &[ServiceConfig], desired: &Desired) -> Result<Preview, Fatal> {
     let (HaproxyControl::Managed { program, .. } | HaproxyControl::External { program, .. }) = &config.control;
-    version(program).await?;
+    let version = version(program).await?;
     let managed = matches!(config.control, HaproxyControl::Managed { .. });
     let before = std::fs::read_to_string(&config.config_path).unwrap_or_default();
     let disk = disk::read(&before);
     let operators = Operators::of(config, services)?;
     let mut state = State::new(
         Arc::new(Frame::new(config, services)),
+        abilities(config, program, &version)?,
         operators.options,
         operators.defaults,
     );

@@ -20,6 +20,8 @@ pub struct HaproxyStatus {
     pub pid: Option<u32>,
     /// Of the worker, or of the program when none answers.
     pub version: String,
+    /// `slots` or `dynamic`: how it gets new servers.
+    pub servers: &'static str,
     /// Seconds the worker has served, when it was last asked.
     pub uptime_secs: Option<u64>,
     /// Reloads and starts since synapse started, by reason and result.

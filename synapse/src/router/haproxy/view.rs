@@ -36,6 +36,7 @@ pub(super) fn fill(status: &mut HaproxyStatus, state: &State, statistics: &Stati
     if let Some(live) = live {
         status.version.clone_from(&live.info.version);
     }
+    status.servers = state.kind().word();
     status.acts = state.plan().lines();
     status.services = state.services().map(|id| service(id, state, statistics)).collect();
 }
@@ -55,7 +56,7 @@ fn service(id: &str, state: &State, statistics: &Statistics) -> ServiceStatus {
     let mut servers = Vec::new();
     for slot in backend.iter().flat_map(|backend| &backend.slots) {
         let (address, weight, word) = match slot.occupant {
-            Occupant::Free => continue,
+            Occupant::Free | Occupant::Gone => continue,
             Occupant::Active { address, weight } => (address, weight, "active"),
             Occupant::Draining { address } => (address, 0, "draining"),
         };

@@ -10,8 +10,8 @@ use std::time::Duration;
 use common::exit::Fatal;
 use common::ready::Readiness;
 use synapse::config::{
-    HaproxyConfig, HaproxyControl, OptionsPolicy, PaceConfig, SelectionConfig, ServiceConfig, ServiceHaproxy,
-    WatcherConfig,
+    HaproxyConfig, HaproxyControl, OptionsPolicy, PaceConfig, SelectionConfig, ServersMode, ServiceConfig,
+    ServiceHaproxy, WatcherConfig,
 };
 use synapse::desired::{Desired, Server, Service};
 use synapse::health::Health;
@@ -35,6 +35,40 @@ pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> b
         assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Which HAProxy, and how it gets new servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    /// The machine's own.
+    Packaged,
+    /// 3.0, which makes servers while it runs.
+    Dynamic,
+    /// 3.0 as if it did not.
+    Slots,
+}
+
+impl Flavour {
+    /// The program, by name or path.
+    pub(crate) fn program(self) -> String {
+        match self {
+            Self::Packaged => "haproxy".to_owned(),
+            Self::Dynamic | Self::Slots => haproxy_3(),
+        }
+    }
+}
+
+/// HAProxy 3.0, unpacked beside the directory that this test was built into.
+fn haproxy_3() -> String {
+    let test = std::env::current_exe().unwrap();
+    let target = test.ancestors().nth(3).expect("target/debug/deps/test");
+    let program = target.join("haproxy-3.0/haproxy");
+    assert!(
+        program.is_file(),
+        "there is no {}, so nothing is known of HAProxy 3.0: `bash -c 'source tests/install.sh; unpack_haproxy_3'` gets it",
+        program.display()
+    );
+    program.into_os_string().into_string().unwrap()
 }
 
 /// An instance: an HTTP server that keeps connections and answers with its name, to `/health` by how it feels.
@@ -136,6 +170,15 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    pub(crate) async fn of(flavour: Flavour, services: &[&str]) -> Self {
+        let mut bench = Self::new(services).await;
+        bench.set_program(&flavour.program());
+        if flavour == Flavour::Slots {
+            bench.config.servers = ServersMode::Slots;
+        }
+        bench
+    }
+
     pub(crate) async fn new(services: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
@@ -155,6 +198,7 @@ impl Bench {
             extra_sections: Vec::new(),
             shared_frontend: None,
             options_policy: OptionsPolicy::default(),
+            servers: ServersMode::default(),
             state_file: Some(at("haproxy.cfg.state")),
         };
         // Held together, so that no two are the same.
@@ -384,8 +428,13 @@ impl Bench {
 
     /// One request on a connection of its own; `None` unless it is answered with 200.
     pub(crate) async fn get(&self, service: &str) -> Option<String> {
+        self.get_with(service, "/", "").await
+    }
+
+    /// The same for this path, with these lines of headers.
+    pub(crate) async fn get_with(&self, service: &str, path: &str, headers: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port(service))).await.ok()?;
-        request(&mut stream).await
+        exchange(&mut stream, path, headers).await.map(|(body, _)| body)
     }
 
     /// Who answers `count` requests.
@@ -497,18 +546,15 @@ async fn ask(socket: &PathBuf, command: &str) -> std::io::Result<String> {
     Ok(reply)
 }
 
-async fn request(stream: &mut TcpStream) -> Option<String> {
-    exchange(stream).await.map(|(body, _)| body)
-}
-
 /// `Some(whether the connection stays)` for an answer.
 async fn request_kept(stream: &mut TcpStream) -> Option<bool> {
-    exchange(stream).await.map(|(_, kept)| kept)
+    exchange(stream, "/", "").await.map(|(_, kept)| kept)
 }
 
-async fn exchange(stream: &mut TcpStream) -> Option<(String, bool)> {
+async fn exchange(stream: &mut TcpStream, path: &str, headers: &str) -> Option<(String, bool)> {
     let work = async {
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: test\r\n\r\n").await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
         let mut seen = Vec::new();
         loop {
             if stream.read_buf(&mut seen).await.ok()? == 0 {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
-use super::super::command::Refusal;
+use super::super::command::{Act, Command, Refusal};
 use super::super::live::{self, Live};
 use super::super::parse::Table;
 use super::super::plan::{Batch, Plan};
@@ -16,6 +16,7 @@ use super::super::socket::{Session, is_absent};
 use super::super::state::{Draining, World};
 use super::renew::read_disk;
 use super::{AGAIN, Actor};
+use crate::config::ServersMode;
 
 /// The waits before a mismatch is looked at again; one that outlasts them needs a reload.
 const RETRIES: [u64; 4] = [0, 1, 10, 100];
@@ -39,6 +40,7 @@ impl Actor {
         match self.see().await {
             Ok((live, table)) => {
                 let path = self.config.config_path.clone();
+                self.say_what_it_can_not(&live);
                 let before = self.pid();
                 let now = Some(live.info.pid);
                 self.state.saw(live, table, || read_disk(&path));
@@ -65,6 +67,17 @@ impl Actor {
                 }
                 false
             }
+        }
+    }
+
+    /// Says, once for each worker, that it makes no servers though it was asked for.
+    fn say_what_it_can_not(&self, live: &Live) {
+        if self.config.servers == ServersMode::Dynamic && !live.makes_servers && self.pid() != Some(live.info.pid) {
+            let (pid, version) = (live.info.pid, &live.info.version);
+            warn!(
+                pid,
+                version, "`servers: dynamic`, but the HAProxy that runs can't make servers: they sit in slots."
+            );
         }
     }
 
@@ -159,7 +172,7 @@ impl Actor {
                 let mut idle = live::idle(&mut session, backend).await?;
                 if let Some(second) = second {
                     let there = live::idle(&mut session, second).await?;
-                    idle.retain(|name| there.contains(name));
+                    idle.and(&there);
                 }
                 found.push((service.to_owned(), idle));
             }
@@ -168,7 +181,7 @@ impl Actor {
         match asked.await {
             Ok(found) => {
                 for (service, idle) in found {
-                    self.state.release(&service, &idle);
+                    self.state.release(&service, idle);
                 }
                 self.state.assign();
             }
@@ -232,17 +245,32 @@ impl Actor {
         let refused = u64::try_from(report.refused.len()).unwrap_or(u64::MAX);
         self.status.runtime_commands_ok = self.status.runtime_commands_ok.saturating_add(report.accepted);
         self.status.runtime_commands_failed = self.status.runtime_commands_failed.saturating_add(refused);
+        self.state.meet();
         for (command, refusal) in report.refused {
-            match refusal {
-                Refusal::StaticBalance => {
-                    self.state.fixed_weights.insert(command.target.backend.to_string());
-                }
-                Refusal::Other(words) => warn!(%command, %words, "HAProxy refused a command."),
-            }
+            self.take_refusal(&command, refusal);
         }
+        self.state.assign();
         let servers = batch.targets().len();
         info!(servers, commands = report.accepted, took = ?started.elapsed(), "Changed servers without a reload.");
         Ok(true)
+    }
+
+    fn take_refusal(&mut self, command: &Command, refusal: Refusal) {
+        let Command { target, act } = command;
+        match refusal {
+            Refusal::StaticBalance => {
+                self.state.fixed_weights.insert(target.backend.to_string());
+            }
+            Refusal::Busy => self.state.not_deleted(target, true),
+            Refusal::Other(words) => {
+                warn!(%command, %words, "HAProxy refused a command.");
+                match act {
+                    Act::Add(_) => self.state.not_made(target),
+                    Act::Del => self.state.not_deleted(target, false),
+                    _ => {}
+                }
+            }
+        }
     }
 
     /// Makes the file equal to what HAProxy now has. What goes in has been checked when its structure was loaded, and the

@@ -7,7 +7,7 @@ use super::*;
 use crate::config::Share;
 use crate::router::haproxy::command::Act;
 use crate::router::haproxy::model::{Layout, NOWHERE, Wanted, Wants};
-use crate::router::haproxy::parse::Table;
+use crate::router::haproxy::parse::{Off, Table};
 use crate::router::haproxy::plan::{Plan, plan};
 use crate::router::haproxy::slots::{assign, relayout};
 
@@ -34,7 +34,7 @@ fn wants(servers: &[(u8, u16, &str)]) -> Wants {
 fn seated(backend: &Backend) -> Vec<(SocketAddr, u16)> {
     let seats = backend.slots.iter().filter_map(|slot| match slot.occupant {
         Occupant::Active { address, weight } => Some((address, weight)),
-        Occupant::Free | Occupant::Draining { .. } => None,
+        Occupant::Free | Occupant::Draining { .. } | Occupant::Gone => None,
     });
     seats.collect()
 }
@@ -49,7 +49,7 @@ fn ends(backend: &Backend) -> Vec<u8> {
 
 #[test]
 fn who_drains_and_who_stands_by_does_not_count() {
-    let first = relayout(None, &wants(&[(1, 5, "check"), (2, 0, "check"), (3, 1, "check")]));
+    let first = relayout(None, &wants(&[(1, 5, "check"), (2, 0, "check"), (3, 1, "check")]), None);
     let all = second(&first, Then::UseAll);
     assert_eq!(ends(&all), [1, 3]);
     assert_eq!(seated(&all)[0].1, 5);
@@ -59,9 +59,9 @@ fn who_drains_and_who_stands_by_does_not_count() {
         "its weight never changes"
     );
 
-    let backup = relayout(None, &wants(&[(1, 5, "check"), (2, 1, "check backup")]));
+    let backup = relayout(None, &wants(&[(1, 5, "check"), (2, 1, "check backup")]), None);
     assert!(ends(&second(&backup, Then::UseAll)).is_empty());
-    let draining = relayout(None, &wants(&[(1, 5, "check"), (2, 0, "check backup")]));
+    let draining = relayout(None, &wants(&[(1, 5, "check"), (2, 0, "check backup")]), None);
     assert_eq!(
         ends(&second(&draining, Then::UseAll)),
         [1],
@@ -90,14 +90,16 @@ fn live(backend: &Backend) -> LiveBackend {
     let servers = backend.slots.iter().map(|slot| {
         let (address, weight, maint) = match slot.occupant {
             Occupant::Active { address, weight } => (address, weight, false),
-            Occupant::Free | Occupant::Draining { .. } => (NOWHERE, 1, true),
+            Occupant::Free | Occupant::Draining { .. } | Occupant::Gone => (NOWHERE, 1, true),
         };
         let server = LiveServer {
+            id: slot.id,
             address: Some(address),
             weight: weight.into(),
             maint,
             drain: false,
             check: None,
+            off: Off::default(),
         };
         (Arc::clone(&slot.name), server)
     });
@@ -107,14 +109,17 @@ fn live(backend: &Backend) -> LiveBackend {
     }
 }
 
-fn carry_out(table: &mut Table, backend: &str, server: &str, act: Act) {
+fn carry_out(table: &mut Table, backend: &str, server: &str, act: &Act) {
     let backend = table.get_mut(backend).expect("it is there");
     let server = backend.servers.get_mut(server).expect("it is there");
     match act {
         Act::Maint => server.maint = true,
         Act::Ready => server.maint = false,
-        Act::Addr(address) => server.address = Some(address),
-        Act::Weight(weight) => server.weight = weight.into(),
+        Act::Addr(address) => server.address = Some(*address),
+        Act::Weight(weight) => server.weight = (*weight).into(),
+        Act::Add(_) | Act::EnableHealth | Act::EnableAgent | Act::Del => {
+            unreachable!("a service with a rule has slots")
+        }
     }
 }
 
@@ -124,7 +129,7 @@ fn what_it_does_is_told() {
         below: Below::Share(Share::of_percent(50)),
         then: Then::FailFast,
     };
-    let first = relayout(None, &wants(&[(1, 5, "check"), (2, 5, "check"), (3, 0, "check")]));
+    let first = relayout(None, &wants(&[(1, 5, "check"), (2, 5, "check"), (3, 0, "check")]), None);
     let (mut healthy, all) = (live(&first), live(&second(&first, rule.then)));
     let status = look(rule, Some(&healthy), Some(&all));
     assert_eq!((status.healthy, status.all, status.active), (2, 2, false));
@@ -170,9 +175,9 @@ proptest! {
     #[test]
     fn the_second_follows_the_first(before in members(), after in members(), fast in any::<bool>()) {
         let then = if fast { Then::FailFast } else { Then::UseAll };
-        let first = relayout(None, &wanted(&before));
+        let first = relayout(None, &wanted(&before), None);
         let mut follower = second(&first, then);
-        let (first, _) = assign(&first, &wanted(&after));
+        let (first, _) = assign(&first, &wanted(&after), None);
         follow(&mut follower, &first, then);
         prop_assert_eq!(&follower, &second(&first, then), "it is as if it were made anew");
         let has_backup = first.slots.iter().any(|slot| has_traffic(slot.occupant) && slot.class.contains("backup"));
@@ -192,26 +197,26 @@ proptest! {
         let plain = |members: BTreeMap<u8, (u16, bool)>| -> BTreeMap<u8, (u16, bool)> {
             members.into_iter().map(|(last, (weight, _))| (last, (weight, false))).collect()
         };
-        let first = relayout(None, &wanted(&plain(before)));
+        let first = relayout(None, &wanted(&plain(before)), None);
         let name = Panic::second_backend(ID);
         let mut table = Table::from([
             (ID.into(), live(&first)),
             (name.as_str().into(), live(&second(&first, then))),
         ]);
-        let (first, _) = assign(&first, &wanted(&plain(after)));
+        let (first, _) = assign(&first, &wanted(&plain(after)), None);
         let all = second(&first, then);
         let layout = Layout::from([(ID.to_owned(), first), (name.clone(), all)]);
         let usable = |table: &Table, name: &str| table[name].servers.values().filter(|server| is_usable(server)).count();
-        if let Plan::Runtime(batch) = plan(&layout, &table, None, &BTreeSet::new()) {
+        if let Plan::Runtime(batch) = plan(&layout, &table, &BTreeMap::new(), None, &BTreeSet::new()) {
             for command in batch.commands() {
-                carry_out(&mut table, &command.target.backend, &command.target.server, command.act);
+                carry_out(&mut table, &command.target.backend, &command.target.server, &command.act);
                 prop_assert!(
                     usable(&table, &name) <= usable(&table, ID),
                     "{} of {} after {command}", usable(&table, ID), usable(&table, &name)
                 );
             }
         }
-        prop_assert_eq!(plan(&layout, &table, None, &BTreeSet::new()), Plan::Nothing);
+        prop_assert_eq!(plan(&layout, &table, &BTreeMap::new(), None, &BTreeSet::new()), Plan::Nothing);
         prop_assert_eq!(usable(&table, &name), usable(&table, ID));
     }
 }

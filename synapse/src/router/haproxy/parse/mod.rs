@@ -20,6 +20,8 @@ const DRAIN_BITS: u32 = 0x18;
 const STOPPED: u32 = 0;
 /// In `srv_check_state`: the server has a check.
 const CHECK_CONFIGURED: u32 = 0x02;
+/// There and in `srv_agent_state`: it runs, though perhaps not in maintenance.
+const CHECK_ENABLED: u32 = 0x04;
 /// `srv_check_result` before the first check, whose outcome the state then only assumes.
 const NOT_CHECKED: u32 = 0;
 
@@ -35,8 +37,10 @@ pub(super) struct LiveBackend {
 }
 
 /// One server as it is now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct LiveServer {
+    /// 0 when HAProxy does not say.
+    pub(super) id: u32,
     /// `None` when it has none (unresolved, or a Unix socket).
     pub(super) address: Option<SocketAddr>,
     pub(super) weight: u32,
@@ -44,6 +48,14 @@ pub(super) struct LiveServer {
     pub(super) drain: bool,
     /// What its check says; `None` before it was checked, and in maintenance, where it is not.
     pub(super) check: Option<Check>,
+    pub(super) off: Off,
+}
+
+/// Which of these a server has and HAProxy does not ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Off {
+    pub(super) check: bool,
+    pub(super) agent: bool,
 }
 
 /// The process that answers.
@@ -79,8 +91,9 @@ pub(super) fn servers_state(text: &str) -> Option<Table> {
     let (be_id, be_name, name) = (column("be_id")?, column("be_name")?, column("srv_name")?);
     let (address, port) = (column("srv_addr")?, column("srv_port")?);
     let (admin, weight) = (column("srv_admin_state")?, column("srv_uweight")?);
-    let health = ["srv_op_state", "srv_check_state", "srv_check_result"];
-    let [state, check, result] = health.map(column);
+    let health = ["srv_op_state", "srv_check_state", "srv_check_result", "srv_agent_state"];
+    let [state, check, result, agent] = health.map(column);
+    let server_id = column("srv_id");
     let mut table = Table::new();
     for line in lines {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
@@ -92,12 +105,19 @@ pub(super) fn servers_state(text: &str) -> Option<Table> {
         let maint = admin & MAINT_BITS != 0;
         let checked = number(state).zip(number(check)).zip(number(result));
         let checked = checked.filter(|_| !maint);
+        let is_off =
+            |state: Option<u32>| state.is_some_and(|state| state & CHECK_CONFIGURED != 0 && state & CHECK_ENABLED == 0);
         let server = LiveServer {
+            id: number(server_id).unwrap_or(0),
             address: ip.zip(port).map(SocketAddr::from),
             weight: field(weight)?.parse().ok()?,
             maint,
             drain: admin & DRAIN_BITS != 0,
             check: checked.and_then(|((state, check), result)| verdict(state, check, result)),
+            off: Off {
+                check: is_off(number(check)),
+                agent: is_off(number(agent)),
+            },
         };
         let backend = field(be_name)?;
         let id = field(be_id)?.parse().ok()?;
@@ -178,16 +198,26 @@ pub(super) fn processes(text: &str) -> Option<Processes> {
 /// `show stat ID 4 -1`: the servers that no request, no queue and no connection is bound to any more. A server whose
 /// numbers are not all there is not idle.
 pub(super) fn idle_servers(text: &str) -> BTreeSet<Arc<str>> {
+    servers_without(text, &["scur", "qcur", "used_conn_cur", "idle_conn_cur"])
+}
+
+/// The same, but for connections that are only kept for the next request: HAProxy closes them when it deletes a server.
+pub(super) fn unused_servers(text: &str) -> BTreeSet<Arc<str>> {
+    servers_without(text, &["scur", "qcur", "used_conn_cur"])
+}
+
+/// The servers for which all of these numbers are 0.
+fn servers_without(text: &str, numbers: &[&str]) -> BTreeSet<Arc<str>> {
     let mut lines = text.lines();
     let Some(header) = lines.next().and_then(|line| line.strip_prefix("# ")) else {
         return BTreeSet::new();
     };
-    let columns: Vec<usize> = ["scur", "qcur", "used_conn_cur", "idle_conn_cur"]
+    let columns: Vec<usize> = numbers
         .iter()
         .filter_map(|name| header.split(',').position(|known| known == *name))
         .collect();
     let name = header.split(',').position(|known| known == "svname");
-    let (4, Some(name)) = (columns.len(), name) else {
+    let Some(name) = name.filter(|_| columns.len() == numbers.len()) else {
         return BTreeSet::new();
     };
     lines
@@ -197,6 +227,21 @@ pub(super) fn idle_servers(text: &str) -> BTreeSet<Arc<str>> {
             idle.then(|| fields.get(name).map(|name| Arc::from(*name))).flatten()
         })
         .collect()
+}
+
+/// The first release that makes and deletes servers as it should.
+pub(super) const MAKES_SERVERS: (u32, u32) = (3, 0);
+
+/// Whether a worker of this version, which answered `reply` to a mere `add server`, makes and deletes servers as it
+/// should: those of before 3.0 never use a connection to such a server twice, and may crash when they delete one.
+pub(super) fn makes_servers(version: &str, reply: &str) -> bool {
+    release(version) >= MAKES_SERVERS && reply.contains("Require 'backend/server'")
+}
+
+/// The first two numbers of a version; 0 for what is none.
+pub(super) fn release(version: &str) -> (u32, u32) {
+    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// `haproxy -v`: the number in its first line.

@@ -19,26 +19,56 @@ fn the_servers_of_2_6() {
     assert_eq!(
         server("web1_127.0.0.1:8000"),
         LiveServer {
+            id: 1,
             address: "127.0.0.1:8000".parse().ok(),
             weight: 3,
-            maint: false,
-            drain: false,
             check: Some(Check::Failing),
+            ..LiveServer::default()
         }
     );
     assert_eq!(
         server("a_2001:db8::1:80"),
         LiveServer {
             address: "[2001:db8::1]:80".parse().ok(),
+            id: 2,
             weight: 3,
-            maint: false,
             drain: true,
             check: Some(Check::Unchecked),
+            ..LiveServer::default()
         }
     );
     assert!(!server("slot_3").maint, "once disabled in the file, ready now");
     assert!(server("slot_4").maint);
     assert_eq!(table["tcp_2"].servers["named"].address, None);
+}
+
+#[test]
+fn a_check_that_does_not_run_is_seen() {
+    let text = "1\n# be_id be_name srv_id srv_name srv_addr srv_admin_state srv_uweight srv_port srv_check_state srv_agent_state\n\
+        3 b 9 made 127.0.0.1 1 3 80 2 18\n3 b 1 begun 127.0.0.1 1 3 80 14 22\n3 b 2 unchecked 127.0.0.1 0 3 80 0 0\n";
+    let table = servers_state(text).unwrap();
+    let off = |name: &str| (table["b"].servers[name].off.check, table["b"].servers[name].off.agent);
+    assert_eq!(
+        ["made", "begun", "unchecked"].map(off),
+        [(true, true), (false, false), (false, false)]
+    );
+    assert_eq!(table["b"].servers["made"].id, 9);
+}
+
+#[test]
+fn which_versions_make_servers() {
+    let known = "Require 'backend/server'.\n";
+    for (version, reply, makes) in [
+        ("2.6.12-1+deb12u4", known, false),
+        ("2.9.9", known, false),
+        ("3.0.11-1+deb13u3", known, true),
+        ("3.2", known, true),
+        ("3.0.11", "Unknown command: 'add server'\n", false),
+        ("3.0.11", "Permission denied\n", false),
+        ("x", known, false),
+    ] {
+        assert_eq!(makes_servers(version, reply), makes, "{version} {reply}");
+    }
 }
 
 #[test]
@@ -50,9 +80,7 @@ fn columns_are_found_by_name() {
         LiveServer {
             address: "10.0.0.1:80".parse().ok(),
             weight: 7,
-            maint: false,
-            drain: false,
-            check: None,
+            ..LiveServer::default()
         }
     );
 }

@@ -3,12 +3,13 @@
 //! Membership comes first: as long as the runtime API can bring HAProxy nearer, the plan is [`Plan::Runtime`]; only what
 //! is left then asks for a reload. Equal states give [`Plan::Nothing`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::command::{Act, Command, Target};
-use super::model::{Layout, Occupant};
-use super::parse::Table;
+use super::command::{Act, Command, New, Target};
+use super::growth::Growth;
+use super::model::{Layout, Occupant, Slot};
+use super::parse::{LiveServer, Table};
 use super::reason::ReloadReason;
 
 /// What to do next.
@@ -27,12 +28,12 @@ pub(super) enum Plan {
 /// no moment without a server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Batch {
-    /// Moves slots in maintenance to their new addresses. HAProxy 2.9 and later answer before it is done: read back
-    /// before the next step.
+    /// Moves slots in maintenance to their new addresses, and makes new servers. HAProxy 2.9 and later answer before it
+    /// is done: read back before the next step.
     pub(super) address: Vec<Command>,
     /// Weights, and servers that become ready.
     pub(super) activate: Vec<Command>,
-    /// Servers that leave, or drain.
+    /// Servers that leave, drain or are deleted.
     pub(super) retire: Vec<Command>,
 }
 
@@ -64,34 +65,37 @@ impl Batch {
     }
 }
 
-/// `structural` says why what HAProxy has loaded will not do, if it will not; `fixed_weights` are the backends whose
-/// weights HAProxy refused to change.
+/// `growths` are the backends that get new servers while HAProxy runs; `structural` says why what it has loaded will not
+/// do, if it will not; `fixed_weights` are the backends whose weights HAProxy refused to change.
 pub(super) fn plan(
     layout: &Layout,
     table: &Table,
+    growths: &BTreeMap<&str, &Growth>,
     structural: Option<&ReloadReason>,
     fixed_weights: &BTreeSet<String>,
 ) -> Plan {
     let mut batch = Batch::default();
+    let mut deleted = Vec::new();
     let mut fixed = None;
     for (service, backend) in layout {
         let live = table.get(service.as_str());
         let backend_name: Arc<str> = service.as_str().into();
         for slot in &backend.slots {
+            let growth = growths.get(service.as_str()).copied();
             let Some(server) = live.and_then(|live| live.servers.get(&slot.name)) else {
+                if slot.dynamic && (!slot.is_listed() || batch.make(&backend_name, slot, growth)) {
+                    continue;
+                }
                 let what = format!("HAProxy has no server {service}/{}", slot.name);
                 return most_urgent(Some(ReloadReason::Drift { what }), structural);
             };
-            let command = |act| Command {
-                target: Target {
-                    backend: Arc::clone(&backend_name),
-                    server: Arc::clone(&slot.name),
-                },
-                act,
-            };
+            let command = |act| command(&backend_name, slot, act);
             let Occupant::Active { address, weight } = slot.occupant else {
                 if !server.maint {
                     batch.retire.push(command(Act::Maint));
+                }
+                if slot.occupant == Occupant::Gone {
+                    deleted.push(command(Act::Del));
                 }
                 continue;
             };
@@ -111,6 +115,10 @@ pub(super) fn plan(
                     batch.activate.push(command(Act::Weight(weight)));
                 }
             }
+            if slot.dynamic && server.maint {
+                let begin = begin(server).into_iter();
+                batch.activate.extend(begin.map(command));
+            }
             if moves || server.maint || server.drain {
                 batch.activate.push(command(Act::Ready));
             }
@@ -119,11 +127,59 @@ pub(super) fn plan(
     // A second backend (see `panic`) comes after its first: so it gains servers after that, and loses them before it.
     // Else what it counts would, for a moment, be more than can be healthy.
     batch.retire.reverse();
+    batch.retire.extend(deleted);
     if !batch.is_empty() {
         return Plan::Runtime(batch);
     }
     let fixed = fixed.map(|service| ReloadReason::StaticBalance { service });
     most_urgent(fixed, structural)
+}
+
+fn command(backend: &Arc<str>, slot: &Slot, act: Act) -> Command {
+    Command {
+        target: Target {
+            backend: Arc::clone(backend),
+            server: Arc::clone(&slot.name),
+        },
+        act,
+    }
+}
+
+/// The checks to be begun of a server that was made while HAProxy runs; each after its making, which may have got lost.
+fn begin(server: &LiveServer) -> Vec<Act> {
+    let off = [
+        (server.off.check, Act::EnableHealth),
+        (server.off.agent, Act::EnableAgent),
+    ];
+    off.into_iter()
+        .filter_map(|(is_off, act)| is_off.then_some(act))
+        .collect()
+}
+
+impl Batch {
+    /// Makes the server of a slot, if that is known how.
+    fn make(&mut self, backend: &Arc<str>, slot: &Slot, growth: Option<&Growth>) -> bool {
+        let options = growth.and_then(|growth| Some((growth, growth.options(&slot.class)?)));
+        let (Some((growth, (inherited, options))), Occupant::Active { address, weight }) = (options, slot.occupant)
+        else {
+            return false;
+        };
+        let new = New {
+            address,
+            id: slot.id,
+            weight,
+            inherited,
+            options,
+        };
+        self.address.push(command(backend, slot, Act::Add(new)));
+        for (keyword, act) in [("check", Act::EnableHealth), ("agent-check", Act::EnableAgent)] {
+            if growth.begins(keyword, &slot.class) {
+                self.activate.push(command(backend, slot, act));
+            }
+        }
+        self.activate.push(command(backend, slot, Act::Ready));
+        true
+    }
 }
 
 /// One reload serves both reasons, and the one with less haste may be put off.

@@ -7,7 +7,11 @@
 //! A file has a *structure*: everything but who sits in which slot. Its fingerprint stands in `global` as an environment
 //! variable of HAProxy's ([`STRUCTURE`]), so that the running process can be asked which structure it has loaded. That
 //! is how synapse knows, after a restart or a reload by whomever, whether file, process and plan belong together.
+//!
+//! Where servers are made while HAProxy runs, they are in the file too, but it keeps the fingerprint of the moment at which
+//! it was loaded. That has two parts then: all that needs a reload, and the servers of that moment.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +19,8 @@ use std::sync::Arc;
 use crate::config::{HaproxyConfig, HaproxyControl, Panic, SHARED_FRONTEND, ServiceConfig, Then};
 
 use super::bind;
+use super::disk;
+use super::growth::Growth;
 use super::model::{Backend, Layout, NOWHERE, Occupant, Slot};
 use super::panic;
 
@@ -61,6 +67,34 @@ const RETRY_ONLY_READS: &str = "http-request disable-l7-retry unless METH_GET";
 /// A reload closes idle client connections at once without it: a client that has just sent a request on one loses it.
 const KEEP_IDLE: &str = "option idle-close-on-response";
 
+/// How HAProxy gets new servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Kind {
+    /// By a reload, so that there are spare ones in the file.
+    #[default]
+    Slots,
+    /// While it runs.
+    Dynamic,
+}
+
+impl Kind {
+    /// For the status.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Slots => "slots",
+            Self::Dynamic => "dynamic",
+        }
+    }
+
+    /// The part of a fingerprint that has to be the configuration's.
+    pub(super) fn lasting_part(self, structure: &str) -> Option<&str> {
+        match self {
+            Self::Slots => Some(structure),
+            Self::Dynamic => structure.split_once('-').map(|(lasting, _)| lasting),
+        }
+    }
+}
+
 /// Everything of the file that does not change while synapse runs.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Frame {
@@ -85,6 +119,8 @@ struct Section {
     shared: String,
     /// The backend that its panic rule takes.
     second: Option<Second>,
+    /// How it gets new servers while HAProxy runs, if it does.
+    growth: Option<Growth>,
 }
 
 /// The second backend of a service, see the module `panic`.
@@ -181,6 +217,8 @@ impl Frame {
                     push_line(&mut shared, line);
                 }
                 Section {
+                    // A second backend has to follow the first, server by server.
+                    growth: Growth::of(&defaults, &service.backend).filter(|_| second.is_none()),
                     id: service.id.clone(),
                     frontend,
                     backend,
@@ -243,8 +281,17 @@ impl Frame {
         sections.filter_map(|section| Some((section.id.as_str(), section.second.as_ref()?)))
     }
 
+    /// The services that can get new servers while HAProxy runs, and how.
+    pub(super) fn growths(&self) -> BTreeMap<&str, &Growth> {
+        let growing = self
+            .services
+            .iter()
+            .filter_map(|section| Some((section, section.growth.as_ref()?)));
+        growing.map(|(section, growth)| (section.id.as_str(), growth)).collect()
+    }
+
     /// The file for `layout`; a service without slots in it is left out.
-    pub(super) fn render(&self, layout: &Layout) -> Rendered {
+    pub(super) fn render(&self, layout: &Layout, kind: Kind) -> Rendered {
         let mut head = format!("{HEADER}\nglobal\n");
         for line in &self.global {
             push_line(&mut head, line);
@@ -252,6 +299,7 @@ impl Frame {
         // One line follows that is not known yet: the fingerprint.
         let first_line = lines(&head).saturating_add(lines(&self.base)).saturating_add(2);
         let mut print = Fingerprint::default();
+        let mut of_servers = Fingerprint::default();
         print.add(&head);
         print.add(&self.base);
         let mut body = String::new();
@@ -265,13 +313,19 @@ impl Frame {
             body.push_str(&section.backend);
             print.add(&section.frontend);
             print.add(&section.backend);
-            servers(&mut body, &mut print, backend);
+            if let Some(second) = &section.second {
+                print.add(&second.text);
+            }
+            let of_servers = match kind {
+                Kind::Slots => &mut print,
+                Kind::Dynamic => &mut of_servers,
+            };
+            servers(&mut body, of_servers, backend);
             if let Some(second) = &section.second {
                 sections.push((first_line.saturating_add(lines(&body)), Some(section.id.clone())));
                 body.push_str(&second.text);
-                print.add(&second.text);
                 if let Some(backend) = layout.get(&second.name) {
-                    servers(&mut body, &mut print, backend);
+                    servers(&mut body, of_servers, backend);
                 }
             }
         }
@@ -287,7 +341,10 @@ impl Frame {
                 print.add(&section.shared);
             }
         }
-        let structure = print.finish();
+        let structure = match kind {
+            Kind::Slots => print.finish(),
+            Kind::Dynamic => format!("{}-{}", print.finish(), of_servers.finish()),
+        };
         let text = Arc::new(format!(
             "{head}{INDENT}setenv {STRUCTURE} {structure}\n{}{body}",
             self.base
@@ -313,7 +370,7 @@ impl Second {
 
 /// The server lines, and without the occupants their fingerprint.
 fn servers(body: &mut String, print: &mut Fingerprint, backend: &Backend) {
-    for slot in &backend.slots {
+    for slot in backend.slots.iter().filter(|slot| slot.is_listed()) {
         push_server(body, slot);
         print.add(&slot.name);
         print.add(&slot.id.to_string());
@@ -325,7 +382,7 @@ fn servers(body: &mut String, print: &mut Fingerprint, backend: &Backend) {
 fn push_server(text: &mut String, slot: &Slot) {
     let (address, weight, state) = match slot.occupant {
         Occupant::Active { address, weight } => (address, weight, "enabled"),
-        Occupant::Free | Occupant::Draining { .. } => (NOWHERE, 1, "disabled"),
+        Occupant::Free | Occupant::Draining { .. } | Occupant::Gone => (NOWHERE, 1, "disabled"),
     };
     let line = format!(
         "server {} {address} id {} weight {weight} {state} {}",
@@ -334,27 +391,53 @@ fn push_server(text: &mut String, slot: &Slot) {
     push_line(text, line.trim_end());
 }
 
-/// A file of ours with the occupants of `layout` in its server lines and nothing else changed: what HAProxy has loaded
-/// stays true also when our configuration would give another file.
+/// A file of ours with the servers of `layout` in its backends and nothing else changed: what HAProxy has loaded stays
+/// true also when our configuration would give another file.
 pub(super) fn seat(text: &str, layout: &Layout) -> String {
     let mut seated = String::with_capacity(text.len());
-    let mut slots = [].iter();
+    let mut section: Option<&Backend> = None;
+    let mut is_seated = true;
+    // Where the servers of a section belong that has had none: before the blank lines at its end.
+    let mut end = 0;
     for line in text.lines() {
-        let mut words = words(line);
-        match (words.next(), words.next()) {
-            (Some("backend"), Some(name)) if !line.starts_with(' ') => {
-                slots = layout.get(name).map_or([].iter(), |backend| backend.slots.iter());
+        let words: Vec<&str> = words(line).collect();
+        let is_title = !words.is_empty() && !line.starts_with(' ') && !disk::is_structure(&words);
+        if is_title {
+            if !is_seated {
+                insert_servers(&mut seated, end, section);
             }
-            (Some("server"), Some(name)) if slots.as_slice().first().is_some_and(|slot| *slot.name == *name) => {
-                slots.by_ref().take(1).for_each(|slot| push_server(&mut seated, slot));
-                continue;
+            section = match words.as_slice() {
+                ["backend", name] => layout.get(*name),
+                _ => None,
+            };
+            is_seated = section.is_none();
+        } else if section.is_some() && disk::slot(&words).is_some() {
+            if !is_seated {
+                let here = seated.len();
+                insert_servers(&mut seated, here, section);
+                is_seated = true;
             }
-            _ => {}
+            continue;
         }
         seated.push_str(line);
         seated.push('\n');
+        if !words.is_empty() {
+            end = seated.len();
+        }
+    }
+    if !is_seated {
+        insert_servers(&mut seated, end, section);
     }
     seated
+}
+
+fn insert_servers(text: &mut String, at: usize, backend: Option<&Backend>) {
+    let slots = backend.map_or([].iter(), |backend| backend.slots.iter());
+    let mut servers = String::new();
+    slots
+        .filter(|slot| slot.is_listed())
+        .for_each(|slot| push_server(&mut servers, slot));
+    text.insert_str(at, &servers);
 }
 
 /// `global[]` and, in managed mode, what our way of running HAProxy needs and the operator has not said.

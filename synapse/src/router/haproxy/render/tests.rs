@@ -32,6 +32,7 @@ fn config() -> HaproxyConfig {
         )],
         shared_frontend: None,
         options_policy: crate::config::OptionsPolicy::default(),
+        servers: crate::config::ServersMode::default(),
         state_file: Some(PathBuf::from("/run/synapse/haproxy.cfg.state")),
     }
 }
@@ -76,7 +77,7 @@ fn server(name: &str, address: &str, weight: u16, options: &str) -> Server {
         address: address.parse().unwrap(),
         weight: Some(weight),
         options: options.into(),
-        labels: std::collections::BTreeMap::new(),
+        labels: BTreeMap::new(),
         created: 1,
         backup: false,
     }
@@ -95,21 +96,22 @@ fn layout() -> Layout {
     ];
     let mut checked = OperatorOptions::new("check port 81").unwrap();
     Layout::from([
-        ("web_1".into(), relayout(None, &wants(&web, &mut none))),
+        ("web_1".into(), relayout(None, &wants(&web, &mut none), None)),
         (
             "tcp_2".into(),
             relayout(
                 None,
                 &wants(&[server("db", "10.0.0.3:5432", 1, "backup")], &mut checked),
+                None,
             ),
         ),
-        ("empty_3".into(), relayout(None, &wants(&[], &mut none))),
+        ("empty_3".into(), relayout(None, &wants(&[], &mut none), None)),
     ])
 }
 
 #[test]
 fn golden() {
-    insta::assert_snapshot!(Frame::new(&config(), &services()).render(&layout()).text);
+    insta::assert_snapshot!(Frame::new(&config(), &services()).render(&layout(), Kind::Slots).text);
 }
 
 /// Everything a file can ask for, from its text to HAProxy's.
@@ -161,23 +163,23 @@ fn golden_of_all_there_is() {
     let mut named = OperatorOptions::with_cookie("check", Some(crate::config::CookieValue::Name)).unwrap();
     let web = [server("one", "10.0.0.1:80", 1, "")];
     let layout = Layout::from([
-        ("web".into(), relayout(None, &wants(&web, &mut named))),
+        ("web".into(), relayout(None, &wants(&web, &mut named), None)),
         ("only-a-backend_2".into(), Backend::default()),
         ("sock_3".into(), Backend::default()),
     ]);
-    let file = rich().render(&layout);
+    let file = rich().render(&layout, Kind::Slots);
     insta::assert_snapshot!(file.text);
     let disk = disk::read(&file.text);
-    assert_eq!(rich().render(&disk.layout), file, "it is read back whole");
+    assert_eq!(rich().render(&disk.layout, Kind::Slots), file, "it is read back whole");
 }
 
 #[test]
 fn the_shared_frontend_has_the_lines_of_those_alone_who_are_there() {
     let layout = Layout::from([("only-a-backend_2".into(), Backend::default())]);
-    let file = rich().render(&layout);
+    let file = rich().render(&layout, Kind::Slots);
     assert!(!file.text.contains("is_web") && file.text.contains("  default_backend only-a-backend_2\n"));
     let all = Layout::from(["web", "only-a-backend_2"].map(|id| (id.to_owned(), Backend::default())));
-    let file = rich().render(&all);
+    let file = rich().render(&all, Kind::Slots);
     let alert = |text: &str| {
         let line = file.text.lines().position(|line| line.trim() == text).unwrap() + 1;
         blame(
@@ -199,31 +201,31 @@ fn the_shared_frontend_has_the_lines_of_those_alone_who_are_there() {
 fn the_structure_is_the_file_without_who_sits_where() {
     let frame = Frame::new(&config(), &services());
     let all = layout();
-    let file = frame.render(&all);
-    assert_eq!(file, frame.render(&all));
+    let file = frame.render(&all, Kind::Slots);
+    assert_eq!(file, frame.render(&all, Kind::Slots));
     let mut none = OperatorOptions::new("").unwrap();
     let fewer = wants(&[server("web3", "10.0.0.9:8080", 7, "")], &mut none);
     let mut moved = all.clone();
-    moved.insert("empty_3".into(), assign(&all["empty_3"], &fewer).0);
-    let other = frame.render(&moved);
+    moved.insert("empty_3".into(), assign(&all["empty_3"], &fewer, None).0);
+    let other = frame.render(&moved, Kind::Slots);
     assert_ne!(other.text, file.text);
     assert_eq!(other.structure, file.structure);
     let mut grown = all.clone();
-    grown.insert("empty_3".into(), relayout(None, &fewer));
-    assert_ne!(frame.render(&grown).structure, file.structure);
+    grown.insert("empty_3".into(), relayout(None, &fewer, None));
+    assert_ne!(frame.render(&grown, Kind::Slots).structure, file.structure);
     let mut without = all;
     without.remove("empty_3");
-    assert_ne!(frame.render(&without).structure, file.structure);
+    assert_ne!(frame.render(&without, Kind::Slots).structure, file.structure);
 }
 
 #[test]
 fn a_file_is_read_back_as_it_was_written() {
     let frame = Frame::new(&config(), &services());
-    let file = frame.render(&layout());
+    let file = frame.render(&layout(), Kind::Slots);
     let disk = disk::read(&file.text);
     assert_eq!(disk.layout, layout());
     assert_eq!(disk.structure.as_ref(), Some(&file.structure));
-    assert_eq!(frame.render(&disk.layout), file);
+    assert_eq!(frame.render(&disk.layout, Kind::Slots), file);
     assert_eq!(disk.binds.len(), 4);
     assert_eq!(
         disk::read(&file.text.replacen(HEADER, "# mine", 1)),
@@ -234,18 +236,58 @@ fn a_file_is_read_back_as_it_was_written() {
 #[test]
 fn seating_changes_the_occupants_alone() {
     let frame = Frame::new(&config(), &services());
-    let file = frame.render(&layout());
+    let file = frame.render(&layout(), Kind::Slots);
     assert_eq!(seat(&file.text, &layout()), *file.text);
     let mut none = OperatorOptions::new("").unwrap();
     let mut moved = layout();
     let fewer = wants(&[server("web3", "10.0.0.9:8080", 7, "check")], &mut none);
-    moved.insert("web_1".into(), assign(&moved["web_1"], &fewer).0);
-    assert_eq!(seat(&file.text, &moved), *frame.render(&moved).text);
+    moved.insert("web_1".into(), assign(&moved["web_1"], &fewer, None).0);
+    assert_eq!(seat(&file.text, &moved), *frame.render(&moved, Kind::Slots).text);
+}
+
+#[test]
+fn servers_that_are_made_leave_the_lasting_part_of_the_fingerprint_alone() {
+    let frame = Frame::new(&config(), &services());
+    let growths = frame.growths();
+    let growth = growths["empty_3"];
+    let mut none = OperatorOptions::new("").unwrap();
+    let mut before = layout();
+    let nobody = wants(&[], &mut none);
+    before.insert("empty_3".into(), relayout(None, &nobody, Some(growth)));
+    assert_eq!(before["empty_3"].slots, [], "no spare ones");
+    let file = frame.render(&before, Kind::Dynamic);
+    let one = wants(&[server("web3", "10.0.0.9:8080", 7, "check")], &mut none);
+    let room = crate::router::haproxy::slots::Room { growth, live: None };
+    let mut after = before.clone();
+    after.insert("empty_3".into(), assign(&before["empty_3"], &one, Some(room)).0);
+
+    let seated = seat(&file.text, &after);
+    let line = "  server web3_10.0.0.9:8080 10.0.0.9:8080 id 1 weight 7 enabled check\n";
+    assert!(seated.contains(line) && !file.text.contains(line), "{seated}");
+    assert_eq!(seated.replacen(line, "", 1), *file.text, "nothing else");
+    assert_eq!(seat(&seated, &before), *file.text, "and back");
+    assert_eq!(disk::read(&seated).structure, Some(file.structure.clone()));
+    let rendered = frame.render(&after, Kind::Dynamic);
+    let without_print = |text: &str| text.replace(&file.structure, "").replace(&rendered.structure, "");
+    assert_eq!(
+        without_print(&seated),
+        without_print(&rendered.text),
+        "as a reload would render it"
+    );
+    let lasting = |structure| Kind::Dynamic.lasting_part(structure).map(str::to_owned);
+    assert_eq!(lasting(&rendered.structure), lasting(&file.structure));
+    assert_ne!(rendered.structure, file.structure);
+    let slots = frame.render(&before, Kind::Slots).structure;
+    assert_ne!(
+        lasting(&slots),
+        lasting(&file.structure),
+        "another way is another structure"
+    );
 }
 
 #[test]
 fn lines_know_their_service() {
-    let file = Frame::new(&config(), &services()).render(&layout());
+    let file = Frame::new(&config(), &services()).render(&layout(), Kind::Slots);
     let line = |text: &str| file.text.lines().position(|line| line.trim() == text).unwrap() + 1;
     let alert = |line| format!("[ALERT]    (1) : config : parsing [/run/haproxy.cfg:{line}] : unknown keyword.\n");
     let text = [
@@ -282,7 +324,7 @@ fn what_the_operator_said_is_not_said_again() {
         ("web_1".into(), Backend::default()),
         ("unix_2".into(), Backend::default()),
     ]);
-    let text = Frame::new(&config, &services).render(&layout).text;
+    let text = Frame::new(&config, &services).render(&layout, Kind::Slots).text;
     for (what, count) in [
         ("stats", 3),
         ("hard-stop-after", 1),
@@ -305,7 +347,7 @@ fn what_the_operator_said_is_not_said_again() {
         program: "haproxy".into(),
     };
     config.global.clear();
-    let text = Frame::new(&config, &services).render(&layout).text;
+    let text = Frame::new(&config, &services).render(&layout, Kind::Slots).text;
     assert!(
         ["mworker-max-reloads", "stats socket", "fd-hard-limit", "server-state"]
             .iter()
@@ -412,7 +454,7 @@ routers:
         ),
         ("tcp-fast_4", some(2, 9)),
     ] {
-        layout.insert(id.into(), relayout(None, &wants(&servers, &mut checked)));
+        layout.insert(id.into(), relayout(None, &wants(&servers, &mut checked), None));
     }
     frame.add_seconds(&mut layout);
     (frame, layout)
@@ -421,10 +463,10 @@ routers:
 #[test]
 fn golden_of_panic_rules() {
     let (frame, layout) = rules();
-    let file = frame.render(&layout);
+    let file = frame.render(&layout, Kind::Slots);
     insta::assert_snapshot!(file.text);
     let disk = disk::read(&file.text);
-    assert_eq!(frame.render(&disk.layout), file, "it is read back whole");
+    assert_eq!(frame.render(&disk.layout, Kind::Slots), file, "it is read back whole");
     let mut seated = disk.layout.clone();
     frame.seat_seconds(&mut seated);
     assert_eq!(seated, disk.layout, "and everybody is where the rule has him");
@@ -440,7 +482,7 @@ async fn panic_rules_are_lines_that_haproxy_takes_without_a_warning() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("haproxy.cfg");
     let text = frame
-        .render(&layout)
+        .render(&layout, Kind::Slots)
         .text
         .replace("/run/synapse", &directory.path().display().to_string());
     std::fs::write(&path, text).unwrap();
@@ -462,7 +504,7 @@ async fn panic_rules_are_lines_that_haproxy_takes_without_a_warning() {
 #[test]
 fn a_refused_line_of_a_second_backend_is_its_services() {
     let (frame, layout) = rules();
-    let file = frame.render(&layout);
+    let file = frame.render(&layout, Kind::Slots);
     let second = file.text.lines().position(|line| line == "backend all_1_all").unwrap() + 1;
     let found = blame(
         &format!("[ALERT]    (1) : config : parsing [/h.cfg:{}] : no.\n", second + 1),
@@ -471,5 +513,5 @@ fn a_refused_line_of_a_second_backend_is_its_services() {
     assert_eq!(found.services.keys().collect::<Vec<_>>(), ["all_1"]);
     let mut without = layout;
     without.remove("all_1");
-    assert!(!frame.render(&without).text.contains("all_1_all"));
+    assert!(!frame.render(&without, Kind::Slots).text.contains("all_1_all"));
 }

@@ -2,13 +2,16 @@
 //!
 //! Invariants: an instance that stays keeps its slot; a slot in use is never given another address; an instance never
 //! sits in a slot of another class unless it sat there before its options changed (it goes on until the reload that
-//! makes the right slot); a slot bears the name of its instance or none.
+//! makes the right slot); a slot bears the name of its instance or none. Where HAProxy makes servers while it runs
+//! ([`Room`]), whoever finds no slot gets a new one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::model::{Backend, Occupant, Slot, Wanted, Wants, own_name, spare_name};
+use super::growth::Growth;
+use super::model::{Backend, NOWHERE, Occupant, Slot, UNKNOWN_CLASS, Wanted, Wants, own_name, spare_name};
+use super::parse::LiveBackend;
 
 /// At least this many slots of a class are free after a reload.
 pub(super) const MIN_SPARE: usize = 8;
@@ -26,9 +29,40 @@ pub(super) enum Unplaced {
     NoClass,
 }
 
+/// Where new slots can be made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room<'a> {
+    pub(super) growth: &'a Growth,
+    /// What HAProxy has there, whose names and ids are taken; `None` for nothing.
+    pub(super) live: Option<&'a LiveBackend>,
+}
+
+/// Servers of one backend that nothing is bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Idle {
+    /// Another instance may have them.
+    pub(super) for_another: BTreeSet<Arc<str>>,
+    /// They may be deleted.
+    pub(super) for_nobody: BTreeSet<Arc<str>>,
+}
+
+impl Idle {
+    /// Keeps those that `other`, which has servers of the same names, has too.
+    pub(super) fn and(&mut self, other: &Self) {
+        self.for_another.retain(|name| other.for_another.contains(name));
+        self.for_nobody.retain(|name| other.for_nobody.contains(name));
+    }
+
+    /// Keeps those of which `keep` is true.
+    pub(super) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        self.for_another.retain(|name| keep(name));
+        self.for_nobody.retain(|name| keep(name));
+    }
+}
+
 /// Gives each wanted instance a slot of `backend`, changing as few as possible; whoever is not wanted starts to drain.
 /// Says why if somebody has no slot: then [`relayout`] and a reload are due.
-pub(super) fn assign(backend: &Backend, wants: &Wants) -> (Backend, Option<Unplaced>) {
+pub(super) fn assign(backend: &Backend, wants: &Wants, room: Option<Room<'_>>) -> (Backend, Option<Unplaced>) {
     let wanted: HashMap<SocketAddr, &Wanted> = wants.servers.iter().map(|server| (server.address, server)).collect();
     let mut slots = backend.slots.clone();
     let mut placed: HashSet<SocketAddr> = HashSet::new();
@@ -48,6 +82,7 @@ pub(super) fn assign(backend: &Backend, wants: &Wants) -> (Backend, Option<Unpla
     }
 
     let mut vacancies = Vacancies::of(&slots);
+    let mut births = Births::default();
     let mut unplaced = None;
     for server in &wants.servers {
         if placed.contains(&server.address) {
@@ -55,6 +90,9 @@ pub(super) fn assign(backend: &Backend, wants: &Wants) -> (Backend, Option<Unpla
         }
         if let Some(slot) = vacancies.take(server, &slots).and_then(|index| slots.get_mut(index)) {
             slot.occupant = active(server);
+            placed.insert(server.address);
+        } else if let Some(slot) = room.and_then(|room| births.one(server, &slots, room)) {
+            slots.push(slot);
             placed.insert(server.address);
         } else {
             let known = slots.iter().any(|slot| slot.class == server.class);
@@ -69,18 +107,72 @@ pub(super) fn assign(backend: &Backend, wants: &Wants) -> (Backend, Option<Unpla
     (Backend { slots }, unplaced)
 }
 
-/// Draining slots at one of `idle` become free.
-pub(super) fn release(backend: &mut Backend, idle: &BTreeSet<Arc<str>>) {
+/// Draining slots at one of `idle` become free, or are given up.
+pub(super) fn release(backend: &mut Backend, idle: &Idle) {
     for slot in &mut backend.slots {
+        let (idle, then) = if slot.dynamic {
+            (&idle.for_nobody, Occupant::Gone)
+        } else {
+            (&idle.for_another, Occupant::Free)
+        };
         if matches!(slot.occupant, Occupant::Draining { .. }) && idle.contains(&slot.name) {
-            slot.occupant = Occupant::Free;
+            slot.occupant = then;
         }
     }
 }
 
+/// Marks the slots that are deleted once their instances have left.
+pub(super) fn make_dynamic(backend: &mut Backend, growth: &Growth) {
+    for slot in &mut backend.slots {
+        slot.dynamic = slot.occupant != Occupant::Free && growth.options(&slot.class).is_some();
+    }
+}
+
+/// Takes in what HAProxy has in a backend that grows, `None` for nothing: forgets the servers that were given up and are
+/// gone, and lets those drain that somebody else has made, also in the place of one of ours. `leave` are the names of
+/// servers that are not ours to touch.
+pub(super) fn meet(backend: &mut Backend, live: Option<&LiveBackend>, leave: impl Fn(&str) -> bool) {
+    let live = live.map(|live| &live.servers);
+    let of = |name: &Arc<str>| live.and_then(|servers| servers.get(name));
+    let has_left = |slot: &Slot| slot.dynamic && !slot.is_listed();
+    backend.slots.retain(|slot| !has_left(slot) || of(&slot.name).is_some());
+    for slot in &mut backend.slots {
+        if let Some(other) = of(&slot.name).filter(|live| slot.dynamic && live.id != 0 && live.id != slot.id) {
+            *slot = strange(Arc::clone(&slot.name), other.id, other.address);
+        }
+    }
+    let known: HashSet<Arc<str>> = backend.slots.iter().map(|slot| Arc::clone(&slot.name)).collect();
+    let mut strangers: Vec<_> = live
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| !known.contains(*name) && !leave(name))
+        .map(|(name, server)| strange(Arc::clone(name), server.id, server.address))
+        .collect();
+    strangers.sort_by(|one, other| one.name.cmp(&other.name));
+    // Whose id somebody else has got can't be made again with it.
+    let ids: HashSet<u32> = live.into_iter().flatten().map(|(_, server)| server.id).collect();
+    let can_be = |slot: &Slot| !slot.dynamic || of(&slot.name).is_some() || !ids.contains(&slot.id);
+    backend.slots.retain(can_be);
+    backend.slots.extend(strangers);
+}
+
+/// The slot of a server that somebody else has made.
+fn strange(name: Arc<str>, id: u32, address: Option<SocketAddr>) -> Slot {
+    Slot {
+        id,
+        name,
+        class: UNKNOWN_CLASS.into(),
+        occupant: Occupant::Draining {
+            address: address.unwrap_or(NOWHERE),
+        },
+        dynamic: true,
+    }
+}
+
 /// The slots for a reload: every wanted instance under its own name, its id kept if it had one, in the catalog's order;
-/// then spare ones. Who was removed is forgotten.
-pub(super) fn relayout(backend: Option<&Backend>, wants: &Wants) -> Backend {
+/// then spare ones, but of no class that HAProxy makes servers of while it runs. Who was removed is forgotten.
+pub(super) fn relayout(backend: Option<&Backend>, wants: &Wants, growth: Option<&Growth>) -> Backend {
+    let grows = |class: &str| growth.is_some_and(|growth| growth.options(class).is_some());
     let mut taken: BTreeSet<u32> = BTreeSet::new();
     let mut ids: HashMap<SocketAddr, u32> = HashMap::new();
     for slot in backend.iter().flat_map(|backend| &backend.slots) {
@@ -100,14 +192,16 @@ pub(super) fn relayout(backend: Option<&Backend>, wants: &Wants) -> Backend {
             name: own_name(&server.instance, server.address).into(),
             class: Arc::clone(&server.class),
             occupant: active(server),
+            dynamic: grows(&server.class),
         });
     }
-    for (class, count) in spares(wants) {
+    for (class, count) in spares(wants, grows) {
         slots.extend(unused.by_ref().take(count).map(|id| Slot {
             id,
             name: spare_name(id).into(),
             class: Arc::clone(&class),
             occupant: Occupant::Free,
+            dynamic: false,
         }));
     }
     Backend { slots }
@@ -120,8 +214,8 @@ fn active(server: &Wanted) -> Occupant {
     }
 }
 
-/// How many spare slots of which class.
-fn spares(wants: &Wants) -> Vec<(Arc<str>, usize)> {
+/// How many spare slots of which class; none where it `grows`.
+fn spares(wants: &Wants, grows: impl Fn(&str) -> bool) -> Vec<(Arc<str>, usize)> {
     let Some(spare_class) = &wants.spare_class else {
         return Vec::new();
     };
@@ -135,7 +229,7 @@ fn spares(wants: &Wants) -> Vec<(Arc<str>, usize)> {
     if wants.servers.is_empty() {
         used.insert(spare_class, 0);
     }
-    let mut classes: Vec<_> = used.into_iter().collect();
+    let mut classes: Vec<_> = used.into_iter().filter(|(class, _)| !grows(class)).collect();
     classes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let mut total = wants.servers.len();
     classes
@@ -174,7 +268,7 @@ impl Vacancies {
         };
         for (index, slot) in slots.iter().enumerate().rev() {
             match slot.occupant {
-                Occupant::Active { .. } => {}
+                Occupant::Active { .. } | Occupant::Gone => {}
                 Occupant::Draining { address } => {
                     found.draining.insert(address, index);
                 }
@@ -205,6 +299,45 @@ impl Vacancies {
             return Some(index);
         }
         self.spare.get_mut(&server.class)?.pop()
+    }
+}
+
+/// Names and ids for new slots; the taken ones are gathered when the first is made.
+#[derive(Default)]
+struct Births {
+    taken: Option<(BTreeSet<u32>, HashSet<Arc<str>>)>,
+}
+
+impl Births {
+    /// A slot for an instance, under its own name unless one that is leaving has it; `None` if HAProxy makes none like it.
+    fn one(&mut self, server: &Wanted, slots: &[Slot], room: Room<'_>) -> Option<Slot> {
+        room.growth.options(&server.class)?;
+        let (ids, names) = self.taken.get_or_insert_with(|| {
+            let live = room.live.into_iter().flat_map(|live| &live.servers);
+            let live = live.map(|(name, server)| (server.id, Arc::clone(name)));
+            slots
+                .iter()
+                .map(|slot| (slot.id, Arc::clone(&slot.name)))
+                .chain(live)
+                .unzip()
+        });
+        let own: Arc<str> = own_name(&server.instance, server.address).into();
+        let mut free = (1..).filter(|id| !ids.contains(id));
+        let (id, name) = if names.contains(&own) {
+            free.map(|id| (id, spare_name(id).into()))
+                .find(|(_, name)| !names.contains(name))?
+        } else {
+            (free.next()?, own)
+        };
+        ids.insert(id);
+        names.insert(Arc::clone(&name));
+        Some(Slot {
+            id,
+            name,
+            class: Arc::clone(&server.class),
+            occupant: active(server),
+            dynamic: true,
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! All that is known, and what follows from it. Pure.
 
+mod made;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,8 +19,9 @@ use super::plan::{Plan, plan};
 use super::prepare::{Candidate, Left, Quarantine};
 use super::reason::ReloadReason;
 use super::render::{Frame, seat};
-use super::slots::{Unplaced, assign};
+use super::slots::{self, Idle, Room, Unplaced, assign};
 use super::wants::wants;
+pub(super) use made::Abilities;
 
 /// What is known of HAProxy.
 #[derive(Debug)]
@@ -64,6 +67,7 @@ pub(super) struct Draining<'s> {
 #[derive(Debug)]
 pub(super) struct State {
     frame: Arc<Frame>,
+    abilities: Abilities,
     operators: BTreeMap<String, OperatorOptions>,
     /// `defaultServers`, for a service that nothing else is known of.
     defaults: BTreeMap<String, Vec<Server>>,
@@ -79,6 +83,10 @@ pub(super) struct State {
     unplaced: BTreeMap<String, Unplaced>,
     /// Backends whose weights HAProxy does not change.
     pub(super) fixed_weights: BTreeSet<String>,
+    /// Backends in which HAProxy refused to make a server: they have slots.
+    slotted: BTreeSet<String>,
+    /// Servers that HAProxy refused to delete, by service and name.
+    lasting: BTreeSet<(String, Arc<str>)>,
     /// What the runtime API could not bring about.
     pub(super) drift: Option<String>,
     /// Somebody asked for a reload.
@@ -97,11 +105,13 @@ impl State {
     /// Nothing is known.
     pub(super) fn new(
         frame: Arc<Frame>,
+        abilities: Abilities,
         operators: BTreeMap<String, OperatorOptions>,
         defaults: BTreeMap<String, Vec<Server>>,
     ) -> Self {
         Self {
             frame,
+            abilities,
             operators,
             defaults,
             servers: BTreeMap::new(),
@@ -112,6 +122,8 @@ impl State {
             retry_quarantine: false,
             unplaced: BTreeMap::new(),
             fixed_weights: BTreeSet::new(),
+            slotted: BTreeSet::new(),
+            lasting: BTreeSet::new(),
             drift: None,
             asked: false,
             patience: Patience::Waiting,
@@ -171,10 +183,12 @@ impl State {
     pub(super) fn saw(&mut self, live: Live, table: Table, disk: impl FnOnce() -> Disk) {
         if let World::Loaded(loaded) = &mut self.world
             && loaded.live.structure == live.structure
+            && loaded.live.makes_servers == live.makes_servers
         {
             // Perhaps another process, but of the same file.
             loaded.live = live;
             loaded.table = table;
+            self.meet();
             return;
         }
         let disk = disk();
@@ -194,34 +208,53 @@ impl State {
 
     /// HAProxy runs the file that `disk` was read from, and the same instances should be in it.
     pub(super) fn loaded(&mut self, disk: Disk, live: Live, table: Table) {
+        let kind = self.abilities.kind(Some(live.makes_servers));
+        let mut layout = disk.layout;
+        self.lasting.clear();
+        for (service, growth) in self.growths_of(kind) {
+            if let Some(backend) = layout.get_mut(service) {
+                slots::make_dynamic(backend, growth);
+            }
+        }
         self.world = World::Loaded(Box::new(Loaded {
-            text: Arc::new(seat(&disk.text, &disk.layout)),
-            structure: self.frame.render(&disk.layout).structure,
-            layout: disk.layout,
+            text: Arc::new(seat(&disk.text, &layout)),
+            structure: self.frame.render(&layout, kind).structure,
+            layout,
             binds: disk.binds.into_iter().collect(),
             live,
             table,
         }));
         self.unplaced.clear();
         self.changed = self.wants.keys().cloned().collect();
+        self.meet();
     }
 
     /// Gives the instances of changed services their slots.
     pub(super) fn assign(&mut self) {
-        let World::Loaded(loaded) = &mut self.world else { return };
+        let changed = std::mem::take(&mut self.changed);
+        let kind = self.kind();
+        let World::Loaded(loaded) = &mut self.world else {
+            self.changed = changed;
+            return;
+        };
+        let growths = made::growths(&self.frame, kind, &self.slotted);
         let mut moved = false;
-        for service in std::mem::take(&mut self.changed) {
+        for service in changed {
             let (Some(wants), Some(backend)) = (self.wants.get(&service), loaded.layout.get_mut(&service)) else {
                 continue;
             };
+            let room = growths.get(service.as_str()).map(|growth| Room {
+                growth,
+                live: loaded.table.get(service.as_str()),
+            });
             let (now, unplaced) = if self
                 .quarantine
                 .get(&service)
                 .is_some_and(|known| known.left == Left::Options)
             {
-                assign(backend, &wants.plain())
+                assign(backend, &wants.plain(), room)
             } else {
-                assign(backend, wants)
+                assign(backend, wants, room)
             };
             moved |= now != *backend;
             *backend = now;
@@ -263,14 +296,13 @@ impl State {
 
     /// Draining slots of `service` that were `idle` become free; who waits for a slot may then have one. Not those that
     /// HAProxy was not seen to have taken out of use yet: a request may still have found its way there.
-    pub(super) fn release(&mut self, service: &str, idle: &BTreeSet<Arc<str>>) {
+    pub(super) fn release(&mut self, service: &str, mut idle: Idle) {
         if let World::Loaded(loaded) = &mut self.world
             && let Some(backend) = loaded.layout.get_mut(service)
             && let Some(live) = loaded.table.get(service)
         {
-            let out = |name: &&Arc<str>| live.servers.get(*name).is_some_and(|server| server.maint);
-            let idle = idle.iter().filter(out).cloned().collect();
-            super::slots::release(backend, &idle);
+            idle.retain(|name| live.servers.get(name).is_some_and(|server| server.maint));
+            slots::release(backend, &idle);
             self.changed.insert(service.to_owned());
         }
     }
@@ -281,7 +313,14 @@ impl State {
             return Plan::Nothing;
         };
         let structural = self.structural(loaded).filter(|_| self.can_render());
-        plan(&loaded.layout, &loaded.table, structural.as_ref(), &self.fixed_weights)
+        let growths = self.growths();
+        plan(
+            &loaded.layout,
+            &loaded.table,
+            &growths,
+            structural.as_ref(),
+            &self.fixed_weights,
+        )
     }
 
     /// Why what is loaded will not do.
@@ -300,7 +339,13 @@ impl State {
                 Unplaced::NoClass => ReloadReason::OptionClass { service },
             });
         }
-        if loaded.live.structure.as_ref() != Some(&loaded.structure) {
+        let kind = self.kind();
+        let running = loaded
+            .live
+            .structure
+            .as_deref()
+            .and_then(|running| kind.lasting_part(running));
+        if running != kind.lasting_part(&loaded.structure) {
             let what = "the configuration is not the one HAProxy has loaded".to_owned();
             return Some(ReloadReason::Structure { what });
         }
@@ -369,8 +414,13 @@ impl State {
                 reason,
                 ReloadReason::Quarantine | ReloadReason::FirstStart | ReloadReason::Operator
             );
+        let growths = self.growths().into_iter();
         Candidate {
             frame: Arc::clone(&self.frame),
+            kind: self.kind(),
+            growths: growths
+                .map(|(service, growth)| (service.to_owned(), growth.clone()))
+                .collect(),
             layout,
             wants: self.wants.clone(),
             quarantine: if anew {
