@@ -116,6 +116,54 @@ routers:
     assert_eq!(bench.reloads(), [("first_start", "ok", 1)]);
 }
 
+/// Servers that the operator wrote, in a section or in a service's lines, are nobody's to enable or disable but theirs.
+#[tokio::test]
+async fn what_the_operator_wrote_is_left_alone() {
+    let (one, two, mine) = (
+        Backend::start("one").await,
+        Backend::start("two").await,
+        Backend::start("mine").await,
+    );
+    let mut bench = Bench::new(&["web_1", "manual"]).await;
+    bench.services.pop();
+    let (config, _) = understand(&format!(
+        "
+routers:
+  - type: haproxy
+    configPath: /h.cfg
+    listen:
+      manual: [mode http, 'bind 127.0.0.1:{port}', server mine {mine}, server spare 127.0.0.99:9]
+",
+        port = bench.port("manual"),
+        mine = mine.address,
+    ));
+    bench.config.extra_sections = config.extra_sections;
+    bench.start().await;
+    bench.want(&[("web_1", vec![server(&one)])]);
+    bench.in_sync().await;
+    bench.ask("set server manual/spare state maint").await;
+    let stat = async || {
+        let stat = bench.ask("show servers state manual").await;
+        let rows = stat.lines().filter(|line| line.contains(" manual "));
+        // Name, operational and administrative state, weight.
+        rows.map(|row| row.split(' ').skip(3).take(5).map(str::to_owned).collect::<Vec<_>>())
+            .collect::<Vec<_>>()
+    };
+    let before = stat().await;
+    assert_eq!(before.len(), 2, "{before:?}");
+    for wanted in [vec![server(&one), server(&two)], vec![server(&two)], vec![server(&one)]] {
+        bench.want(&[("web_1", wanted)]);
+        bench.in_sync().await;
+        assert_eq!(stat().await, before);
+        assert_eq!(bench.get("manual").await.as_deref(), Some("mine"));
+    }
+    bench.ask("set server web_1/slot_5 state ready").await;
+    eventually("it has looked at all again", async || bench.status().drift_repairs > 0).await;
+    assert_eq!(stat().await, before);
+    assert_eq!(bench.status().drift_repairs, 1);
+    assert_eq!(bench.reloads(), [("first_start", "ok", 1)]);
+}
+
 #[tokio::test]
 async fn cookies_lead_back_to_an_instance_across_reloads() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
