@@ -168,7 +168,7 @@ fn report(name: &str, port: usize) -> Value {
 }
 
 fn with(mut report: Value, key: &str, value: Value) -> String {
-    report[key] = value;
+    report.as_object_mut().unwrap().insert(key.to_owned(), value);
     report.to_string()
 }
 
