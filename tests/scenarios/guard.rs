@@ -89,7 +89,13 @@ async fn a_service_deregistered_by_mistake_is_held_and_let_go_on_time() {
     load.take().assert_flawless();
     drop(load);
     crowd.are_active(&site, 0..0).await;
-    assert!(since.elapsed() >= hold_time, "let go after {:?}", since.elapsed());
+    let took = since.elapsed();
+    println!("let go after {took:?}");
+    // Not before, and not much later: a busy machine may take seconds to say so.
+    assert!(
+        (hold_time..hold_time + Duration::from_secs(7)).contains(&took),
+        "let go after {took:?}"
+    );
     held(&site, 0).await;
 }
 
@@ -127,12 +133,16 @@ async fn ten_of_twelve_really_gone_leave_by_their_failing_checks() {
     let mut site = Site::with_keys(ZooKeeper::start().await, keys);
     site.synapse.start_and_wait().await.unwrap();
     let mut crowd = Crowd::register(&site, 12).await;
+    let killed = Instant::now();
     for instance in crowd.instances.iter_mut().skip(2) {
         instance.kill();
     }
     crowd.deregister(2..12).await;
-    // The hold time is minutes: only the checks can be so quick.
+    // The hold time is minutes: only the checks can be so quick. Two of them take 0.6 s; the rest is a busy machine.
     crowd.are_active(&site, 0..2).await;
+    let took = killed.elapsed();
+    println!("out of rotation after {took:?}");
+    assert!(took < Duration::from_secs(5), "out of rotation only after {took:?}");
     held(&site, 0).await;
     let load = Load::start(site.port());
     eventually("the two that are left serve", PATIENCE, async || {
@@ -163,6 +173,10 @@ async fn single_removals_are_live_at_once() {
     held(&site, 0).await;
 }
 
+/// How long the first request may take from the start of synapse, and how often that is tried on a busy machine.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+const TRIES: u32 = 5;
+
 /// Starts synapse and returns how long the first answered request took from then.
 async fn first_request(site: &mut Site) -> Duration {
     let since = Instant::now();
@@ -186,18 +200,24 @@ async fn a_cold_start_without_zookeeper_serves_from_the_snapshot() {
     let snapshot = site.directory().join("haproxy.cfg.snapshot");
     site.zookeeper.kill();
     for has_file in [true, false] {
-        site.haproxy.kill();
-        if !has_file {
-            std::fs::remove_file(site.directory().join("haproxy.cfg")).unwrap();
+        let mut best = Duration::MAX;
+        for _ in 0..TRIES {
+            site.haproxy.kill();
+            if !has_file {
+                std::fs::remove_file(site.directory().join("haproxy.cfg")).unwrap();
+            }
+            best = best.min(first_request(&mut site).await);
+            crowd.are_active(&site, 0..2).await;
+            let status = site.synapse.status().await.unwrap();
+            assert_eq!(status["routers"][0]["services"][0]["freshness"]["state"], "snapshot");
+            assert!(metric(&site, r#"synapse_guard_active{service="web",guard="snapshot"} 1"#).await);
+            assert!(site.synapse.terminate().await.success());
+            if best < FIRST_REQUEST {
+                break;
+            }
         }
-        let took = first_request(&mut site).await;
-        println!("first request after {took:?}, with the file: {has_file}");
-        assert!(took < Duration::from_secs(10), "it waited for ZooKeeper: {took:?}");
-        crowd.are_active(&site, 0..2).await;
-        let status = site.synapse.status().await.unwrap();
-        assert_eq!(status["routers"][0]["services"][0]["freshness"]["state"], "snapshot");
-        assert!(metric(&site, r#"synapse_guard_active{service="web",guard="snapshot"} 1"#).await);
-        assert!(site.synapse.terminate().await.success());
+        println!("first request after {best:?}, with the file: {has_file}");
+        assert!(best < FIRST_REQUEST, "{best:?}, with the file: {has_file}");
     }
     // One that is not right is no obstacle, and what the sources say next takes its place.
     std::fs::write(&snapshot, "synapse-snapshot 1 0000\n{").unwrap();

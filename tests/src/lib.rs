@@ -21,6 +21,7 @@ pub mod haproxy;
 pub mod http;
 pub mod instance;
 pub mod load;
+pub mod outage;
 pub mod ports;
 pub mod program;
 pub mod servers;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use common::report::encoded::sequence;
 use serde::Serialize;
 
 use crate::desired::Server;
@@ -38,11 +39,6 @@ pub(super) fn backends(servers: &[Server]) -> Vec<u8> {
     let backends: Vec<Backend<'_>> = servers.iter().map(Backend::of).collect();
     // Text and numbers in structs: there is nothing that JSON has no form for.
     serde_json::to_vec(&backends).unwrap_or_default()
-}
-
-/// The number that ZooKeeper gave a node: what stands after its last `_`.
-fn sequence(node: &str) -> Option<u64> {
-    node.rsplit_once('_')?.1.parse().ok()
 }
 
 /// The name of a service's file.
@@ -94,7 +90,7 @@ mod tests {
             weight: None,
             options: String::new(),
             labels: BTreeMap::new(),
-            ..server("host-b_")
+            ..server("host-b_+5")
         };
         assert_eq!(
             String::from_utf8(backends(&[server("host-a_0000000012"), bare])).expect("UTF-8"),

@@ -116,6 +116,66 @@ routers:
     assert_eq!(bench.reloads(), [("first_start", "ok", 1)]);
 }
 
+/// Servers that the operator wrote, in a section or in a service's lines, are nobody's to enable or disable but theirs.
+#[tokio::test]
+async fn what_the_operator_wrote_is_left_alone() {
+    let (one, two, mine) = (
+        Backend::start("one").await,
+        Backend::start("two").await,
+        Backend::start("mine").await,
+    );
+    let mut bench = Bench::new(&["web_1", "manual"]).await;
+    bench.services.pop();
+    let (config, _) = understand(&format!(
+        "
+routers:
+  - type: haproxy
+    configPath: /h.cfg
+    listen:
+      manual: [mode http, 'bind 127.0.0.1:{port}', server mine {mine}, server spare 127.0.0.99:9]
+",
+        port = bench.port("manual"),
+        mine = mine.address,
+    ));
+    bench.config.extra_sections = config.extra_sections;
+    let fixed = ["mine", "spare"].map(|name| format!("server {name} {}", mine.address));
+    bench.services[0].backend.extend(fixed);
+    bench.start().await;
+    bench.want(&[("web_1", vec![server(&one)])]);
+    bench.in_sync().await;
+    bench.ask("set server manual/spare state maint").await;
+    bench.ask("set server web_1/spare state maint").await;
+    let stat = async |bench: &Bench| {
+        let stat = bench.ask("show servers state").await;
+        let rows = stat
+            .lines()
+            .filter(|line| line.contains(" mine ") || line.contains(" spare "));
+        // Name, operational and administrative state, weight.
+        rows.map(|row| row.split(' ').skip(3).take(5).map(str::to_owned).collect::<Vec<_>>())
+            .collect::<Vec<_>>()
+    };
+    let before = stat(&bench).await;
+    assert_eq!(before.len(), 4, "{before:?}");
+    for wanted in [vec![server(&one), server(&two)], vec![server(&two)], vec![server(&one)]] {
+        bench.want(&[("web_1", wanted)]);
+        bench.in_sync().await;
+        assert_eq!(stat(&bench).await, before);
+        assert_eq!(bench.get("manual").await.as_deref(), Some("mine"));
+    }
+    bench.ask("set server web_1/slot_5 state ready").await;
+    eventually("it has looked at all again", async || bench.status().drift_repairs > 0).await;
+    assert_eq!(stat(&bench).await, before);
+    assert_eq!(bench.status().drift_repairs, 1);
+    assert_eq!(bench.names("web_1", 4).await, ["mine", "one"]);
+    assert_eq!(bench.reloads(), [("first_start", "ok", 1)]);
+    // Nor does the next synapse take them for its own.
+    bench.stop().await;
+    bench.start().await;
+    bench.in_sync().await;
+    assert_eq!(stat(&bench).await, before);
+    assert_eq!(bench.reloads(), []);
+}
+
 #[tokio::test]
 async fn cookies_lead_back_to_an_instance_across_reloads() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);

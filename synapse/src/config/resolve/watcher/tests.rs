@@ -40,9 +40,18 @@ fn zookeeper_as_somebody_over_tls_in_one_writers_words() {
 
 #[test]
 fn polling_every_minute_unless_it_is_said() {
-    for (keys, seconds) in [("", 60), (", pollingInterval: 5s", 5)] {
-        let text = format!("{{type: zookeeper_poll, hosts: [zk], path: /s{keys}}}");
-        assert_eq!(zookeeper(&text).polling, Some(Duration::from_secs(seconds)));
+    let text = |keys: &str| format!("{{type: zookeeper_poll, hosts: [zk], path: /s{keys}}}");
+    for (keys, milliseconds) in [
+        ("", 60_000),
+        (", pollingInterval: 5s", 5_000),
+        (", pollingInterval: 1.5s", 1_500),
+    ] {
+        let polling = zookeeper(&text(keys)).polling;
+        assert_eq!(polling, Some(Duration::from_millis(milliseconds)));
+    }
+    for wrong in ["bogus", "-1s"] {
+        let problems = read(&text(&format!(", pollingInterval: {wrong}"))).expect_err(wrong);
+        assert!(problems.to_string().contains("watcher.pollingInterval: "), "{problems}");
     }
 }
 
