@@ -27,13 +27,47 @@ pub(super) enum Urgency {
     Start,
 }
 
+/// What is left of a budget.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    budget: ApplyBudget,
+    /// When it was last drawn on: as often as the budget allows in a span.
+    spent: VecDeque<Instant>,
+}
+
+impl Allowance {
+    /// All of it.
+    pub(super) fn new(budget: ApplyBudget) -> Self {
+        Self {
+            budget,
+            spent: VecDeque::new(),
+        }
+    }
+
+    /// When it allows one more; `None` if it always did.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let ApplyBudget { applies, per } = self.budget;
+        self.spent
+            .front()
+            .filter(|_| self.spent.len() >= applies)
+            .map(|&oldest| oldest + per)
+    }
+
+    /// One was drawn at `now`.
+    pub(super) fn spend(&mut self, now: Instant) {
+        self.spent.push_back(now);
+        while self.spent.len() > self.budget.applies {
+            self.spent.pop_front();
+        }
+    }
+}
+
 /// The clock of one router.
 #[derive(Debug)]
 pub(super) struct Pace {
     config: PaceConfig,
     wanted: Option<Wanted>,
-    /// When the last applies ended: as many as the budget allows in a span.
-    spent: VecDeque<Instant>,
+    allowance: Option<Allowance>,
     /// The wait after failures.
     backed_off: Option<Instant>,
     backoff: Backoff,
@@ -59,9 +93,9 @@ impl Pace {
             healthy_after: Duration::ZERO,
         };
         Self {
+            allowance: config.budget.map(Allowance::new),
             config,
             wanted: None,
-            spent: VecDeque::new(),
             backed_off: None,
             backoff: Backoff::new(backoff),
         }
@@ -116,21 +150,14 @@ impl Pace {
 
     /// When the budget allows one more.
     fn affordable(&self) -> Option<Instant> {
-        let ApplyBudget { applies, per } = self.config.budget?;
-        self.spent
-            .front()
-            .filter(|_| self.spent.len() >= applies)
-            .map(|&oldest| oldest + per)
+        self.allowance.as_ref()?.next()
     }
 
     /// Something was applied, or could not be, at `now`.
     pub(super) fn ended(&mut self, now: Instant, worked: bool, chance: f64) {
         self.wanted = None;
-        if let Some(budget) = self.config.budget {
-            self.spent.push_back(now);
-            while self.spent.len() > budget.applies {
-                self.spent.pop_front();
-            }
+        if let Some(allowance) = &mut self.allowance {
+            allowance.spend(now);
         }
         if worked {
             self.worked(now);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use synapse::desired::Server;
 use synapse::health::Check;
 use tokio::net::TcpListener;
 
@@ -128,6 +129,36 @@ async fn an_instance_that_lacks_a_slot_gets_one_that_drains_before_a_reload_is_d
         assert_eq!(bench.status().services[0].waiting, 0);
     }
     assert_eq!(bench.reloads(), [("first_start", "ok", 1)]);
+}
+
+#[tokio::test]
+async fn registrations_that_change_without_end_get_five_reloads_in_a_minute_and_go_behind_others() {
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let with = |backend: &Backend, maxconn: u64| Server {
+        options: format!("maxconn {maxconn}"),
+        ..server(backend)
+    };
+    let mut bench = Bench::new(&["a_1", "b_2"]).await;
+    bench.start().await;
+    bench.want(&[("a_1", vec![server(&one)]), ("b_2", vec![server(&two)])]);
+    bench.in_sync().await;
+    for maxconn in 1..=5 {
+        bench.want(&[("a_1", vec![with(&one, maxconn)])]);
+        let so_many = [("first_start", "ok", 1), ("option_class", "ok", maxconn)];
+        eventually("it is loaded", async || bench.reloads() == so_many).await;
+    }
+    let five = bench.reloads();
+    bench.want(&[("a_1", vec![with(&one, 6)])]);
+    eventually("it waits", async || bench.status().pending.contains("a_1")).await;
+    // Longer than any other reload is gathered for here.
+    for _ in 0..10 {
+        tokio::time::sleep(bench.config.reload_min_interval).await;
+        assert_eq!(bench.reloads(), five);
+    }
+    bench.want(&[("b_2", vec![with(&two, 1)])]);
+    let six = [("first_start", "ok", 1), ("option_class", "ok", 6)];
+    eventually("the other is served", async || bench.reloads() == six).await;
+    assert!(bench.on_disk().contains("maxconn 6"), "one reload serves all");
 }
 
 #[tokio::test]

@@ -71,6 +71,21 @@ impl ReloadReason {
         }
     }
 
+    /// Whose registrations alone ask for it, and may ask again and again.
+    pub(super) fn service(&self) -> Option<&str> {
+        match self {
+            Self::SlotsExhausted { service } | Self::OptionClass { service } | Self::StaticBalance { service } => {
+                Some(service)
+            }
+            Self::FirstStart
+            | Self::Structure { .. }
+            | Self::Drift { .. }
+            | Self::Adoption
+            | Self::Quarantine
+            | Self::Operator => None,
+        }
+    }
+
     /// How much haste it has.
     pub(super) fn urgency(&self) -> Urgency {
         match self {

@@ -6,6 +6,7 @@
 mod renew;
 mod touch;
 
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::super::pace::Pace;
+use super::super::pace::{Allowance, Pace};
 use super::parse::Statistics;
 use super::plan::Plan;
 use super::prepare::Checker;
@@ -73,6 +74,8 @@ pub(super) struct UnderWay {
     waiting: Vec<Request>,
     /// Who waits for the one under way.
     served: Vec<Request>,
+    /// By service: what its registrations may still ask for.
+    allowances: BTreeMap<String, Allowance>,
     look_at: Instant,
     /// From when on a look asks for what HAProxy counts too: that is ten times the work of all else it is asked.
     count_at: Instant,
@@ -107,6 +110,7 @@ impl UnderWay {
             saved: None,
             waiting: Vec::new(),
             served: Vec::new(),
+            allowances: BTreeMap::new(),
             look_at: now,
             count_at: now,
             drained_at: now,
@@ -206,7 +210,7 @@ impl Actor {
             }
         }
         if due.jobs.is_empty() {
-            let reload = self.wanted_reload().and_then(|reason| self.pace.due(reason.urgency()));
+            let reload = self.wanted_reload().and_then(|reason| self.reload_at(&reason));
             at = [reload, due.retry_quarantine_at, due.wait_until]
                 .into_iter()
                 .flatten()
@@ -219,6 +223,7 @@ impl Actor {
     async fn step(&mut self) {
         let now = Instant::now();
         self.state.asked = !self.under_way.waiting.is_empty();
+        self.state.spent = self.spent(now);
         if self.under_way.retry_quarantine_at.is_some_and(|at| now >= at) {
             self.under_way.retry_quarantine_at = None;
             self.state.retry_quarantine = true;

@@ -1,11 +1,13 @@
 //! What the actor does about reloads and starts: decide, begin, and take in how they ended.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 use tracing::{error, info, warn};
 
+use super::super::super::pace::Allowance;
 use super::super::disk::{self, Disk};
 use super::super::plan::Plan;
 use super::super::prepare::{Left, Quarantine};
@@ -15,7 +17,14 @@ use super::super::state::World;
 use super::super::status::LastReload;
 use super::super::view;
 use super::{Actor, StartWith};
+use crate::config::ApplyBudget;
 
+/// How many reloads the registrations of one service get: whoever may register could else have HAProxy reloaded without
+/// end, and each reload counts against the connections of all.
+const REGISTRATIONS: ApplyBudget = ApplyBudget {
+    applies: 5,
+    per: Duration::from_mins(1),
+};
 /// How soon what HAProxy refused is tried again, and how soon a port that was taken.
 const RETRY_LINES: Duration = Duration::from_mins(1);
 const RETRY_PORT: Duration = Duration::from_secs(10);
@@ -50,7 +59,7 @@ impl Actor {
         };
         let now = Instant::now();
         self.pace.want(now, grown, fastrand::f64());
-        if self.pace.due(reason.urgency()).is_none_or(|due| due > now) {
+        if self.reload_at(&reason).is_none_or(|at| at > now) {
             return;
         }
         let disk = read_disk(&self.config.config_path);
@@ -81,6 +90,23 @@ impl Actor {
             quarantine: self.state.quarantine.clone(),
         };
         self.under_way.jobs.spawn(job.run());
+    }
+
+    /// When a reload for `reason` is due; `None` when nothing is wanted.
+    pub(super) fn reload_at(&self, reason: &ReloadReason) -> Option<Instant> {
+        let at = self.pace.due(reason.urgency())?;
+        let allowance = reason
+            .service()
+            .and_then(|service| self.under_way.allowances.get(service));
+        let allowed = allowance.and_then(Allowance::next);
+        Some(allowed.map_or(at, |allowed| at.max(allowed)))
+    }
+
+    /// The services whose registrations may ask for no reload at `now`.
+    pub(super) fn spent(&self, now: Instant) -> BTreeSet<String> {
+        let allowances = self.under_way.allowances.iter();
+        let spent = allowances.filter(|(_, allowance)| allowance.next().is_some_and(|at| at > now));
+        spent.map(|(service, _)| service.clone()).collect()
     }
 
     /// Whether there is a file to start HAProxy with: a new one can be made, or an old one is there.
@@ -149,6 +175,10 @@ impl Actor {
         self.under_way.look_at = now;
         self.state.retry_quarantine = false;
         self.pace.ended(now, result.is_ok(), fastrand::f64());
+        if let Some(service) = done.reason.service() {
+            let allowance = self.under_way.allowances.entry(service.to_owned());
+            allowance.or_insert_with(|| Allowance::new(REGISTRATIONS)).spend(now);
+        }
         self.count(&done.reason, &result);
         self.clean_up();
         // Who asked finds it in the status.

@@ -81,6 +81,8 @@ pub(super) struct State {
     /// What is left out may be right by now.
     pub(super) retry_quarantine: bool,
     unplaced: BTreeMap<String, Unplaced>,
+    /// Services whose registrations have asked for so many reloads that others go first.
+    pub(super) spent: BTreeSet<String>,
     /// Backends whose weights HAProxy does not change.
     pub(super) fixed_weights: BTreeSet<String>,
     /// Backends in which HAProxy refused to make a server: they have slots.
@@ -121,6 +123,7 @@ impl State {
             quarantine: Quarantine::new(),
             retry_quarantine: false,
             unplaced: BTreeMap::new(),
+            spent: BTreeSet::new(),
             fixed_weights: BTreeSet::new(),
             slotted: BTreeSet::new(),
             lasting: BTreeSet::new(),
@@ -332,12 +335,8 @@ impl State {
             return Some(ReloadReason::Drift { what: what.clone() });
         }
         // Before what may be put off: an instance waits for this one.
-        if let Some((service, why)) = self.unplaced.iter().next() {
-            let service = service.clone();
-            return Some(match why {
-                Unplaced::Exhausted => ReloadReason::SlotsExhausted { service },
-                Unplaced::NoClass => ReloadReason::OptionClass { service },
-            });
+        if let Some(reason) = self.waiting(false) {
+            return Some(reason);
         }
         let kind = self.kind();
         let running = loaded
@@ -358,7 +357,23 @@ impl State {
             let what = format!("{service} is new");
             return Some(ReloadReason::Structure { what });
         }
-        (self.retry_quarantine && !self.quarantine.is_empty()).then_some(ReloadReason::Quarantine)
+        if self.retry_quarantine && !self.quarantine.is_empty() {
+            return Some(ReloadReason::Quarantine);
+        }
+        self.waiting(true)
+    }
+
+    /// That an instance waits for a reload: of a service that may have one now, or of one that has had too many.
+    fn waiting(&self, spent: bool) -> Option<ReloadReason> {
+        let (service, why) = self
+            .unplaced
+            .iter()
+            .find(|(service, _)| self.spent.contains(*service) == spent)?;
+        let service = service.clone();
+        Some(match why {
+            Unplaced::Exhausted => ReloadReason::SlotsExhausted { service },
+            Unplaced::NoClass => ReloadReason::OptionClass { service },
+        })
     }
 
     /// What HAProxy says of the servers it has, as of the last look.
