@@ -22,11 +22,13 @@ use common::ready::Readiness;
 use common::reload::reloads;
 use common::signal::{Signal, Signals};
 use common::supervise::{Ended, Supervisor};
+use common::systemd::{Notifier, State};
 use common::telemetry::log::LevelHandle;
 use common::telemetry::metrics::{self, Build};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::view::service_view;
 use crate::api::{self, App};
 use crate::config::{ApiAddress, Config, Source};
 use crate::memory;
@@ -64,6 +66,7 @@ struct Daemon {
     asked: CancellationToken,
     readiness: Readiness,
     reloads: Reloads,
+    notifier: Notifier,
     /// The deadline of the stop.
     grace: watch::Receiver<Duration>,
 }
@@ -91,6 +94,8 @@ impl Daemon {
         crew.start(&mut supervisor, &readiness).await.map_err(Fatal::config)?;
         let grace = crew.grace();
         let (reloads, requests) = reloads();
+        let notifier = Notifier::from_environment();
+        let requests = requests.telling(notifier.clone());
         supervisor.start(Stage::Services, "reload", |stop| crew.run(requests, stop));
         tracing::info!(
             address = bound.address(),
@@ -98,6 +103,10 @@ impl Daemon {
             version = build.version,
             "nerve is up."
         );
+        let (telling, told) = (notifier.clone(), roster.clone());
+        supervisor.start(Stage::Api, "service manager", |stop| {
+            telling.run(move || state(&told), stop)
+        });
         let handler = api::handler(App {
             roster,
             reloads: reloads.clone(),
@@ -118,6 +127,7 @@ impl Daemon {
             asked,
             readiness,
             reloads,
+            notifier,
             grace,
         })
     }
@@ -128,6 +138,7 @@ impl Daemon {
             asked,
             readiness,
             reloads,
+            notifier,
             grace,
         } = self;
         let (sender, receiver) = mpsc::channel(4);
@@ -137,6 +148,7 @@ impl Daemon {
         let on_stop = || {
             if asked.is_cancelled() {
                 *stopping.borrow_mut() = Some(readiness.latch("the end: nerve is stopping"));
+                notifier.stopping(*grace.borrow());
             } else {
                 broken.cancel();
             }
@@ -170,6 +182,23 @@ impl Daemon {
                 Err(Fatal::runtime(format!("task `{task}` failed while stopping: {why}")))
             }
         }
+    }
+}
+
+/// nerve is up as soon as it runs: what its services and ZooKeeper are like is no business of who starts it.
+fn state(roster: &Roster) -> State {
+    let running = roster.now();
+    let available = running
+        .services
+        .iter()
+        .filter(|service| service_view(service).available);
+    State {
+        ready: true,
+        status: format!(
+            "{} of {} services are available",
+            available.count(),
+            running.services.len()
+        ),
     }
 }
 

@@ -22,6 +22,7 @@ use common::ready::Readiness;
 use common::reload::reloads;
 use common::signal::{Signal, Signals};
 use common::supervise::{Ended, Supervisor};
+use common::systemd::{Notifier, State};
 use common::telemetry::log::LevelHandle;
 use common::telemetry::metrics::{Build, registry};
 use tokio::sync::mpsc;
@@ -76,6 +77,8 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
     crew.start(&mut supervisor, &readiness).await?;
     let grace = crew.grace();
     let (reloads, requests) = reloads();
+    let notifier = Notifier::from_environment();
+    let requests = requests.telling(notifier.clone());
     supervisor.start(Stage::Routers, "reload", |stop| crew.run(requests, stop));
 
     let mut registry = registry(BUILD);
@@ -93,6 +96,10 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
         listeners: listeners(),
     };
     supervisor.start(Stage::Api, "api", |stop| bound.serve(api.handler(), API_DRAIN, stop));
+    let (telling, look) = (notifier.clone(), (readiness.clone(), roster.clone()));
+    supervisor.start(Stage::Api, "service manager", |stop| {
+        telling.run(move || state(&look.0, &look.1), stop)
+    });
     tracing::info!(api = %address, version = BUILD.version, "Synapse started.");
 
     let (sender, receiver) = mpsc::channel(4);
@@ -114,7 +121,10 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
         }
     };
     let mut stopping = None;
-    let on_stop = || stopping = Some(readiness.latch("the daemon stops"));
+    let on_stop = || {
+        stopping = Some(readiness.latch("the daemon stops"));
+        notifier.stopping(*grace.borrow());
+    };
     let run = supervisor.run(&mut heard, || *grace.borrow(), on_stop, || reloads.signal());
     let ended = tokio::select! {
         ended = run => ended,
@@ -127,6 +137,20 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
             waiting_for.join(", ")
         ))),
         _ => Ok(()),
+    }
+}
+
+/// synapse is up once every router was applied: who waits for it finds its services.
+fn state(readiness: &Readiness, roster: &Roster) -> State {
+    let waiting_for = readiness.waiting_for();
+    let services: usize = roster.now().routers.iter().map(|router| router.services.len()).sum();
+    State {
+        ready: waiting_for.is_empty(),
+        status: if waiting_for.is_empty() {
+            format!("{services} services are routed")
+        } else {
+            format!("waits for {}", waiting_for.join(", "))
+        },
     }
 }
 
