@@ -28,6 +28,14 @@ install_servers() {
     apt_install "${packages[@]}"
 }
 
+# What the manifests of Kubernetes are rendered and checked with.
+install_manifests() {
+    local packages=()
+    command -v kubectl >/dev/null || packages+=(kubernetes-client)
+    python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
+    apt_install "${packages[@]}"
+}
+
 # Installs these packages; none is nothing to do.
 apt_install() {
     # haproxy lives where only root's PATH looks.

@@ -8,6 +8,7 @@ use common::config::{Document, KnownKeys, UnknownKeys};
 
 /// One of every kind of section.
 const EVERYTHING: &str = "
+probes: { host: a }
 services:
   - port: 80
     checks:

@@ -8,6 +8,7 @@ mod bench;
 mod faults;
 mod guard;
 mod hostile;
+mod kubelet;
 mod life;
 mod purity;
 mod readme;

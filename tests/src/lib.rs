@@ -19,6 +19,7 @@ pub mod fault_proxy;
 pub mod haproxy;
 pub mod http;
 pub mod instance;
+pub mod kubelet;
 pub mod load;
 pub mod ports;
 pub mod program;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,6 +18,9 @@ pub const DEADLINE: Duration = Duration::from_secs(5);
 
 /// How the workers treat connections: most keep one for a while, as pooled clients do; the rest open one per request.
 const REQUESTS_PER_CONNECTION: [u32; 6] = [1_000, 500, 100, 20, 1, 1];
+
+/// The pause between a worker's requests, in microseconds.
+const PAUSE: Range<u64> = 2_000..5_000;
 
 /// The load; it ends when dropped.
 #[derive(Debug)]
@@ -53,8 +58,14 @@ impl fmt::Display for FailedRequest {
 impl Load {
     /// Starts requests to `port` of 127.0.0.1.
     pub fn start(port: u16) -> Self {
+        Self::start_at((Ipv4Addr::LOCALHOST, port).into(), PAUSE)
+    }
+
+    /// The same to another address of loopback, each worker pausing for microseconds of `pause` between requests.
+    pub fn start_at(address: SocketAddr, pause: Range<u64>) -> Self {
         let tally = Arc::<Mutex<Tally>>::default();
-        let workers = REQUESTS_PER_CONNECTION.map(|requests| worker(port, requests, Arc::clone(&tally)));
+        let workers =
+            REQUESTS_PER_CONNECTION.map(|requests| worker(address, requests, pause.clone(), Arc::clone(&tally)));
         Self {
             tally,
             _workers: JoinSet::from_iter(workers),
@@ -64,6 +75,11 @@ impl Load {
     /// What finished since the start or the last call.
     pub fn take(&self) -> Tally {
         std::mem::take(&mut self.tally.lock().unwrap())
+    }
+
+    /// How many of them failed.
+    pub fn failures(&self) -> usize {
+        self.tally.lock().unwrap().failures.len()
     }
 
     /// How many requests finished since the last [`Load::take`].
@@ -100,7 +116,7 @@ impl Tally {
     }
 }
 
-async fn worker(port: u16, requests_per_connection: u32, tally: Arc<Mutex<Tally>>) {
+async fn worker(address: SocketAddr, requests_per_connection: u32, pause: Range<u64>, tally: Arc<Mutex<Tally>>) {
     let mut open: Option<(Connection, u32)> = None;
     loop {
         let request = async {
@@ -112,7 +128,7 @@ async fn worker(port: u16, requests_per_connection: u32, tally: Arc<Mutex<Tally>
             }
             let (mut connection, used) = match kept {
                 Some(kept) => kept,
-                None => (Connection::open(port).await?, 0),
+                None => (Connection::open_at(address).await?, 0),
             };
             let reply = connection.send("GET", "/").await?;
             Ok((reply, connection, used + 1))
@@ -129,7 +145,7 @@ async fn worker(port: u16, requests_per_connection: u32, tally: Arc<Mutex<Tally>
             Err(failure) => Err(failure.to_string()),
         };
         tally.lock().unwrap().count(outcome);
-        sleep(Duration::from_micros(fastrand::u64(2_000..5_000))).await;
+        sleep(Duration::from_micros(fastrand::u64(pause.clone()))).await;
     }
 }
 

@@ -5,6 +5,7 @@
 mod body;
 mod connection;
 mod guard;
+mod probes;
 mod reload;
 mod reply;
 mod request;
@@ -20,6 +21,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub use guard::Refusal;
+pub use probes::{BadProbes, ProbesConfig, probes};
 pub use reload::{ReloadOutcome, reload_route};
 pub use reply::{Reply, Stream};
 pub use routes::{CommonRoutes, common_routes};

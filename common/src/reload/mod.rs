@@ -54,7 +54,7 @@ pub struct Request<R>(Option<oneshot::Sender<Arc<R>>>);
 /// The requests, and what becomes of them, for the one who carries them out.
 #[derive(Debug)]
 pub struct Requests<R> {
-    requests: mpsc::Receiver<Request<R>>,
+    waiting: mpsc::Receiver<Request<R>>,
     notifier: Notifier,
     last: Arc<ArcSwapOption<R>>,
 }
@@ -68,7 +68,7 @@ pub fn reloads<R>() -> (Reloads<R>, Requests<R>) {
         last: Arc::clone(&last),
     };
     let requests = Requests {
-        requests,
+        waiting: requests,
         notifier: Notifier::default(),
         last,
     };
@@ -112,7 +112,7 @@ impl<R> Requests<R> {
 
     /// The next request; `None` when nobody is left who could ask.
     pub async fn next(&mut self) -> Option<Request<R>> {
-        let request = self.requests.recv().await;
+        let request = self.waiting.recv().await;
         if request.is_some() {
             self.notifier.reloading();
         }

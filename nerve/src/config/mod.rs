@@ -48,6 +48,8 @@ pub struct Config {
     pub log_format: Format,
     /// Where the API listens.
     pub api: ApiAddress,
+    /// Where those who look from outside are answered; `None`: nowhere.
+    pub probes: Option<common::http::ProbesConfig>,
     /// The deadline of the whole stop sequence; longer than every service's disable sequence.
     pub shutdown_timeout: Duration,
     /// Where nerve keeps what outlives it; `None`: nowhere.

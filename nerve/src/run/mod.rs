@@ -20,7 +20,7 @@ use common::exit::Fatal;
 use common::http::{self, Bound, CommonRoutes, Listen};
 use common::ready::Readiness;
 use common::reload::reloads;
-use common::signal::{Signal, Signals};
+use common::signal::{Handover, Signal, Signals};
 use common::supervise::{Ended, Supervisor};
 use common::systemd::{Notifier, State};
 use common::telemetry::log::LevelHandle;
@@ -57,7 +57,27 @@ enum Stage {
 pub async fn run(source: Source, config: Config, level: LevelHandle) -> Result<(), Fatal> {
     let signals =
         Signals::of_process().map_err(|error| Fatal::runtime(format!("cannot listen to signals: {error}")))?;
-    Daemon::build(source, config, level).await?.run(signals).await
+    let handover =
+        Handover::of_process().map_err(|error| Fatal::runtime(format!("cannot listen to signals: {error}")))?;
+    let daemon = Daemon::build(source, config, level).await?;
+    let asked = daemon.asked.clone();
+    tokio::select! {
+        ended = daemon.run(signals) => ended,
+        () = leave(handover, &asked) => {
+            tracing::info!("Leaving for a successor: no service is disabled and no node withdrawn.");
+            Ok(())
+        }
+    }
+}
+
+/// Returns when nerve is to leave its nodes to a successor. A stop that has begun is carried through.
+async fn leave(mut handover: Handover, stopping: &CancellationToken) {
+    loop {
+        handover.asked().await;
+        if !stopping.is_cancelled() {
+            return;
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -74,6 +94,10 @@ struct Daemon {
 impl Daemon {
     async fn build(source: Source, config: Config, level: LevelHandle) -> Result<Self, Fatal> {
         let bound = bind(&config.api).await?;
+        let probes = match &config.probes {
+            Some(probes) => Some(probes.bind().await.map_err(Fatal::config)?),
+            None => None,
+        };
         let build = Build {
             name: "nerve",
             version: env!("CARGO_PKG_VERSION"),
@@ -107,15 +131,21 @@ impl Daemon {
         supervisor.start(Stage::Api, "service manager", |stop| {
             telling.run(move || state(&told), stop)
         });
+        let common = CommonRoutes {
+            build,
+            readiness: readiness.clone(),
+            registry: Arc::new(registry),
+            level,
+        };
+        if let Some(probes) = probes {
+            let handler = http::probes(common.clone());
+            tracing::info!(address = probes.address(), "Probes are answered.");
+            supervisor.start(Stage::Api, "probes", |stop| probes.serve(handler, API_DRAIN, stop));
+        }
         let handler = api::handler(App {
             roster,
             reloads: reloads.clone(),
-            common: CommonRoutes {
-                build,
-                readiness: readiness.clone(),
-                registry: Arc::new(registry),
-                level,
-            },
+            common,
             legacy_get_mutations,
             memory,
             changes,

@@ -43,6 +43,7 @@ pub(super) fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static s
         log_level: _,
         log_format,
         api,
+        probes,
         shutdown_timeout: _,
         state_dir,
         hacheck_spool,
@@ -53,6 +54,7 @@ pub(super) fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static s
     [
         ("logFormat", *log_format != running.log_format),
         ("apiHost, apiPort or apiSocket", *api != running.api),
+        ("probes", *probes != running.probes),
         (
             "legacyGetMutations",
             *legacy_get_mutations != running.legacy_get_mutations,
@@ -66,11 +68,12 @@ pub(super) fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static s
 }
 
 /// The keys behind [`needs_restart`].
-const FIXED: [&str; 7] = [
+const FIXED: [&str; 8] = [
     "logFormat",
     "apiHost",
     "apiPort",
     "apiSocket",
+    "probes",
     "legacyGetMutations",
     "stateDir",
     "hacheckSpool",

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::Stage;
 use super::parts::{Built, Parts, followed};
 use super::plan::{Fate, Plan, needs_restart, plan};
-use crate::config::{Config, RouterConfig, Source};
+use crate::config::{Config, RouterConfig, Source, StopConfig};
 use crate::reload::{Reload, ReloadResult, Requests};
 use crate::roster::{Roster, Running};
 use crate::router::{Kind, Router};
@@ -68,7 +68,7 @@ pub(super) struct Crew {
     /// How many routers were ever started: their tasks are named for it.
     started: usize,
     roster: Roster,
-    grace: watch::Sender<Duration>,
+    grace: watch::Sender<StopConfig>,
 }
 
 impl Crew {
@@ -82,7 +82,7 @@ impl Crew {
         zone::settle(&mut config);
         let remembered = config.snapshot_path.as_deref().map(snapshot::load).unwrap_or_default();
         Self {
-            grace: watch::Sender::new(config.shutdown_timeout),
+            grace: watch::Sender::new(config.stop),
             level_is_fixed: source.level_is_fixed,
             reader: Reader::new(move || source.load()),
             config,
@@ -127,8 +127,8 @@ impl Crew {
         Ok(())
     }
 
-    /// The deadline of a stop, as it changes.
-    pub(super) fn grace(&self) -> watch::Receiver<Duration> {
+    /// What a stop takes, as it changes.
+    pub(super) fn grace(&self) -> watch::Receiver<StopConfig> {
         self.grace.subscribe()
     }
 
@@ -245,9 +245,9 @@ impl Crew {
 
     /// Takes over what of the root can change; the rest stays as it runs.
     fn adopt(&mut self, wanted: Config) {
-        self.grace.send_replace(wanted.shutdown_timeout);
+        self.grace.send_replace(wanted.stop);
         self.config.log_level = wanted.log_level;
-        self.config.shutdown_timeout = wanted.shutdown_timeout;
+        self.config.stop = wanted.stop;
         self.config.routers = wanted.routers;
         self.config.effective = wanted.effective;
     }

@@ -13,11 +13,12 @@ mod parts;
 mod plan;
 
 use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::exit::Fatal;
-use common::http::{CommonRoutes, bind};
+use common::http::{self, CommonRoutes, bind};
 use common::ready::Readiness;
 use common::reload::reloads;
 use common::signal::{Signal, Signals};
@@ -69,13 +70,17 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
         ))
     })?;
     let address = bound.address();
+    let probes = match &config.probes {
+        Some(probes) => Some(probes.bind().await.map_err(Fatal::config)?),
+        None => None,
+    };
 
     let roster = Roster::default();
     let mut supervisor = Supervisor::new();
     let groups = supervisor.groups();
     let mut crew = Crew::new((source, config), level.clone(), groups, roster.clone());
     crew.start(&mut supervisor, &readiness).await?;
-    let grace = crew.grace();
+    let stop = crew.grace();
     let (reloads, requests) = reloads();
     let notifier = Notifier::from_environment();
     let requests = requests.telling(notifier.clone());
@@ -83,13 +88,19 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
 
     let mut registry = registry(BUILD);
     registry.register_collector(Box::new(Metrics::new(roster.clone(), started)));
+    let common = CommonRoutes {
+        build: BUILD,
+        readiness: readiness.clone(),
+        registry: Arc::new(registry),
+        level,
+    };
+    if let Some(probes) = probes {
+        let handler = http::probes(common.clone());
+        tracing::info!(address = probes.address(), "Probes are answered.");
+        supervisor.start(Stage::Api, "probes", |stop| probes.serve(handler, API_DRAIN, stop));
+    }
     let api = Api {
-        common: CommonRoutes {
-            build: BUILD,
-            readiness: readiness.clone(),
-            registry: Arc::new(registry),
-            level,
-        },
+        common,
         roster: roster.clone(),
         reloads: reloads.clone(),
         started,
@@ -106,7 +117,8 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
     let mut heard = Signals::fed_by(receiver);
     let mut missed = None;
     let hear = async {
-        let mut asked = false;
+        // A latch, from the first word to the end.
+        let (mut asked, mut leaving) = (false, Vec::new());
         loop {
             let signal = tokio::select! {
                 signal = signals.next() => signal,
@@ -115,6 +127,12 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
                     Signal::Stop
                 }
             };
+            let delay = stop.borrow().delay;
+            if signal == Signal::Stop && !asked && once.is_none() && !delay.is_zero() {
+                leaving.push(readiness.latch("the end: the daemon was told to stop"));
+                notifier.stopping(delay + stop.borrow().timeout);
+                linger(&mut signals, delay, || reloads.signal()).await;
+            }
             asked |= signal == Signal::Stop;
             // The supervisor listens as long as this is polled.
             sender.send(signal).await.ok();
@@ -123,9 +141,9 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
     let mut stopping = None;
     let on_stop = || {
         stopping = Some(readiness.latch("the daemon stops"));
-        notifier.stopping(*grace.borrow());
+        notifier.stopping(stop.borrow().timeout);
     };
-    let run = supervisor.run(&mut heard, || *grace.borrow(), on_stop, || reloads.signal());
+    let run = supervisor.run(&mut heard, || stop.borrow().timeout, on_stop, || reloads.signal());
     let ended = tokio::select! {
         ended = run => ended,
         never = hear => never,
@@ -137,6 +155,22 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
             waiting_for.join(", ")
         ))),
         _ => Ok(()),
+    }
+}
+
+/// Goes on for `delay` as if nobody had asked for the stop: who is told to stop in the same moment needs HAProxy to its
+/// own end. A second signal cuts it short.
+async fn linger(signals: &mut Signals, delay: Duration, reload: impl Fn()) {
+    tracing::info!(?delay, "Asked to stop; going on for the configured delay.");
+    let mut end = pin!(sleep(delay));
+    loop {
+        tokio::select! {
+            () = end.as_mut() => return,
+            signal = signals.next() => match signal {
+                Signal::Stop => return,
+                Signal::Reload => reload(),
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! latest request, empty before there was one; `/count` how many there were. These four do not count as requests.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,7 +27,10 @@ use tokio::task::JoinSet;
 /// A service that answers its name.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Where to listen, on 127.0.0.1.
+    /// The address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// Its port.
     #[arg(long)]
     port: u16,
     /// What to answer.
@@ -72,7 +76,7 @@ impl Seen {
 async fn main() -> std::io::Result<()> {
     let arguments = Arguments::parse();
     let mut stop = signal(SignalKind::terminate())?;
-    let listener = TcpListener::bind(("127.0.0.1", arguments.port)).await?;
+    let listener = TcpListener::bind((arguments.host, arguments.port)).await?;
     let (name, seen) = (Arc::new(arguments.name), Arc::new(Seen::default()));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();

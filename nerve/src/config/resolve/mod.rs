@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::Section;
+use common::http::ProbesConfig;
 use common::process::Program;
 use common::telemetry::log::Format;
 
@@ -25,6 +26,8 @@ use super::{
 };
 use crate::lifecycle::warmup::{self, Shape};
 
+/// The port of `probes` when none is configured.
+const PROBES_PORT: u16 = 3458;
 /// `shutdownTimeout`, unless a service needs longer.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(90);
 /// What the stop sequence needs beyond the longest disable sequence: withdrawing, closing sessions.
@@ -36,6 +39,7 @@ pub fn resolve(root: &mut Section<'_>) -> Option<Config> {
     let formats = [("text", Format::Text), ("json", Format::Json)];
     let log_format = root.choice_or("logFormat", "text", &formats);
     let api = api_address(root);
+    let probes = ProbesConfig::read(root, PROBES_PORT);
     let directory = |path: Option<String>| path.filter(|path| !path.is_empty()).map(PathBuf::from);
     let state_dir = directory(root.text("stateDir"));
     let hacheck_spool = directory(root.text("hacheckSpool"));
@@ -55,6 +59,7 @@ pub fn resolve(root: &mut Section<'_>) -> Option<Config> {
         log_level,
         log_format: log_format?,
         api,
+        probes: probes.ok()?,
         shutdown_timeout,
         state_dir,
         hacheck_spool,

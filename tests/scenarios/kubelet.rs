@@ -1,0 +1,144 @@
+//! Pods as `deploy/kubernetes` describes them, under a kubelet that is played: no request is lost in a roll-out.
+
+use std::time::Duration;
+
+use common::process::{Outcome, Program};
+use e2e::eventually::{ensure, eventually};
+use e2e::kubelet::{Cluster, Manifest, Pod};
+use e2e::load::Load;
+use e2e::ports::free_port;
+use e2e::program::binary;
+use e2e::site::PATIENCE;
+use e2e::zookeeper::ZooKeeper;
+
+/// Where the application of a pod finds the service.
+const OUTBOUND: u16 = 9001;
+
+/// What an application calls of its own, gently: there are several.
+const GENTLY: std::ops::Range<u64> = 20_000..40_000;
+
+/// A pod whose application calls others for as long as it lives.
+struct Member {
+    pod: Pod,
+    calls: Load,
+}
+
+impl Member {
+    async fn start(cluster: &mut Cluster) -> Self {
+        let pod = cluster.start().await;
+        let calls = Load::start_at(pod.at(OUTBOUND), GENTLY);
+        Self { pod, calls }
+    }
+
+    /// Waits until it has got a request.
+    async fn takes_part(&self) {
+        eventually("it gets requests", PATIENCE, async || {
+            let reply = self.pod.get(8080, "/count").await.map_err(|error| error.to_string())?;
+            ensure(reply.body.trim() != "0", || reply.body.clone())
+        })
+        .await;
+    }
+
+    /// Stops it; none of its application's own calls may have failed to its end.
+    async fn stop(self) -> Duration {
+        let Self { pod, calls } = self;
+        pod.stop(|| calls.take().assert_flawless()).await
+    }
+}
+
+/// So many rolling restarts of three pods, each by a surge of one, while a fourth calls them.
+async fn roll(overlay: &str, restarts: usize) {
+    let directory = tempfile::tempdir().unwrap();
+    let zookeeper = ZooKeeper::start().await;
+    let mut cluster = Cluster::new(&Manifest::render(overlay), directory.path(), &zookeeper.address());
+    // There is nobody to call before the first is registered.
+    let client = cluster.start().await;
+    eventually("there is somebody", PATIENCE, async || {
+        let reply = client.get(OUTBOUND, "/").await.map_err(|error| error.to_string())?;
+        ensure(reply.status == 200, || format!("{reply:?}"))
+    })
+    .await;
+    let load = Load::start_at(client.at(OUTBOUND), 2_000..5_000);
+    let mut members = Vec::new();
+    for _ in 0..3 {
+        members.push(Member::start(&mut cluster).await);
+    }
+    let mut longest = Duration::ZERO;
+    for restart in 0..restarts {
+        let heir = Member::start(&mut cluster).await;
+        heir.takes_part().await;
+        members.push(heir);
+        let took = members.remove(0).stop().await;
+        longest = longest.max(took);
+        for member in &members {
+            member.pod.is_well().await;
+        }
+        let failed = load.failures();
+        assert_eq!(failed, 0, "restart {restart}: {}", load.take().failed_kinds());
+    }
+    for container in ["nerve", "synapse"] {
+        eprintln!("{container}: {}", client.usage(container));
+    }
+    for member in &members {
+        member.calls.take().assert_flawless();
+    }
+    let tally = load.take();
+    eprintln!(
+        "{restarts} restarts, {} requests, the longest stop {longest:?}",
+        tally.requests
+    );
+    tally.assert_flawless();
+}
+
+#[tokio::test]
+async fn a_roll_out_loses_no_request() {
+    roll("overlays/example", 20).await;
+}
+
+#[tokio::test]
+async fn a_roll_out_without_native_sidecars_loses_no_request() {
+    roll("overlays/before-1.29", 2).await;
+}
+
+#[tokio::test]
+async fn a_pod_is_ready_without_zookeeper() {
+    let directory = tempfile::tempdir().unwrap();
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let mut cluster = Cluster::new(&Manifest::render("overlays/example"), directory.path(), &nobody);
+    let pod = cluster.start().await;
+    pod.is_well().await;
+    pod.stop(|| ()).await;
+}
+
+#[tokio::test]
+async fn the_configurations_pass_the_daemons_own_check() {
+    for overlay in ["overlays/example", "overlays/before-1.29"] {
+        let spec = Manifest::render(overlay).pod("shop");
+        let mut checked = Vec::new();
+        for container in spec.sidecars.iter().chain(&spec.containers) {
+            for (path, content) in &container.files {
+                let directory = tempfile::tempdir().unwrap();
+                let file = directory.path().join("configuration.yaml");
+                let content = content.replace("/run/synapse", directory.path().to_str().unwrap());
+                std::fs::write(&file, content).unwrap();
+                let flags = container.args.iter().filter(|arg| arg.starts_with("--strict"));
+                let mut argv = vec![binary(&container.name), "--check-config".to_owned()];
+                argv.extend(flags.cloned());
+                argv.extend(["--config".to_owned(), file.display().to_string()]);
+                let variables = container.env.iter();
+                let check = Program {
+                    argv,
+                    env: variables
+                        .map(|(name, value)| (name.clone(), value.clone().unwrap_or_else(|_| "10.0.0.4".to_owned())))
+                        .collect(),
+                    timeout: Duration::from_secs(30),
+                };
+                let outcome = check.run().await.unwrap();
+                let silent = matches!(&outcome, Outcome::Success { output } if !output.contains("Warnings"));
+                assert!(silent, "{overlay}, {path}: {outcome:?}");
+                checked.push(container.name.clone());
+            }
+        }
+        assert_eq!(checked.len(), 2, "{checked:?}");
+    }
+}
