@@ -23,6 +23,8 @@ install_servers() {
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
     [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || packages+=(rabbitmq-server)
     command -v redis-server >/dev/null || packages+=(redis-server)
+    # Reads the units.
+    command -v systemd-analyze >/dev/null || packages+=(systemd)
     # What synapse reloads from a template.
     [ -x /usr/sbin/nginx ] || packages+=(nginx-light)
     apt_install "${packages[@]}"

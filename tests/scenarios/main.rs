@@ -19,3 +19,4 @@ mod routers;
 mod routing;
 mod sources;
 mod synapse_reload;
+mod systemd;

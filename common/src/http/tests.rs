@@ -637,11 +637,7 @@ async fn probes_listen_where_the_configuration_or_the_environment_says() {
         port,
     };
     assert_eq!(read("probes: {host: 10.0.0.1}"), Ok(Some(config("10.0.0.1", 7))));
-    for bad in [
-        "probes: {port: 8}",
-        "probes: {host: ''}",
-        "probes: true",
-    ] {
+    for bad in ["probes: {port: 8}", "probes: {host: ''}", "probes: true"] {
         assert!(read(bad).is_err(), "{bad}");
     }
     let bound = config("127.0.0.1", 0).bind().await.expect("free");
