@@ -8,6 +8,7 @@ use common::config::{Document, KnownKeys, UnknownKeys};
 
 /// One of every kind of section.
 const EVERYTHING: &str = "
+hooks: { host: 10.0.0.4 }
 services:
   - port: 80
     checks:

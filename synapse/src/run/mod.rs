@@ -61,7 +61,7 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
     let mut signals =
         Signals::of_process().map_err(|error| Fatal::runtime(format!("signals can't be heard: {error}")))?;
     let started = Instant::now();
-    let readiness = Readiness::default();
+    let (readiness, first) = (Readiness::default(), Readiness::default());
     let bound = bind(&config.api).await.map_err(|error| {
         Fatal::config(format!(
             "{error}\n  another process may use it; choose another `apiPort` or `apiSocket`"
@@ -73,7 +73,7 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
     let mut supervisor = Supervisor::new();
     let groups = supervisor.groups();
     let mut crew = Crew::new((source, config), level.clone(), groups, roster.clone());
-    crew.start(&mut supervisor, &readiness).await?;
+    crew.start(&mut supervisor, &readiness, &first).await?;
     let grace = crew.grace();
     let (reloads, requests) = reloads();
     supervisor.start(Stage::Routers, "reload", |stop| crew.run(requests, stop));
@@ -83,6 +83,7 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
     let api = Api {
         common: CommonRoutes {
             build: BUILD,
+            started: first,
             readiness: readiness.clone(),
             registry: Arc::new(registry),
             level,

@@ -20,8 +20,8 @@ use common::process::Program;
 use common::telemetry::log::Format;
 
 use super::{
-    ApiAddress, Config, DisableConfig, LOOPBACK, LifecycleConfig, PreAvailable, Repeated, ServiceConfig, Unstable,
-    WarmUpConfig,
+    ApiAddress, Config, DisableConfig, HooksConfig, LOOPBACK, LifecycleConfig, PreAvailable, Repeated, ServiceConfig,
+    Unstable, WarmUpConfig,
 };
 use crate::lifecycle::warmup::{self, Shape};
 
@@ -36,6 +36,7 @@ pub fn resolve(root: &mut Section<'_>) -> Option<Config> {
     let formats = [("text", Format::Text), ("json", Format::Json)];
     let log_format = root.choice_or("logFormat", "text", &formats);
     let api = api_address(root);
+    let hooks = hooks(root);
     let directory = |path: Option<String>| path.filter(|path| !path.is_empty()).map(PathBuf::from);
     let state_dir = directory(root.text("stateDir"));
     let hacheck_spool = directory(root.text("hacheckSpool"));
@@ -55,6 +56,7 @@ pub fn resolve(root: &mut Section<'_>) -> Option<Config> {
         log_level,
         log_format: log_format?,
         api,
+        hooks: hooks?,
         shutdown_timeout,
         state_dir,
         hacheck_spool,
@@ -74,6 +76,17 @@ fn api_address(root: &mut Section<'_>) -> ApiAddress {
         Some(path) => ApiAddress::Unix(PathBuf::from(path)),
         None => ApiAddress::Tcp { host, port },
     }
+}
+
+/// `None` when something is wrong with it.
+fn hooks(root: &mut Section<'_>) -> Option<Option<HooksConfig>> {
+    let Some(mut section) = root.section("hooks", "hooks") else {
+        return (!root.has("hooks")).then_some(None);
+    };
+    let host = section.required_text("host");
+    let host = host.and_then(|host| self::host(&mut section, "host", host));
+    let port = u16::try_from(section.integer_or("port", 3457, 1..=65535)).unwrap_or(3457);
+    Some(Some(HooksConfig { host: host?, port }))
 }
 
 fn unique_names(root: &mut Section<'_>, services: &[Option<ServiceConfig>]) {
