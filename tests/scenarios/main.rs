@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a scenario that goes wrong must stop")]
 
 mod bench;
+mod commands;
 mod faults;
 mod guard;
 mod hostile;

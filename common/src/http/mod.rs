@@ -1,8 +1,10 @@
-//! The admin API's server: hyper on TCP or a Unix socket, with limits, deadlines and a graceful stop.
+//! The admin API's server: hyper on TCP or a Unix socket, with limits, deadlines and a graceful stop. And its
+//! [`client`], for the subcommands that ask a daemon that runs.
 //!
 //! Handlers are plain functions from [`Request`] to [`Reply`]; what is common to both daemons is in [`common_routes`].
 
 mod body;
+pub mod client;
 mod connection;
 mod guard;
 mod probes;

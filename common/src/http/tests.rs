@@ -523,6 +523,7 @@ fn common() -> CommonRoutes {
     };
     CommonRoutes {
         build,
+        started: Readiness::default(),
         readiness: Readiness::default(),
         registry: Arc::new(metrics::registry(build)),
         level: log::captured("info").1,

@@ -13,6 +13,7 @@ mod parts;
 mod plan;
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::view::service_view;
 use crate::api::{self, App};
-use crate::config::{ApiAddress, Config, Source};
+use crate::config::{ApiAddress, Config, HooksConfig, Source};
 use crate::memory;
 use crate::metrics::{Gauges, Metrics};
 use crate::reload::Reloads;
@@ -93,7 +94,11 @@ struct Daemon {
 
 impl Daemon {
     async fn build(source: Source, config: Config, level: LevelHandle) -> Result<Self, Fatal> {
-        let bound = bind(&config.api).await?;
+        let bound = bind_api(&config.api).await?;
+        let hooks = match &config.hooks {
+            Some(hooks) => Some(bind_hooks(hooks).await?),
+            None => None,
+        };
         let probes = match &config.probes {
             Some(probes) => Some(probes.bind().await.map_err(Fatal::config)?),
             None => None,
@@ -133,6 +138,8 @@ impl Daemon {
         });
         let common = CommonRoutes {
             build,
+            // It has read its configuration and listens: nothing else is needed once.
+            started: Readiness::default(),
             readiness: readiness.clone(),
             registry: Arc::new(registry),
             level,
@@ -141,6 +148,11 @@ impl Daemon {
             let handler = http::probes(common.clone());
             tracing::info!(address = probes.address(), "Probes are answered.");
             supervisor.start(Stage::Api, "probes", |stop| probes.serve(handler, API_DRAIN, stop));
+        }
+        if let Some(hooks) = hooks {
+            tracing::info!(address = hooks.address(), "Pre-stop hooks are taken.");
+            let handler = api::hooks(roster.clone(), memory.clone());
+            supervisor.start(Stage::Api, "hooks", |stop| hooks.serve(handler, API_DRAIN, stop));
         }
         let handler = api::handler(App {
             roster,
@@ -259,24 +271,35 @@ fn watch_spool(config: &Config, supervisor: &mut Supervisor<Stage>, context: &mu
     }
 }
 
-async fn bind(api: &ApiAddress) -> Result<Bound, Fatal> {
+async fn bind_api(api: &ApiAddress) -> Result<Bound, Fatal> {
     let listen = match api {
         ApiAddress::Unix(path) => Listen::Unix(path.clone()),
-        ApiAddress::Tcp { host, port } => {
-            let mut addresses = tokio::net::lookup_host((host.as_str(), *port))
-                .await
-                .map_err(|error| Fatal::config(format!("apiHost: cannot resolve `{host}`: {error}")))?;
-            let address = addresses
-                .next()
-                .ok_or_else(|| Fatal::config(format!("apiHost: `{host}` has no address")))?;
-            Listen::Tcp(address)
-        }
+        ApiAddress::Tcp { host, port } => Listen::Tcp(address("apiHost", host, *port).await?),
     };
     http::bind(&listen).await.map_err(|error| {
         Fatal::config(format!(
             "the API {error}; is another nerve running? Choose another `apiPort`, `apiHost` or `apiSocket`"
         ))
     })
+}
+
+async fn bind_hooks(hooks: &HooksConfig) -> Result<Bound, Fatal> {
+    let listen = Listen::Tcp(address("hooks.host", &hooks.host, hooks.port).await?);
+    http::bind(&listen).await.map_err(|error| {
+        Fatal::config(format!(
+            "hooks: {error}; `host` has to be an address of this machine (or pod), and `port` free"
+        ))
+    })
+}
+
+/// What the host of `key` resolves to.
+async fn address(key: &str, host: &str, port: u16) -> Result<SocketAddr, Fatal> {
+    let mut addresses = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(|error| Fatal::config(format!("{key}: cannot resolve `{host}`: {error}")))?;
+    addresses
+        .next()
+        .ok_or_else(|| Fatal::config(format!("{key}: `{host}` has no address")))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::Stage;
 use super::parts::{Built, Parts, followed};
 use super::plan::{Fate, Plan, needs_restart, plan};
-use crate::config::{Config, RouterConfig, Source, StopConfig};
+use crate::config::{Config, RouterConfig, RouterKind, Source, StopConfig};
 use crate::reload::{Reload, ReloadResult, Requests};
 use crate::roster::{Roster, Running};
 use crate::router::{Kind, Router};
@@ -96,15 +96,21 @@ impl Crew {
         }
     }
 
-    /// Builds and starts the routers; the daemon is ready when each was applied once.
+    /// Builds and starts the routers; the daemon is ready when each was applied once, and has started when
+    /// those of HAProxy were: they wait for no source for ever.
     pub(super) async fn start(
         &mut self,
         supervisor: &mut Supervisor<Stage>,
         readiness: &Readiness,
+        first: &Readiness,
     ) -> Result<(), Fatal> {
         let mut built = Vec::new();
         for (number, config) in (1..).zip(self.config.routers.clone()) {
-            let latch = readiness.latch(format!("first apply of router {number}"));
+            let name = format!("first apply of router {number}");
+            let mut latch = readiness.latch(name.clone());
+            if matches!(config.kind, RouterKind::Haproxy(_)) {
+                latch = latch.with(first.latch(name));
+            }
             built.push((config.clone(), self.parts.router(config, latch, None).await?));
         }
         let mut starter = Starter::Before(supervisor);

@@ -63,7 +63,7 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
     let mut signals =
         Signals::of_process().map_err(|error| Fatal::runtime(format!("signals can't be heard: {error}")))?;
     let started = Instant::now();
-    let readiness = Readiness::default();
+    let (readiness, first) = (Readiness::default(), Readiness::default());
     let bound = bind(&config.api).await.map_err(|error| {
         Fatal::config(format!(
             "{error}\n  another process may use it; choose another `apiPort` or `apiSocket`"
@@ -79,7 +79,7 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
     let mut supervisor = Supervisor::new();
     let groups = supervisor.groups();
     let mut crew = Crew::new((source, config), level.clone(), groups, roster.clone());
-    crew.start(&mut supervisor, &readiness).await?;
+    crew.start(&mut supervisor, &readiness, &first).await?;
     let stop = crew.grace();
     let (reloads, requests) = reloads();
     let notifier = Notifier::from_environment();
@@ -90,6 +90,7 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
     registry.register_collector(Box::new(Metrics::new(roster.clone(), started)));
     let common = CommonRoutes {
         build: BUILD,
+        started: first.clone(),
         readiness: readiness.clone(),
         registry: Arc::new(registry),
         level,
@@ -107,7 +108,7 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
         listeners: listeners(),
     };
     supervisor.start(Stage::Api, "api", |stop| bound.serve(api.handler(), API_DRAIN, stop));
-    let (telling, look) = (notifier.clone(), (readiness.clone(), roster.clone()));
+    let (telling, look) = (notifier.clone(), (first, roster.clone()));
     supervisor.start(Stage::Api, "service manager", |stop| {
         telling.run(move || state(&look.0, &look.1), stop)
     });
@@ -174,9 +175,9 @@ async fn linger(signals: &mut Signals, delay: Duration, reload: impl Fn()) {
     }
 }
 
-/// synapse is up once every router was applied: who waits for it finds its services.
-fn state(readiness: &Readiness, roster: &Roster) -> State {
-    let waiting_for = readiness.waiting_for();
+/// synapse is up once every HAProxy was applied: who waits for it finds its services.
+fn state(started: &Readiness, roster: &Roster) -> State {
+    let waiting_for = started.waiting_for();
     let services: usize = roster.now().routers.iter().map(|router| router.services.len()).sum();
     State {
         ready: waiting_for.is_empty(),

@@ -101,7 +101,7 @@ impl Manifest {
 
     fn container(&self, spec: &Value, container: &Value) -> Container {
         let image = text(container, "/image").rsplit('/').next().unwrap_or_default();
-        let get = |path: &str| container.pointer(path).map(|probe| self::get(container, probe));
+        let get = |path: &str| container.pointer(path).map(|probe| http_get(container, probe));
         let variable = |variable: &Value| {
             let value = variable.get("value").and_then(Value::as_str).map(str::to_owned);
             let field = text(variable, "/valueFrom/fieldRef/fieldPath").to_owned();
@@ -149,7 +149,7 @@ impl Manifest {
 }
 
 /// A probe or hook; a port that is named is looked up in the container's.
-fn get(container: &Value, probe: &Value) -> HttpGet {
+fn http_get(container: &Value, probe: &Value) -> HttpGet {
     let port = probe.pointer("/httpGet/port").expect("every probe and hook is httpGet");
     let named = || {
         let port = list(container, "/ports").iter().find(|named| named["name"] == *port);

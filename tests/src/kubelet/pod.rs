@@ -174,13 +174,14 @@ impl Pod {
 
     /// Stops it as the kubelet does. `ended` is called when the application has ended. Returns how long it took.
     pub async fn stop(mut self, ended: impl FnOnce()) -> Duration {
-        let begun = Instant::now();
+        let (begun, grace) = (Instant::now(), self.grace);
+        let late = format!("{} did not end within its grace period", self.name);
         let all = async {
             let mut hooks = JoinSet::new();
             for process in self.processes() {
                 if let Some(hook) = process.container.pre_stop.clone() {
                     let (name, address) = (process.container.name.clone(), self.at(hook.port));
-                    let patience = self.grace;
+                    let patience = grace;
                     hooks.spawn(async move {
                         let reply = http::send_to("GET", address, &hook.path, patience).await;
                         let reply = reply.unwrap_or_else(|error| panic!("the hook of {name}: {error}"));
@@ -205,20 +206,18 @@ impl Pod {
             let (mut applications, mut daemons): (Vec<_>, Vec<_>) =
                 self.containers.iter_mut().partition(|process| !process.is_daemon());
             for process in &mut applications {
-                process.exits(self.grace).await;
+                process.exits(grace).await;
             }
             ended();
             for process in &mut daemons {
-                process.exits(self.grace).await;
+                process.exits(grace).await;
             }
             for process in self.sidecars.iter_mut().rev() {
                 process.running.signal(Signal::TERM);
-                process.exits(self.grace).await;
+                process.exits(grace).await;
             }
         };
-        timeout(self.grace, all)
-            .await
-            .unwrap_or_else(|_| panic!("{} did not end within its grace period", self.name));
+        timeout(grace, all).await.expect(&late);
         begun.elapsed()
     }
 

@@ -21,8 +21,8 @@ use common::process::Program;
 use common::telemetry::log::Format;
 
 use super::{
-    ApiAddress, Config, DisableConfig, LOOPBACK, LifecycleConfig, PreAvailable, Repeated, ServiceConfig, Unstable,
-    WarmUpConfig,
+    ApiAddress, Config, DisableConfig, HooksConfig, LOOPBACK, LifecycleConfig, PreAvailable, Repeated, ServiceConfig,
+    Unstable, WarmUpConfig,
 };
 use crate::lifecycle::warmup::{self, Shape};
 
@@ -39,6 +39,7 @@ pub fn resolve(root: &mut Section<'_>) -> Option<Config> {
     let formats = [("text", Format::Text), ("json", Format::Json)];
     let log_format = root.choice_or("logFormat", "text", &formats);
     let api = api_address(root);
+    let hooks = hooks(root);
     let probes = ProbesConfig::read(root, PROBES_PORT);
     let directory = |path: Option<String>| path.filter(|path| !path.is_empty()).map(PathBuf::from);
     let state_dir = directory(root.text("stateDir"));
@@ -59,6 +60,7 @@ pub fn resolve(root: &mut Section<'_>) -> Option<Config> {
         log_level,
         log_format: log_format?,
         api,
+        hooks: hooks?,
         probes: probes.ok()?,
         shutdown_timeout,
         state_dir,
@@ -79,6 +81,17 @@ fn api_address(root: &mut Section<'_>) -> ApiAddress {
         Some(path) => ApiAddress::Unix(PathBuf::from(path)),
         None => ApiAddress::Tcp { host, port },
     }
+}
+
+/// `None` when something is wrong with it.
+fn hooks(root: &mut Section<'_>) -> Option<Option<HooksConfig>> {
+    let Some(mut section) = root.section("hooks", "hooks") else {
+        return (!root.has("hooks")).then_some(None);
+    };
+    let host = section.required_text("host");
+    let host = host.and_then(|host| self::host(&mut section, "host", host));
+    let port = u16::try_from(section.integer_or("port", 3457, 1..=65535)).unwrap_or(3457);
+    Some(Some(HooksConfig { host: host?, port }))
 }
 
 fn unique_names(root: &mut Section<'_>, services: &[Option<ServiceConfig>]) {
