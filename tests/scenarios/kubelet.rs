@@ -10,6 +10,7 @@ use e2e::ports::free_port;
 use e2e::program::binary;
 use e2e::site::PATIENCE;
 use e2e::zookeeper::ZooKeeper;
+use serde_json::Value;
 
 /// Where the application of a pod finds the service.
 const OUTBOUND: u16 = 9001;
@@ -107,7 +108,6 @@ async fn a_pod_is_ready_without_zookeeper() {
     let mut cluster = Cluster::new(&Manifest::render("overlays/example"), directory.path(), &nobody);
     let pod = cluster.start().await;
     pod.is_well().await;
-    pod.stop(|| ()).await;
 }
 
 #[tokio::test]
@@ -129,7 +129,12 @@ async fn the_configurations_pass_the_daemons_own_check() {
                 let check = Program {
                     argv,
                     env: variables
-                        .map(|(name, value)| (name.clone(), value.clone().unwrap_or_else(|_| "10.0.0.4".to_owned())))
+                        .map(|(name, value)| {
+                            (
+                                name.clone(),
+                                value.clone().unwrap_or_else(|_| "10.0.0.4".to_owned()).into(),
+                            )
+                        })
                         .collect(),
                     timeout: Duration::from_secs(30),
                 };
@@ -140,5 +145,57 @@ async fn the_configurations_pass_the_daemons_own_check() {
             }
         }
         assert_eq!(checked.len(), 2, "{checked:?}");
+    }
+}
+
+/// The rules of the Pod Security Standards' profile `restricted` that these manifests could break.
+#[test]
+fn every_pod_passes_the_restricted_profile() {
+    for overlay in ["overlays/example", "overlays/before-1.29"] {
+        let manifest = Manifest::render(overlay);
+        let mut containers = 0;
+        for (workload, spec) in manifest.pods() {
+            let pod = &spec["securityContext"];
+            assert_eq!(pod["runAsNonRoot"], true, "{workload}");
+            assert!(pod["runAsUser"].as_u64().is_some_and(|user| user > 0), "{workload}");
+            assert_eq!(pod["seccompProfile"]["type"], "RuntimeDefault", "{workload}");
+            for host in ["hostNetwork", "hostPID", "hostIPC"] {
+                assert!(spec[host].is_null(), "{workload}: {host}");
+            }
+            for volume in spec["volumes"].as_array().into_iter().flatten() {
+                let kinds = [
+                    "configMap",
+                    "emptyDir",
+                    "persistentVolumeClaim",
+                    "projected",
+                    "secret",
+                    "downwardAPI",
+                ];
+                assert!(
+                    kinds.iter().any(|kind| !volume[*kind].is_null()),
+                    "{workload}: {volume}"
+                );
+            }
+            let lists = [&spec["initContainers"], &spec["containers"]];
+            for container in lists.into_iter().filter_map(Value::as_array).flatten() {
+                let (name, context) = (&container["name"], &container["securityContext"]);
+                assert_eq!(context["allowPrivilegeEscalation"], false, "{workload}, {name}");
+                assert_eq!(context["readOnlyRootFilesystem"], true, "{workload}, {name}");
+                assert_eq!(context["capabilities"]["drop"][0], "ALL", "{workload}, {name}");
+                for looser in ["privileged", "runAsUser", "runAsNonRoot", "seccompProfile", "procMount"] {
+                    assert!(context[looser].is_null(), "{workload}, {name}: {looser}");
+                }
+                assert!(context["capabilities"]["add"].is_null(), "{workload}, {name}");
+                for port in container["ports"].as_array().into_iter().flatten() {
+                    assert!(port["hostPort"].is_null(), "{workload}, {name}");
+                }
+                assert!(
+                    !container["resources"]["limits"]["memory"].is_null(),
+                    "{workload}, {name}"
+                );
+                containers += 1;
+            }
+        }
+        assert_eq!(containers, 4, "{overlay}: the pod's three and ZooKeeper's");
     }
 }

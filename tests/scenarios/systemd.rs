@@ -2,7 +2,6 @@
 
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use e2e::daemon::Daemon;
 use e2e::eventually::{ensure, eventually};
@@ -16,6 +15,7 @@ use tempfile::TempDir;
 /// The socket that a service manager listens on.
 struct Manager {
     socket: UnixDatagram,
+    /// The lines of the messages so far.
     heard: Vec<String>,
 }
 
@@ -28,18 +28,15 @@ impl Manager {
         (Self { socket, heard }, path)
     }
 
-    /// Waits for a message with this line and forgets all before it.
+    /// Waits for a line that begins so and forgets all before it.
     async fn hears(&mut self, line: &str) {
         eventually(&format!("it says {line}"), PATIENCE, async || {
             let mut buffer = [0; 1024];
             while let Ok(length) = self.socket.recv(&mut buffer) {
-                let message = buffer.get(..length).unwrap_or_default();
-                self.heard.push(String::from_utf8_lossy(message).into_owned());
+                let message = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
+                self.heard.extend(message.lines().map(str::to_owned));
             }
-            let found = self
-                .heard
-                .iter()
-                .position(|message| message.lines().any(|said| said.starts_with(line)));
+            let found = self.heard.iter().position(|said| said.starts_with(line));
             let found = found.ok_or_else(|| format!("{:?}", self.heard))?;
             self.heard.drain(..=found);
             Ok(())

@@ -20,7 +20,9 @@ fn main() -> std::io::Result<()> {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             clap_complete::generate_to(shell, &mut command, &name, &directory)?;
         }
-        clap_mangen::generate_to(described(command), &directory)?;
+        // There is a page of each subcommand, and none of its help is needed.
+        let command = described(command).disable_help_subcommand(true);
+        clap_mangen::generate_to(command, &directory)?;
     }
     Ok(())
 }

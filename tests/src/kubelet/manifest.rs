@@ -73,6 +73,14 @@ impl Manifest {
         Self(documents.collect())
     }
 
+    /// The pods' specifications of all workloads, with the workloads' names.
+    pub fn pods(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().filter_map(|resource| {
+            let spec = resource.pointer("/spec/template/spec")?;
+            Some((text(resource, "/metadata/name"), spec))
+        })
+    }
+
     /// The resources of a kind.
     pub fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Value> {
         self.0.iter().filter(move |resource| text(resource, "/kind") == kind)
