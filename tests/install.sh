@@ -38,6 +38,14 @@ install_manifests() {
     apt_install "${packages[@]}"
 }
 
+# What the Debian packages are tried with.
+install_packaging() {
+    local packages=()
+    command -v docker >/dev/null || packages+=(docker.io)
+    command -v debootstrap >/dev/null || [ -x /usr/sbin/debootstrap ] || packages+=(debootstrap)
+    apt_install "${packages[@]}"
+}
+
 # Installs these packages; none is nothing to do.
 apt_install() {
     # haproxy lives where only root's PATH looks.
