@@ -5,7 +5,7 @@ use std::time::Duration;
 use common::process::{Outcome, Program};
 use e2e::eventually::{ensure, eventually};
 use e2e::kubelet::{Cluster, Manifest, Pod};
-use e2e::load::Load;
+use e2e::load::{Load, PAUSE};
 use e2e::ports::free_port;
 use e2e::program::binary;
 use e2e::site::PATIENCE;
@@ -16,7 +16,7 @@ use serde_json::Value;
 const OUTBOUND: u16 = 9001;
 
 /// What an application calls of its own, gently: there are several.
-const GENTLY: std::ops::Range<u64> = 20_000..40_000;
+const GENTLY: Duration = Duration::from_millis(30);
 
 /// A pod whose application calls others for as long as it lives.
 struct Member {
@@ -47,8 +47,8 @@ impl Member {
     }
 }
 
-/// So many rolling restarts of three pods, each by a surge of one, while a fourth calls them.
-async fn roll(overlay: &str, restarts: usize) {
+/// So many rolling restarts of three pods, each by a surge of one, while a fourth calls them. Returns the figures.
+async fn roll(overlay: &str, restarts: usize) -> String {
     let directory = tempfile::tempdir().unwrap();
     let zookeeper = ZooKeeper::start().await;
     let mut cluster = Cluster::new(&Manifest::render(overlay), directory.path(), &zookeeper.address());
@@ -59,7 +59,7 @@ async fn roll(overlay: &str, restarts: usize) {
         ensure(reply.status == 200, || format!("{reply:?}"))
     })
     .await;
-    let load = Load::start_at(client.at(OUTBOUND), 2_000..5_000);
+    let load = Load::start_at(client.at(OUTBOUND), PAUSE);
     let mut members = Vec::new();
     for _ in 0..3 {
         members.push(Member::start(&mut cluster).await);
@@ -77,28 +77,27 @@ async fn roll(overlay: &str, restarts: usize) {
         let failed = load.failures();
         assert_eq!(failed, 0, "restart {restart}: {}", load.take().failed_kinds());
     }
-    for container in ["nerve", "synapse"] {
-        eprintln!("{container}: {}", client.usage(container));
-    }
+    let usage = ["nerve", "synapse"].map(|container| format!("{container}: {}", client.usage(container)));
     for member in &members {
         member.calls.take().assert_flawless();
     }
     let tally = load.take();
-    eprintln!(
-        "{restarts} restarts, {} requests, the longest stop {longest:?}",
-        tally.requests
-    );
     tally.assert_flawless();
+    let requests = tally.requests;
+    format!(
+        "{restarts} restarts, {requests} requests, the longest stop {longest:?}\n{}",
+        usage.join("\n")
+    )
 }
 
 #[tokio::test]
 async fn a_roll_out_loses_no_request() {
-    roll("overlays/example", 20).await;
+    eprintln!("{}", roll("overlays/example", 20).await);
 }
 
 #[tokio::test]
 async fn a_roll_out_without_native_sidecars_loses_no_request() {
-    roll("overlays/before-1.29", 2).await;
+    eprintln!("{}", roll("overlays/before-1.29", 2).await);
 }
 
 #[tokio::test]
@@ -146,6 +145,29 @@ async fn the_configurations_pass_the_daemons_own_check() {
         }
         assert_eq!(checked.len(), 2, "{checked:?}");
     }
+}
+
+#[test]
+fn the_older_form_has_the_same_configuration_but_for_its_delay() {
+    let synapse = |overlay: &str| {
+        let spec = Manifest::render(overlay).pod("shop");
+        let mut all = spec.sidecars.into_iter().chain(spec.containers);
+        let files = all.find(|container| container.name == "synapse").unwrap().files;
+        let [(_, text)] = <[_; 1]>::try_from(files).unwrap();
+        text
+    };
+    let (text, older) = (synapse("overlays/example"), synapse("overlays/before-1.29"));
+    let more: Vec<&str> = older
+        .lines()
+        .filter(|line| !text.lines().any(|known| known == *line))
+        .collect();
+    let keys = more
+        .iter()
+        .filter_map(|line| line.split(':').next())
+        .filter(|key| !key.starts_with('#'));
+    assert_eq!(keys.collect::<Vec<_>>(), ["stopDelay", "shutdownTimeout"]);
+    let less: Vec<&str> = older.lines().filter(|line| !more.contains(line)).collect();
+    assert_eq!(less, text.lines().collect::<Vec<_>>());
 }
 
 /// The rules of the Pod Security Standards' profile `restricted` that these manifests could break.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,8 +18,8 @@ pub const DEADLINE: Duration = Duration::from_secs(5);
 /// How the workers treat connections: most keep one for a while, as pooled clients do; the rest open one per request.
 const REQUESTS_PER_CONNECTION: [u32; 6] = [1_000, 500, 100, 20, 1, 1];
 
-/// The pause between a worker's requests, in microseconds.
-const PAUSE: Range<u64> = 2_000..5_000;
+/// How long a client pauses between requests.
+pub const PAUSE: Duration = Duration::from_micros(3_500);
 
 /// The load; it ends when dropped.
 #[derive(Debug)]
@@ -61,11 +60,10 @@ impl Load {
         Self::start_at((Ipv4Addr::LOCALHOST, port).into(), PAUSE)
     }
 
-    /// The same to another address of loopback, each worker pausing for microseconds of `pause` between requests.
-    pub fn start_at(address: SocketAddr, pause: Range<u64>) -> Self {
+    /// The same to another address of loopback, each of the six clients pausing about this long between its requests.
+    pub fn start_at(address: SocketAddr, pause: Duration) -> Self {
         let tally = Arc::<Mutex<Tally>>::default();
-        let workers =
-            REQUESTS_PER_CONNECTION.map(|requests| worker(address, requests, pause.clone(), Arc::clone(&tally)));
+        let workers = REQUESTS_PER_CONNECTION.map(|requests| worker(address, requests, pause, Arc::clone(&tally)));
         Self {
             tally,
             _workers: JoinSet::from_iter(workers),
@@ -116,7 +114,8 @@ impl Tally {
     }
 }
 
-async fn worker(address: SocketAddr, requests_per_connection: u32, pause: Range<u64>, tally: Arc<Mutex<Tally>>) {
+async fn worker(address: SocketAddr, requests_per_connection: u32, pause: Duration, tally: Arc<Mutex<Tally>>) {
+    let pause = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
     let mut open: Option<(Connection, u32)> = None;
     loop {
         let request = async {
@@ -145,7 +144,7 @@ async fn worker(address: SocketAddr, requests_per_connection: u32, pause: Range<
             Err(failure) => Err(failure.to_string()),
         };
         tally.lock().unwrap().count(outcome);
-        sleep(Duration::from_micros(fastrand::u64(pause.clone()))).await;
+        sleep(Duration::from_micros(fastrand::u64(pause / 2..=pause / 2 * 3))).await;
     }
 }
 

@@ -5,7 +5,6 @@
 //! latest request, empty before there was one; `/count` how many there were. These four do not count as requests.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,8 +28,8 @@ use tokio::task::JoinSet;
 struct Arguments {
     /// The address to listen on.
     #[arg(long, default_value = "127.0.0.1")]
-    host: IpAddr,
-    /// Its port.
+    address: std::net::IpAddr,
+    /// The port to listen on.
     #[arg(long)]
     port: u16,
     /// What to answer.
@@ -76,7 +75,7 @@ impl Seen {
 async fn main() -> std::io::Result<()> {
     let arguments = Arguments::parse();
     let mut stop = signal(SignalKind::terminate())?;
-    let listener = TcpListener::bind((arguments.host, arguments.port)).await?;
+    let listener = TcpListener::bind((arguments.address, arguments.port)).await?;
     let (name, seen) = (Arc::new(arguments.name), Arc::new(Seen::default()));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();

@@ -84,10 +84,9 @@ impl Cluster {
         }
         pod.containers.extend(self.spec.containers.iter().map(start));
         for process in pod.processes() {
-            for probe in [&process.container.startup, &process.container.readiness] {
-                if let Some(probe) = probe {
-                    pod.passes(&process.container.name, probe).await;
-                }
+            let Container { startup, readiness, .. } = &process.container;
+            for probe in [startup, readiness].into_iter().flatten() {
+                pod.passes(&process.container.name, probe).await;
             }
         }
         pod
@@ -123,15 +122,14 @@ impl Cluster {
             });
             argv.push(format!("{name}={value}"));
         }
-        match container.image.as_str() {
-            daemon @ ("nerve" | "synapse") => {
-                argv.push(binary(daemon));
-                argv.extend(container.args.iter().map(|arg| local(arg)));
-            }
-            _ => {
-                argv.push(binary("instance"));
-                argv.extend(["--host", &address.to_string(), "--port", "8080", "--name", pod].map(str::to_owned));
-            }
+        if let daemon @ ("nerve" | "synapse") = container.image.as_str() {
+            argv.push(binary(daemon));
+            argv.extend(container.args.iter().map(|arg| local(arg)));
+        } else {
+            let address = address.to_string();
+            let arguments = ["--address", &address, "--port", "8080", "--name", pod];
+            argv.push(binary("instance"));
+            argv.extend(arguments.map(str::to_owned));
         }
         Running::start(&argv, &directory.join(format!("{}.log", container.name)))
     }
