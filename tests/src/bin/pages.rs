@@ -17,12 +17,12 @@ fn main() -> std::io::Result<()> {
     std::fs::create_dir_all(&directory)?;
     for mut command in [nerve::cli::Cli::command(), synapse::cli::Cli::command()] {
         let name = command.get_name().to_owned();
+        // There is a page of each subcommand; their help needs none.
+        let pages = described(command.clone()).disable_help_subcommand(true);
+        clap_mangen::generate_to(pages, &directory)?;
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             clap_complete::generate_to(shell, &mut command, &name, &directory)?;
         }
-        // There is a page of each subcommand, and none of its help is needed.
-        let command = described(command).disable_help_subcommand(true);
-        clap_mangen::generate_to(command, &directory)?;
     }
     Ok(())
 }
