@@ -23,6 +23,8 @@ install_servers() {
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
     [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || packages+=(rabbitmq-server)
     command -v redis-server >/dev/null || packages+=(redis-server)
+    # Reads the units.
+    command -v systemd-analyze >/dev/null || packages+=(systemd)
     # What synapse reloads from a template.
     [ -x /usr/sbin/nginx ] || packages+=(nginx-light)
     apt_install "${packages[@]}"
@@ -77,6 +79,22 @@ SCRIPT
 libraries_of_haproxy_3() {
     echo libc6 libgcc-s1 libstdc++6 libcrypt1 libssl3t64 libpcre2-8-0 liblua5.4-0 libjemalloc2 libopentracing1 \
         libopentracing-c-wrapper0t64 libzstd1 zlib1g
+}
+
+# What the manifests of Kubernetes are rendered and checked with.
+install_manifests() {
+    local packages=()
+    command -v kubectl >/dev/null || packages+=(kubernetes-client)
+    python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
+    apt_install "${packages[@]}"
+}
+
+# What the Debian packages are tried with.
+install_packaging() {
+    local packages=()
+    command -v docker >/dev/null || packages+=(docker.io)
+    command -v debootstrap >/dev/null || [ -x /usr/sbin/debootstrap ] || packages+=(debootstrap)
+    apt_install "${packages[@]}"
 }
 
 # Installs these packages; none is nothing to do.

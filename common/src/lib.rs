@@ -9,6 +9,7 @@
 //!  tls      what the operator says of it, and client connections made that way
 //!  supervise  every task has an owner, a stage of the shutdown and a name
 //!  reload   the configuration is to be read again: who asks, who answers
+//!  systemd  what a service manager is told
 //!  process, file, signal, clock, runtime, template, backoff, ready   one effect or one rule each
 //! ```
 
@@ -25,6 +26,7 @@ pub mod report;
 pub mod runtime;
 pub mod signal;
 pub mod supervise;
+pub mod systemd;
 pub mod telemetry;
 pub mod template;
 pub mod tls;

@@ -15,6 +15,7 @@ pub struct Readiness {
 pub struct Latch {
     readiness: Readiness,
     name: String,
+    also: Option<Box<Self>>,
 }
 
 impl Readiness {
@@ -28,6 +29,7 @@ impl Readiness {
         Latch {
             readiness: self.clone(),
             name,
+            also: None,
         }
     }
 
@@ -39,6 +41,16 @@ impl Readiness {
             .iter()
             .cloned()
             .collect()
+    }
+}
+
+impl Latch {
+    /// Both in one: what waits for `other` ends with this one too.
+    pub fn with(self, other: Self) -> Self {
+        debug_assert!(self.also.is_none(), "a third would take the second's place");
+        let mut both = self;
+        both.also = Some(Box::new(other));
+        both
     }
 }
 
@@ -68,5 +80,14 @@ mod tests {
         assert_eq!(readiness.waiting_for(), ["haproxy"]);
         drop(haproxy);
         assert!(everywhere.waiting_for().is_empty());
+    }
+
+    #[test]
+    fn two_latches_in_one_are_dropped_together() {
+        let (started, ready) = (Readiness::default(), Readiness::default());
+        let both = ready.latch("haproxy").with(started.latch("haproxy"));
+        assert_eq!((started.waiting_for().len(), ready.waiting_for().len()), (1, 1));
+        drop(both);
+        assert_eq!((started.waiting_for().len(), ready.waiting_for().len()), (0, 0));
     }
 }

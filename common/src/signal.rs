@@ -15,6 +15,24 @@ pub enum Signal {
     Reload,
 }
 
+/// SIGUSR2: leave at once, with everything in place for a successor.
+#[derive(Debug)]
+pub struct Handover(unix::Signal);
+
+impl Handover {
+    /// Listens from now on. Must be called inside the runtime.
+    pub fn of_process() -> std::io::Result<Self> {
+        unix::signal(SignalKind::user_defined2()).map(Self)
+    }
+
+    /// Returns when it is asked for. Cancel-safe.
+    pub async fn asked(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
 /// The stream of signals; a test feeds its own through [`Signals::fed_by`].
 #[derive(Debug)]
 pub struct Signals(Source);

@@ -17,6 +17,7 @@
 
 pub mod announce;
 pub mod api;
+pub mod ask;
 pub mod check;
 pub mod cli;
 pub mod config;

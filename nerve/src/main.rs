@@ -6,6 +6,7 @@ use clap::Parser;
 use common::config::{Problems, UnknownKeys};
 use common::exit::{self, Fatal};
 use common::telemetry::log;
+use nerve::ask;
 use nerve::cli::Cli;
 use nerve::config::Source;
 use nerve::run;
@@ -23,6 +24,9 @@ fn main() -> ExitCode {
             });
         }
     };
+    if let Some(command) = &cli.command {
+        return tell(ask::ask(command));
+    }
     match start(&cli) {
         Ok(()) => code(exit::ExitCode::Ok),
         Err(fatal) => {
@@ -40,9 +44,7 @@ fn start(cli: &Cli) -> Result<(), Fatal> {
     };
     let source = Source {
         path: cli.path(),
-        environment: std::env::vars_os()
-            .map(|(key, value)| (key.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
-            .collect(),
+        environment: Source::environment(),
         strict_template: cli.strict_template,
         unknown,
         level_is_fixed: cli.log_level.is_some(),
@@ -72,6 +74,25 @@ fn start(cli: &Cli) -> Result<(), Fatal> {
     // A write that is stuck on a full pipe must not hold the process.
     runtime.shutdown_background();
     ended
+}
+
+/// The answer of the nerve that runs: a yes on standard output, anything else on standard error.
+fn tell(answer: Result<String, Fatal>) -> ExitCode {
+    match answer {
+        Ok(said) => {
+            print(&said);
+            code(exit::ExitCode::Ok)
+        }
+        Err(fatal) => {
+            say(fatal.message.trim_end());
+            code(fatal.code)
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what was asked for")]
+fn print(line: &str) {
+    println!("{line}");
 }
 
 #[expect(clippy::print_stderr, reason = "for the operator, before there are logs")]

@@ -160,3 +160,17 @@ fn values_from_the_environment_are_not_shown_and_absent_ones_are_named() {
     let said = check(&["--strict-template"]);
     assert!(said.contains("GONE") && !said.contains("hunter"), "{said}");
 }
+
+#[test]
+fn a_nerve_that_does_not_run_is_not_well() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let api = free.local_addr().expect("an address").to_string();
+    drop(free);
+    for arguments in [&["health"][..], &["drain"], &["drain", "web"], &["enable"]] {
+        let assert = nerve(&[arguments, &["--api", &api]].concat()).code(1);
+        let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert!(said.contains(&api) && said.lines().count() == 1, "{said}");
+    }
+    nerve(&["health", "--api", "nowhere"]).code(64);
+    nerve(&["health", "--config", "/no/such/nerve.yaml"]).code(78);
+}

@@ -8,6 +8,8 @@ use common::config::{Document, KnownKeys, UnknownKeys};
 
 /// One of every kind of section.
 const EVERYTHING: &str = "
+hooks: { host: 10.0.0.4 }
+probes: { host: a }
 services:
   - port: 80
     checks:

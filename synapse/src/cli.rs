@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use common::config::UnknownKeys;
+use common::http::client::{Api, Question};
 
 /// Keeps a local HAProxy right: routes to the registered instances of services.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
@@ -13,13 +14,13 @@ use common::config::UnknownKeys;
     version,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    override_usage = "synapse [OPTIONS] --config <FILE>\n       synapse [OPTIONS] <FILE>\n       synapse <render|plan> [OPTIONS] --config <FILE>",
+    override_usage = "synapse [OPTIONS] --config <FILE>\n       synapse [OPTIONS] <FILE>\n       synapse <render|plan> [OPTIONS] --config <FILE>\n       synapse <health|wait> [OPTIONS]",
     after_help = "Exit codes: 0 stopped as asked, 1 broke while running, 64 wrong command line, 78 wrong configuration or what it names on this machine."
 )]
 pub struct Cli {
-    /// Look, and change nothing
+    /// Look or ask, and change nothing
     #[command(subcommand)]
-    pub look: Option<Look>,
+    pub command: Option<Command>,
 
     /// The configuration file, YAML or JSON
     #[arg(value_name = "FILE", required_unless_present = "config", conflicts_with = "config")]
@@ -46,13 +47,17 @@ pub struct Cli {
     pub wait: Duration,
 }
 
-/// What can be looked at.
+/// What can be looked at, and what the synapse that runs is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
-pub enum Look {
+pub enum Command {
     /// Print what the routers would write, from what the sources say now
     Render(LookArgs),
     /// Print what would be done to what runs: commands, reloads, and how the files would change
     Plan(LookArgs),
+    /// Say in one line whether the synapse that runs is well; exit code 1 when it is not
+    Health(Health),
+    /// Wait until the synapse that runs is ready; exit code 1 when that takes too long
+    Wait(Wait),
 }
 
 /// How to look.
@@ -75,12 +80,75 @@ pub struct LookArgs {
     pub wait: Duration,
 }
 
+/// Where the synapse that runs has its API.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Where {
+    /// Its configuration file, which says where its API is
+    #[arg(long, value_name = "FILE", conflicts_with = "api")]
+    pub config: Option<PathBuf>,
+
+    /// Its API: HOST:PORT or the path of its socket
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:3455")]
+    pub api: Api,
+}
+
+/// `health`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Health {
+    /// Whether it answers
+    #[arg(long, group = "question")]
+    pub live: bool,
+
+    /// Whether it has started: every HAProxy was applied once
+    #[arg(long, group = "question")]
+    pub started: bool,
+
+    /// Whether it is ready; this is what is asked by default
+    #[arg(long, group = "question")]
+    pub ready: bool,
+
+    /// How long it may take to answer
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = common::config::duration)]
+    pub timeout: Duration,
+
+    /// Where it is
+    #[command(flatten)]
+    pub at: Where,
+}
+
+impl Health {
+    /// What is asked.
+    pub fn question(&self) -> Question {
+        match (self.live, self.started) {
+            (true, _) => Question::Live,
+            (_, true) => Question::Started,
+            _ => Question::Ready,
+        }
+    }
+}
+
+/// `wait`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Wait {
+    /// Wait for a server of this service too, named by its id or its name; may be repeated
+    #[arg(long = "service", value_name = "NAME")]
+    pub services: Vec<String>,
+
+    /// How long to wait at most
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = common::config::duration)]
+    pub timeout: Duration,
+
+    /// Where it is
+    #[command(flatten)]
+    pub at: Where,
+}
+
 impl Cli {
     /// The configuration file.
     pub fn path(&self) -> PathBuf {
-        let (config, file) = match &self.look {
-            Some(Look::Render(args) | Look::Plan(args)) => (&args.config, &args.file),
-            None => (&self.config, &self.file),
+        let (config, file) = match &self.command {
+            Some(Command::Render(args) | Command::Plan(args)) => (&args.config, &args.file),
+            Some(Command::Health(_) | Command::Wait(_)) | None => (&self.config, &self.file),
         };
         config.as_ref().or(file.as_ref()).cloned().unwrap_or_default()
     }

@@ -12,6 +12,7 @@
 //! publishes its state as a value; [`run`] ties them together.
 
 pub mod api;
+pub mod ask;
 pub mod catalog;
 pub mod cli;
 pub mod config;

@@ -6,9 +6,9 @@ use clap::Parser;
 use common::config::Problems;
 use common::exit::{self, Fatal};
 use common::telemetry::log::{self, Format};
-use synapse::cli::{Cli, Look};
+use synapse::cli::{Cli, Command};
 use synapse::config::Source;
-use synapse::{look, run};
+use synapse::{ask, look, run};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -23,6 +23,14 @@ fn main() -> ExitCode {
             });
         }
     };
+    let asked = match &cli.command {
+        Some(Command::Health(args)) => Some(ask::health(args)),
+        Some(Command::Wait(args)) => Some(ask::wait(args)),
+        Some(Command::Render(_) | Command::Plan(_)) | None => None,
+    };
+    if let Some(answer) = asked {
+        return tell(answer);
+    }
     match start(&cli) {
         Ok(()) => code(exit::ExitCode::Ok),
         Err(fatal) => {
@@ -53,7 +61,9 @@ fn start(cli: &Cli) -> Result<(), Fatal> {
             message: error.to_string(),
         })?,
         // Who looks wants to see what was asked for, and what is wrong.
-        None if cli.look.is_some() => log::init("warn", format).map_err(|error| Fatal::runtime(error.to_string()))?,
+        None if cli.command.is_some() => {
+            log::init("warn", format).map_err(|error| Fatal::runtime(error.to_string()))?
+        }
         None => log::init(&read.value.log_level, format)
             .map_err(|error| Fatal::config(format!("{}: logLevel: {error}", cli.path().display())))?,
     };
@@ -69,19 +79,33 @@ fn start(cli: &Cli) -> Result<(), Fatal> {
     }
     let runtime =
         common::runtime::build().map_err(|error| Fatal::runtime(format!("cannot start the runtime: {error}")))?;
-    let ended = match &cli.look {
-        None => {
+    let ended = match &cli.command {
+        None | Some(Command::Health(_) | Command::Wait(_)) => {
             let once = cli.once.then_some(cli.wait);
             runtime.block_on(run::run(source, read.value, level, once))
         }
-        Some(Look::Render(args)) => runtime
+        Some(Command::Render(args)) => runtime
             .block_on(look::render(read.value, args))
             .map(|text| print(&text)),
-        Some(Look::Plan(args)) => runtime.block_on(look::plan(read.value, args)).map(|text| print(&text)),
+        Some(Command::Plan(args)) => runtime.block_on(look::plan(read.value, args)).map(|text| print(&text)),
     };
     // A look-up or a write that hangs must not hold the process.
     runtime.shutdown_background();
     ended
+}
+
+/// The answer of the synapse that runs: a yes on standard output, anything else on standard error.
+fn tell(answer: Result<String, Fatal>) -> ExitCode {
+    match answer {
+        Ok(said) => {
+            print(&(said + "\n"));
+            code(exit::ExitCode::Ok)
+        }
+        Err(fatal) => {
+            say(fatal.message.trim_end());
+            code(fatal.code)
+        }
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "what was asked for")]

@@ -138,3 +138,17 @@ fn an_unwritable_config_path_is_a_configuration_error() {
     assert_eq!(code, 78, "{error}");
     assert!(error.contains("missing/h.cfg"), "{error}");
 }
+
+#[test]
+fn a_synapse_that_does_not_run_is_not_well() {
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let api = free.local_addr().expect("its address").to_string();
+    drop(free);
+    for arguments in [&["health"][..], &["wait", "--timeout", "300ms", "--service", "web"]] {
+        let (code, out, error) = synapse(Path::new("/"), &[arguments, &["--api", &api]].concat());
+        assert_eq!((code, out.as_str()), (1, ""));
+        assert!(error.contains(&api) && error.lines().count() == 1, "{error}");
+    }
+    assert_eq!(synapse(Path::new("/"), &["wait", "--timeout", "soon"]).0, 64);
+    assert_eq!(synapse(Path::new("/"), &["health", "--config", "/no/such.yaml"]).0, 78);
+}

@@ -7,6 +7,7 @@ use common::config::{Document, KnownKeys, UnknownKeys};
 
 /// One file that has every section, so that every key is asked for.
 const EVERYTHING: &str = "
+probes: {host: a}
 routers:
   - type: haproxy
     configPath: /h.cfg

@@ -5,10 +5,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a scenario that goes wrong must stop")]
 
 mod bench;
+mod commands;
 mod crowd;
 mod faults;
 mod guard;
 mod hostile;
+mod kubelet;
 mod life;
 mod panic;
 mod purity;
@@ -20,3 +22,4 @@ mod routers;
 mod routing;
 mod sources;
 mod synapse_reload;
+mod systemd;

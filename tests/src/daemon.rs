@@ -67,6 +67,14 @@ impl Daemon {
         self
     }
 
+    /// From its next start on it is the program at `path`.
+    pub fn installed_at(&mut self, path: &Path) {
+        let program = self.argv.iter_mut().find(|word| word.starts_with('/'));
+        path.to_str()
+            .unwrap()
+            .clone_into(program.expect("the binary's path is whole"));
+    }
+
     /// Starts it.
     pub fn start(&mut self) {
         assert!(self.running.is_none(), "{} is running already", self.name);

@@ -1,6 +1,7 @@
 //! Two ways to ask over HTTP/1.1. [`Connection`] hides nothing, for the load: one connection, no retries, no redirects.
 //! [`send`] is for the APIs of the daemons and instances.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -53,7 +54,12 @@ pub struct Connection {
 impl Connection {
     /// Connects.
     pub async fn open(port: u16) -> Result<Self, Failure> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        Self::open_at((Ipv4Addr::LOCALHOST, port).into()).await
+    }
+
+    /// Connects to another address of loopback.
+    pub async fn open_at(address: SocketAddr) -> Result<Self, Failure> {
+        let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let (sender, driver) = handshake(TokioIo::new(stream)).await?;
         Ok(Self {
@@ -88,6 +94,11 @@ impl Connection {
 
 /// One request on a connection of its own, to a port of 127.0.0.1.
 pub async fn send(method: &str, port: u16, path: &str, within: Duration) -> Result<Reply, Failure> {
+    send_to(method, (Ipv4Addr::LOCALHOST, port).into(), path, within).await
+}
+
+/// The same, to another address of loopback.
+pub async fn send_to(method: &str, address: SocketAddr, path: &str, within: Duration) -> Result<Reply, Failure> {
     let method = reqwest::Method::from_bytes(method.as_bytes()).expect("methods are written in this crate");
     let client = reqwest::Client::builder()
         .no_proxy()
@@ -97,10 +108,7 @@ pub async fn send(method: &str, port: u16, path: &str, within: Duration) -> Resu
         .pool_max_idle_per_host(0)
         .timeout(within)
         .build()?;
-    let response = client
-        .request(method, format!("http://127.0.0.1:{port}{path}"))
-        .send()
-        .await?;
+    let response = client.request(method, format!("http://{address}{path}")).send().await?;
     let status = response.status().as_u16();
     let body = response.bytes().await?;
     Ok(Reply {

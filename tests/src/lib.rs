@@ -20,6 +20,7 @@ pub mod fleet;
 pub mod haproxy;
 pub mod http;
 pub mod instance;
+pub mod kubelet;
 pub mod load;
 pub mod outage;
 pub mod ports;

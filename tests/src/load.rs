@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ pub const DEADLINE: Duration = Duration::from_secs(5);
 
 /// How the workers treat connections: most keep one for a while, as pooled clients do; the rest open one per request.
 const REQUESTS_PER_CONNECTION: [u32; 6] = [1_000, 500, 100, 20, 1, 1];
+
+/// How long a client pauses between requests.
+pub const PAUSE: Duration = Duration::from_micros(3_500);
 
 /// The load; it ends when dropped.
 #[derive(Debug)]
@@ -53,13 +57,24 @@ impl fmt::Display for FailedRequest {
 impl Load {
     /// Starts requests to `port` of 127.0.0.1.
     pub fn start(port: u16) -> Self {
-        Self::over(vec![port])
+        Self::over(&[port])
     }
 
     /// As [`Load::start`], to all of these ports: each new connection goes to one by chance.
-    pub fn over(ports: Vec<u16>) -> Self {
-        let (tally, ports) = (Arc::<Mutex<Tally>>::default(), Arc::new(ports));
-        let workers = REQUESTS_PER_CONNECTION.map(|requests| worker(Arc::clone(&ports), requests, Arc::clone(&tally)));
+    pub fn over(ports: &[u16]) -> Self {
+        let addresses = ports.iter().map(|port| (Ipv4Addr::LOCALHOST, *port).into());
+        Self::among(addresses.collect(), PAUSE)
+    }
+
+    /// The same to another address of loopback, each of the six clients pausing about this long between its requests.
+    pub fn start_at(address: SocketAddr, pause: Duration) -> Self {
+        Self::among(vec![address], pause)
+    }
+
+    fn among(addresses: Vec<SocketAddr>, pause: Duration) -> Self {
+        let (tally, addresses) = (Arc::<Mutex<Tally>>::default(), Arc::new(addresses));
+        let workers =
+            REQUESTS_PER_CONNECTION.map(|requests| worker(Arc::clone(&addresses), requests, pause, Arc::clone(&tally)));
         Self {
             tally,
             _workers: JoinSet::from_iter(workers),
@@ -69,6 +84,11 @@ impl Load {
     /// What finished since the start or the last call.
     pub fn take(&self) -> Tally {
         std::mem::take(&mut self.tally.lock().unwrap())
+    }
+
+    /// How many of them failed.
+    pub fn failures(&self) -> usize {
+        self.tally.lock().unwrap().failures.len()
     }
 
     /// How many requests finished since the last [`Load::take`].
@@ -105,11 +125,17 @@ impl Tally {
     }
 }
 
-fn any(ports: &[u16]) -> u16 {
-    *fastrand::choice(ports).expect("the load has a port")
+fn any(addresses: &[SocketAddr]) -> SocketAddr {
+    *fastrand::choice(addresses).expect("the load has an address")
 }
 
-async fn worker(ports: Arc<Vec<u16>>, requests_per_connection: u32, tally: Arc<Mutex<Tally>>) {
+async fn worker(
+    addresses: Arc<Vec<SocketAddr>>,
+    requests_per_connection: u32,
+    pause: Duration,
+    tally: Arc<Mutex<Tally>>,
+) {
+    let pause = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
     let mut open: Option<(Connection, u32)> = None;
     loop {
         let request = async {
@@ -121,7 +147,7 @@ async fn worker(ports: Arc<Vec<u16>>, requests_per_connection: u32, tally: Arc<M
             }
             let (mut connection, used) = match kept {
                 Some(kept) => kept,
-                None => (Connection::open(any(&ports)).await?, 0),
+                None => (Connection::open_at(any(&addresses)).await?, 0),
             };
             let reply = connection.send("GET", "/").await?;
             Ok((reply, connection, used + 1))
@@ -138,7 +164,7 @@ async fn worker(ports: Arc<Vec<u16>>, requests_per_connection: u32, tally: Arc<M
             Err(failure) => Err(failure.to_string()),
         };
         tally.lock().unwrap().count(outcome);
-        sleep(Duration::from_micros(fastrand::u64(2_000..5_000))).await;
+        sleep(Duration::from_micros(fastrand::u64(pause / 2..=pause / 2 * 3))).await;
     }
 }
 

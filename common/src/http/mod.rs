@@ -1,10 +1,13 @@
-//! The admin API's server: hyper on TCP or a Unix socket, with limits, deadlines and a graceful stop.
+//! The admin API's server: hyper on TCP or a Unix socket, with limits, deadlines and a graceful stop. And its
+//! [`client`], for the subcommands that ask a daemon that runs.
 //!
 //! Handlers are plain functions from [`Request`] to [`Reply`]; what is common to both daemons is in [`common_routes`].
 
 mod body;
+pub mod client;
 mod connection;
 mod guard;
+mod probes;
 mod reload;
 mod reply;
 mod request;
@@ -20,6 +23,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 pub use guard::Refusal;
+pub use probes::{BadProbes, ProbesConfig, probes};
 pub use reload::{ReloadOutcome, reload_route};
 pub use reply::{Reply, Stream};
 pub use routes::{CommonRoutes, common_routes};

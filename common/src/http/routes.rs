@@ -1,4 +1,4 @@
-//! The routes both daemons have: `/live /ready /metrics /version /log-level`.
+//! The routes both daemons have: `/live /started /ready /metrics /version /log-level`.
 
 use std::sync::Arc;
 
@@ -15,6 +15,8 @@ use crate::telemetry::metrics::{self, Build};
 pub struct CommonRoutes {
     /// Who answers.
     pub build: Build,
+    /// `/started`, answered as `/ready` is: what it waits for is done once and for all, and a stop does not undo it.
+    pub started: Readiness,
     /// `/ready`: 200 `true`, or 503 `false` and the names of what is waited for, one per line.
     pub readiness: Readiness,
     /// `/metrics`.
@@ -27,6 +29,7 @@ pub struct CommonRoutes {
 pub fn common_routes(request: &Request, common: &CommonRoutes) -> Option<Reply> {
     let read_only: fn(&CommonRoutes) -> Reply = match request.segments().as_slice() {
         ["live"] => |_| Reply::text(200, "ok"),
+        ["started"] => |common| ready(&common.started),
         ["ready"] => |common| ready(&common.readiness),
         ["metrics"] => |common| Reply {
             content_type: metrics::CONTENT_TYPE,

@@ -9,6 +9,8 @@ pub use reader::Reader;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::systemd::Notifier;
+
 /// Requests that may wait. Each reads the file anew, so the last that waits sees what all before it would have.
 const WAITING: usize = 4;
 
@@ -52,7 +54,8 @@ pub struct Request<R>(Option<oneshot::Sender<Arc<R>>>);
 /// The requests, and what becomes of them, for the one who carries them out.
 #[derive(Debug)]
 pub struct Requests<R> {
-    requests: mpsc::Receiver<Request<R>>,
+    waiting: mpsc::Receiver<Request<R>>,
+    notifier: Notifier,
     last: Arc<ArcSwapOption<R>>,
 }
 
@@ -64,7 +67,12 @@ pub fn reloads<R>() -> (Reloads<R>, Requests<R>) {
         requests: sender,
         last: Arc::clone(&last),
     };
-    (reloads, Requests { requests, last })
+    let requests = Requests {
+        waiting: requests,
+        notifier: Notifier::default(),
+        last,
+    };
+    (reloads, requests)
 }
 
 impl<R> Clone for Reloads<R> {
@@ -96,15 +104,26 @@ impl<R> Reloads<R> {
 }
 
 impl<R> Requests<R> {
+    /// The same; `notifier` is told of each reload.
+    #[must_use]
+    pub fn telling(self, notifier: Notifier) -> Self {
+        Self { notifier, ..self }
+    }
+
     /// The next request; `None` when nobody is left who could ask.
     pub async fn next(&mut self) -> Option<Request<R>> {
-        self.requests.recv().await
+        let request = self.waiting.recv().await;
+        if request.is_some() {
+            self.notifier.reloading();
+        }
+        request
     }
 
     /// Publishes what became of a reload and tells who asked.
     pub fn answer(&self, request: Request<R>, reload: R) {
         let reload = Arc::new(reload);
         self.last.store(Some(Arc::clone(&reload)));
+        self.notifier.reloaded();
         if let Some(asked) = request.0 {
             // Who has gone away finds it in `last`.
             asked.send(reload).ok();

@@ -4,6 +4,7 @@
 //! (GET behind `legacyGetMutations`) and, as everywhere, a peer on this machine.
 
 mod events;
+mod hooks;
 mod orders;
 mod push;
 mod v1;
@@ -18,6 +19,7 @@ use crate::memory::Memory;
 use crate::reload::Reloads;
 use crate::roster::Roster;
 use crate::service::{Change, ServiceHandle};
+pub use hooks::hooks;
 use orders::{Body, Told};
 use view::{ServiceView, service_view};
 
@@ -39,7 +41,7 @@ PUT  /v1/services/NAME/checks/CHECK/push   a heartbeat of the service itself; ?s
 POST /v1/reload                     reads the configuration again; GET shows what became of the last time
 GET  /v1/events                     every change as a server-sent event
 GET  /v1/config                     the configuration in effect, without secrets
-GET  /live /ready /metrics /version /log-level
+GET  /live /started /ready /metrics /version /log-level
 ";
 
 /// What the API reads and steers.

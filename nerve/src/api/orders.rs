@@ -19,6 +19,7 @@ use super::view::source_of;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
     Disable { shutdown: bool },
+    Leave,
     Enable { force: bool },
     Weight(Option<u8>),
 }
@@ -133,8 +134,21 @@ impl Told {
         }
     }
 
+    /// What a hook says.
+    pub(super) fn leave(now: u64) -> Self {
+        Self {
+            wanted: Wanted::Leave,
+            note: Note::new("about to be stopped", "pre-stop hook", now, None),
+        }
+    }
+
     /// Gives the order to all services first, then waits for each, and for the disk.
     pub(super) async fn carry_out(self, services: &[&ServiceHandle], memory: &Memory) -> Vec<Outcome> {
+        self.give(services).await.settled(memory).await
+    }
+
+    /// Gives the order to all services; it is in force when this returns.
+    pub(super) async fn give<'s>(self, services: &[&'s ServiceHandle]) -> Given<'s> {
         let started = Instant::now();
         let mut given = Vec::new();
         for service in services {
@@ -146,14 +160,50 @@ impl Told {
         }
         let mut taken = Vec::new();
         for (service, answer, done) in given {
-            taken.push((service, answer.await.ok(), done));
+            taken.push(Taken {
+                service,
+                kept_by: answer.await.ok(),
+                done,
+            });
         }
-        let forgettable = memory.lasts() && !memory.is_written().await;
+        Given {
+            wanted: self.wanted,
+            started,
+            taken,
+        }
+    }
+}
+
+/// An order that every service has taken, or can't take any more.
+#[derive(Debug)]
+pub(super) struct Given<'s> {
+    wanted: Wanted,
+    started: Instant,
+    taken: Vec<Taken<'s>>,
+}
+
+/// How one service took an order.
+#[derive(Debug)]
+struct Taken<'s> {
+    service: &'s ServiceHandle,
+    /// What keeps it away all the same; `None`: it takes no orders any more.
+    kept_by: Option<Vec<Voice>>,
+    /// Told when it may be stopped, where that was ordered.
+    done: Option<oneshot::Receiver<Disabled>>,
+}
+
+impl Given<'_> {
+    /// Waits until the order is carried out and, where it is to last, on disk.
+    pub(super) async fn settled(self, memory: &Memory) -> Vec<Outcome> {
+        let Self { wanted, started, taken } = self;
+        // A hook's word is not meant to last.
+        let lasting = memory.lasts() && wanted != Wanted::Leave;
+        let forgettable = lasting && !memory.is_written().await;
         let mut outcomes = Vec::new();
-        for (service, kept_by, done) in taken {
+        for Taken { service, kept_by, done } in taken {
             let (status, mut said) = match (kept_by, done) {
                 (None, _) => (503, "takes no orders: nerve is stopping".to_owned()),
-                (Some(kept_by), None) => (200, self.wanted.said(&kept_by)),
+                (Some(kept_by), None) => (200, wanted.said(&kept_by)),
                 (Some(_), Some(done)) => disabled(service, done, started).await,
             };
             if forgettable && status == 200 {
@@ -178,6 +228,10 @@ impl Wanted {
                 let (done, disabled) = oneshot::channel();
                 (Act::Disable { shutdown, done }, Some(disabled))
             }
+            Self::Leave => {
+                let (done, disabled) = oneshot::channel();
+                (Act::Leave { done }, Some(disabled))
+            }
             Self::Enable { force: false } => (Act::Enable, None),
             Self::Enable { force: true } => (Act::Force, None),
             Self::Weight(weight) => (Act::Weight(weight), None),
@@ -191,7 +245,7 @@ impl Wanted {
             (Self::Enable { .. }, Some(voice)) => {
                 format!("is enabled, but stays away: {} says down", source_of(&voice.source))
             }
-            (Self::Enable { .. } | Self::Disable { .. }, _) => "is enabled".to_owned(),
+            (Self::Enable { .. } | Self::Disable { .. } | Self::Leave, _) => "is enabled".to_owned(),
         }
     }
 }

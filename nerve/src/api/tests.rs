@@ -23,6 +23,7 @@ use common::reload::reloads;
 /// An API before services whose checks are this test.
 struct Bench {
     handler: Handler,
+    hooks: Handler,
     verdicts: Vec<mpsc::Sender<(usize, Verdict)>>,
     services: Arc<[ServiceHandle]>,
     listeners: Arc<Semaphore>,
@@ -55,6 +56,7 @@ impl Bench {
             effective: Arc::new(serde_json::json!({ "apiPort": 3454 })),
         });
         let (reloads, requests) = reloads();
+        let hooks = hooks(roster.clone(), context.memory.clone());
         let handler = handler(App {
             roster,
             reloads,
@@ -63,6 +65,7 @@ impl Bench {
                     name: "nerve",
                     version: "1",
                 },
+                started: Readiness::default(),
                 readiness,
                 registry: Arc::new(Registry::default()),
                 level: log::init("off", Format::Text).expect("a level"),
@@ -74,6 +77,7 @@ impl Bench {
         });
         Self {
             handler,
+            hooks,
             verdicts,
             services,
             listeners,
@@ -105,24 +109,12 @@ impl Bench {
     }
 
     async fn ask_as(&self, refusal: Option<Refusal>, method: Method, path: &str, body: &'static str) -> (u16, String) {
-        let body = bytes::Bytes::from_static(body.as_bytes());
-        let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        let request = Request {
-            method,
-            path: path
-                .split('/')
-                .filter(|part| !part.is_empty())
-                .map(str::to_owned)
-                .collect(),
-            query: pairs
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect::<BTreeMap<_, _>>(),
-            body,
-            refusal,
-        };
-        let reply = (self.handler)(request).await;
-        (reply.status, String::from_utf8(reply.body).expect("text"))
+        told(&self.handler, refusal, method, path, body).await
+    }
+
+    /// A GET of the hooks' listener, from another machine.
+    async fn hook(&self, path: &str) -> (u16, String) {
+        told(&self.hooks, Some(Refusal::Remote), Method::Get, path, "").await
     }
 
     async fn get(&self, path: &str) -> (u16, String) {
@@ -139,6 +131,34 @@ impl Bench {
             .map(|service| service.state().stand.phase)
             .collect()
     }
+}
+
+/// What `handler` answers.
+async fn told(
+    handler: &Handler,
+    refusal: Option<Refusal>,
+    method: Method,
+    path: &str,
+    body: &'static str,
+) -> (u16, String) {
+    let body = bytes::Bytes::from_static(body.as_bytes());
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let request = Request {
+        method,
+        path: path
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        query: pairs
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect::<BTreeMap<_, _>>(),
+        body,
+        refusal,
+    };
+    let reply = handler(request).await;
+    (reply.status, String::from_utf8(reply.body).expect("text"))
 }
 
 #[tokio::test(start_paused = true)]
@@ -482,4 +502,61 @@ async fn a_disable_waits_for_its_reporters_and_says_which_cannot_be_told() {
     assert_eq!((outcome.said.as_str(), outcome.waited.as_secs()), (expected, 9));
     reporter.send_replace(ReporterState::Withdrawn);
     assert_eq!(disable().await.said, "web is disabled: the minimum duration is over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_takes_every_service_away_and_all_calls_join() {
+    let bench = Bench::up().await;
+    let started = tokio::time::Instant::now();
+    let (status, said) = bench.hook("/hooks/pre-stop").await;
+    assert_eq!((status, said.as_str()), (200, "web is leaving\nkept is leaving\n"));
+    assert_eq!(started.elapsed(), std::time::Duration::ZERO, "it is answered at once");
+    assert_eq!(bench.words(), ["disabling", "disabling"]);
+    // Old orchestrators write two slashes.
+    let (one, other) = tokio::join!(bench.hook("//hooks/pre-stop/wait"), bench.hook("/hooks/pre-stop/wait"));
+    assert_eq!((one.0, &one), (200, &other));
+    assert_eq!(
+        started.elapsed(),
+        std::time::Duration::from_secs(3),
+        "the minimum, once"
+    );
+    assert_eq!(bench.words(), ["disabled", "disabled"]);
+    let since = bench.services[0].state().voices[0].note.since;
+    assert_eq!(bench.hook("/hooks/pre-stop/wait").await.0, 200);
+    assert_eq!(started.elapsed(), std::time::Duration::from_secs(3), "it is over");
+    assert_eq!(bench.services[0].state().voices[0].note.since, since);
+    // Whoever called by mistake, or from elsewhere, is overruled.
+    assert_eq!(bench.put("/services/web/enable").await.0, 200);
+    while bench.words() != ["up", "disabled"] {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_hooks_listener_offers_nothing_else() {
+    let bench = Bench::up().await;
+    for path in [
+        "/",
+        "/status",
+        "/disable",
+        "/services/web/disable",
+        "/hooks",
+        "/metrics",
+    ] {
+        assert_eq!(bench.hook(path).await.0, 404, "{path}");
+    }
+    assert_eq!(
+        told(&bench.hooks, None, Method::Put, "/hooks/pre-stop", "").await.0,
+        405
+    );
+    assert_eq!(bench.words(), ["up", "up"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_comes_after_the_stop_does_not_fail() {
+    let mut bench = Bench::up().await;
+    bench.stop.cancel();
+    while bench.tasks.join_next().await.is_some() {}
+    assert_eq!(bench.hook("/hooks/pre-stop").await.0, 200);
+    assert_eq!(bench.hook("/hooks/pre-stop/wait").await.0, 200);
 }

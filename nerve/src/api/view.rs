@@ -119,6 +119,7 @@ pub fn source_of(source: &Source) -> String {
     match source {
         Source::Operator => "operator".to_owned(),
         Source::Hacheck(file) => format!("hacheck {file}"),
+        Source::Hook => "hook".to_owned(),
         Source::Stop => "stop".to_owned(),
     }
 }

@@ -48,6 +48,10 @@ pub struct Config {
     pub log_format: Format,
     /// Where the API listens.
     pub api: ApiAddress,
+    /// Where the hooks of whoever stops the service are taken; `None`: nowhere.
+    pub hooks: Option<HooksConfig>,
+    /// Where those who look from outside are answered; `None`: nowhere.
+    pub probes: Option<common::http::ProbesConfig>,
     /// The deadline of the whole stop sequence; longer than every service's disable sequence.
     pub shutdown_timeout: Duration,
     /// Where nerve keeps what outlives it; `None`: nowhere.
@@ -74,6 +78,15 @@ pub enum ApiAddress {
     },
     /// A Unix socket.
     Unix(PathBuf),
+}
+
+/// Where hooks are taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HooksConfig {
+    /// A literal address or a name that is resolved once, at start.
+    pub host: String,
+    /// The port.
+    pub port: u16,
 }
 
 /// One service instance.

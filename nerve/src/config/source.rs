@@ -33,6 +33,13 @@ impl fmt::Debug for Source {
 }
 
 impl Source {
+    /// What the templates see by default: this process's environment.
+    pub fn environment() -> BTreeMap<String, String> {
+        std::env::vars_os()
+            .map(|(key, value)| (key.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+            .collect()
+    }
+
     /// Reads, expands and resolves the file. Values of the environment are in no problem and no warning.
     pub fn load(&self) -> Result<Understood<Config>, Problems> {
         let file = self.path.display().to_string();

@@ -13,6 +13,7 @@ mod parts;
 mod plan;
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,15 +21,17 @@ use common::exit::Fatal;
 use common::http::{self, Bound, CommonRoutes, Listen};
 use common::ready::Readiness;
 use common::reload::reloads;
-use common::signal::{Signal, Signals};
+use common::signal::{Handover, Signal, Signals};
 use common::supervise::{Ended, Supervisor};
+use common::systemd::{Notifier, State};
 use common::telemetry::log::LevelHandle;
 use common::telemetry::metrics::{self, Build};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::view::service_view;
 use crate::api::{self, App};
-use crate::config::{ApiAddress, Config, Source};
+use crate::config::{ApiAddress, Config, HooksConfig, Source};
 use crate::memory;
 use crate::metrics::{Gauges, Metrics};
 use crate::reload::Reloads;
@@ -55,7 +58,27 @@ enum Stage {
 pub async fn run(source: Source, config: Config, level: LevelHandle) -> Result<(), Fatal> {
     let signals =
         Signals::of_process().map_err(|error| Fatal::runtime(format!("cannot listen to signals: {error}")))?;
-    Daemon::build(source, config, level).await?.run(signals).await
+    let handover =
+        Handover::of_process().map_err(|error| Fatal::runtime(format!("cannot listen to signals: {error}")))?;
+    let daemon = Daemon::build(source, config, level).await?;
+    let asked = daemon.asked.clone();
+    tokio::select! {
+        ended = daemon.run(signals) => ended,
+        () = leave(handover, &asked) => {
+            tracing::info!("Leaving for a successor: no service is disabled and no node withdrawn.");
+            Ok(())
+        }
+    }
+}
+
+/// Returns when nerve is to leave its nodes to a successor. A stop that has begun is carried through.
+async fn leave(mut handover: Handover, stopping: &CancellationToken) {
+    loop {
+        handover.asked().await;
+        if !stopping.is_cancelled() {
+            return;
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -64,13 +87,22 @@ struct Daemon {
     asked: CancellationToken,
     readiness: Readiness,
     reloads: Reloads,
+    notifier: Notifier,
     /// The deadline of the stop.
     grace: watch::Receiver<Duration>,
 }
 
 impl Daemon {
     async fn build(source: Source, config: Config, level: LevelHandle) -> Result<Self, Fatal> {
-        let bound = bind(&config.api).await?;
+        let bound = bind_api(&config.api).await?;
+        let hooks = match &config.hooks {
+            Some(hooks) => Some(bind_hooks(hooks).await?),
+            None => None,
+        };
+        let probes = match &config.probes {
+            Some(probes) => Some(probes.bind().await.map_err(Fatal::config)?),
+            None => None,
+        };
         let build = Build {
             name: "nerve",
             version: env!("CARGO_PKG_VERSION"),
@@ -91,6 +123,8 @@ impl Daemon {
         crew.start(&mut supervisor, &readiness).await.map_err(Fatal::config)?;
         let grace = crew.grace();
         let (reloads, requests) = reloads();
+        let notifier = Notifier::from_environment();
+        let requests = requests.telling(notifier.clone());
         supervisor.start(Stage::Services, "reload", |stop| crew.run(requests, stop));
         tracing::info!(
             address = bound.address(),
@@ -98,15 +132,32 @@ impl Daemon {
             version = build.version,
             "nerve is up."
         );
+        let (telling, told) = (notifier.clone(), roster.clone());
+        supervisor.start(Stage::Api, "service manager", |stop| {
+            telling.run(move || state(&told), stop)
+        });
+        let common = CommonRoutes {
+            build,
+            // It has read its configuration and listens: nothing else is needed once.
+            started: Readiness::default(),
+            readiness: readiness.clone(),
+            registry: Arc::new(registry),
+            level,
+        };
+        if let Some(probes) = probes {
+            let handler = http::probes(common.clone());
+            tracing::info!(address = probes.address(), "Probes are answered.");
+            supervisor.start(Stage::Api, "probes", |stop| probes.serve(handler, API_DRAIN, stop));
+        }
+        if let Some(hooks) = hooks {
+            tracing::info!(address = hooks.address(), "Pre-stop hooks are taken.");
+            let handler = api::hooks(roster.clone(), memory.clone());
+            supervisor.start(Stage::Api, "hooks", |stop| hooks.serve(handler, API_DRAIN, stop));
+        }
         let handler = api::handler(App {
             roster,
             reloads: reloads.clone(),
-            common: CommonRoutes {
-                build,
-                readiness: readiness.clone(),
-                registry: Arc::new(registry),
-                level,
-            },
+            common,
             legacy_get_mutations,
             memory,
             changes,
@@ -118,6 +169,7 @@ impl Daemon {
             asked,
             readiness,
             reloads,
+            notifier,
             grace,
         })
     }
@@ -128,6 +180,7 @@ impl Daemon {
             asked,
             readiness,
             reloads,
+            notifier,
             grace,
         } = self;
         let (sender, receiver) = mpsc::channel(4);
@@ -137,6 +190,7 @@ impl Daemon {
         let on_stop = || {
             if asked.is_cancelled() {
                 *stopping.borrow_mut() = Some(readiness.latch("the end: nerve is stopping"));
+                notifier.stopping(*grace.borrow());
             } else {
                 broken.cancel();
             }
@@ -173,6 +227,23 @@ impl Daemon {
     }
 }
 
+/// nerve is up as soon as it runs: what its services and ZooKeeper are like is no business of who starts it.
+fn state(roster: &Roster) -> State {
+    let running = roster.now();
+    let available = running
+        .services
+        .iter()
+        .filter(|service| service_view(service).available);
+    State {
+        ready: true,
+        status: format!(
+            "{} of {} services are available",
+            available.count(),
+            running.services.len()
+        ),
+    }
+}
+
 /// Opens the memory, where there is a directory for it.
 fn remember(config: &Config, supervisor: &mut Supervisor<Stage>, context: &mut Context) -> Result<(), Fatal> {
     let Some(directory) = &config.state_dir else {
@@ -200,24 +271,35 @@ fn watch_spool(config: &Config, supervisor: &mut Supervisor<Stage>, context: &mu
     }
 }
 
-async fn bind(api: &ApiAddress) -> Result<Bound, Fatal> {
+async fn bind_api(api: &ApiAddress) -> Result<Bound, Fatal> {
     let listen = match api {
         ApiAddress::Unix(path) => Listen::Unix(path.clone()),
-        ApiAddress::Tcp { host, port } => {
-            let mut addresses = tokio::net::lookup_host((host.as_str(), *port))
-                .await
-                .map_err(|error| Fatal::config(format!("apiHost: cannot resolve `{host}`: {error}")))?;
-            let address = addresses
-                .next()
-                .ok_or_else(|| Fatal::config(format!("apiHost: `{host}` has no address")))?;
-            Listen::Tcp(address)
-        }
+        ApiAddress::Tcp { host, port } => Listen::Tcp(address("apiHost", host, *port).await?),
     };
     http::bind(&listen).await.map_err(|error| {
         Fatal::config(format!(
             "the API {error}; is another nerve running? Choose another `apiPort`, `apiHost` or `apiSocket`"
         ))
     })
+}
+
+async fn bind_hooks(hooks: &HooksConfig) -> Result<Bound, Fatal> {
+    let listen = Listen::Tcp(address("hooks.host", &hooks.host, hooks.port).await?);
+    http::bind(&listen).await.map_err(|error| {
+        Fatal::config(format!(
+            "hooks: {error}; `host` has to be an address of this machine (or pod), and `port` free"
+        ))
+    })
+}
+
+/// What the host of `key` resolves to.
+async fn address(key: &str, host: &str, port: u16) -> Result<SocketAddr, Fatal> {
+    let mut addresses = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(|error| Fatal::config(format!("{key}: cannot resolve `{host}`: {error}")))?;
+    addresses
+        .next()
+        .ok_or_else(|| Fatal::config(format!("{key}: `{host}` has no address")))
 }
 
 #[cfg(test)]

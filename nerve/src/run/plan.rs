@@ -43,6 +43,8 @@ pub(super) fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static s
         log_level: _,
         log_format,
         api,
+        hooks,
+        probes,
         shutdown_timeout: _,
         state_dir,
         hacheck_spool,
@@ -53,6 +55,8 @@ pub(super) fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static s
     [
         ("logFormat", *log_format != running.log_format),
         ("apiHost, apiPort or apiSocket", *api != running.api),
+        ("hooks", *hooks != running.hooks),
+        ("probes", *probes != running.probes),
         (
             "legacyGetMutations",
             *legacy_get_mutations != running.legacy_get_mutations,
@@ -66,11 +70,13 @@ pub(super) fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static s
 }
 
 /// The keys behind [`needs_restart`].
-const FIXED: [&str; 7] = [
+const FIXED: [&str; 9] = [
     "logFormat",
     "apiHost",
     "apiPort",
     "apiSocket",
+    "hooks",
+    "probes",
     "legacyGetMutations",
     "stateDir",
     "hacheckSpool",
@@ -142,13 +148,16 @@ mod tests {
         let read = |text: &str| testing::read(text).expect("good").value;
         let running = read("services: []");
         assert!(needs_restart(&running, &read("logLevel: debug\nshutdownTimeout: 5m\nservices: []")).is_empty());
-        let wanted =
-            read("logFormat: json\napiPort: 1\nlegacyGetMutations: true\nstateDir: /x\nhacheckSpool: /y\nservices: []");
+        let wanted = read(
+            "logFormat: json\napiPort: 1\nhooks: { host: a }\nprobes: { host: a }\nlegacyGetMutations: true\nstateDir: /x\nhacheckSpool: /y\nservices: []",
+        );
         assert_eq!(
             needs_restart(&running, &wanted),
             [
                 "logFormat",
                 "apiHost, apiPort or apiSocket",
+                "hooks",
+                "probes",
                 "legacyGetMutations",
                 "stateDir",
                 "hacheckSpool"
@@ -162,7 +171,7 @@ mod tests {
         let running = effective("apiPort: 1\nlogLevel: info\nservices: []");
         let wanted = effective(
             "logFormat: json\napiPort: 2\napiHost: ::1\napiSocket: /x\nlegacyGetMutations: true\nstateDir: /x\n\
-             hacheckSpool: /y\nlogLevel: debug\nshutdownTimeout: 5m\nservices: []",
+             hacheckSpool: /y\nhooks: { host: a }\nprobes: { host: a }\nlogLevel: debug\nshutdownTimeout: 5m\nservices: []",
         );
         let expected = effective("apiPort: 1\nlogLevel: debug\nshutdownTimeout: 5m\nservices: []");
         assert_eq!(in_effect(&running, &wanted), expected);

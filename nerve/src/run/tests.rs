@@ -29,6 +29,7 @@ fn daemon(said: &Said, breaks: CancellationToken) -> Daemon {
         asked,
         readiness: Readiness::default(),
         reloads: reloads().0,
+        notifier: Notifier::default(),
         grace: watch::Sender::new(PATIENCE).subscribe(),
     }
 }

@@ -80,6 +80,11 @@ pub enum Act {
         /// Told when it is safe to stop the service.
         done: oneshot::Sender<Disabled>,
     },
+    /// The service is about to be stopped: take it away as a stop does, until it is enabled or this nerve ends.
+    Leave {
+        /// Told when it is safe to stop the service.
+        done: oneshot::Sender<Disabled>,
+    },
     /// Let the checks decide.
     Enable,
     /// Make it available whatever the checks say.

@@ -46,6 +46,8 @@ pub struct ServiceTask {
     kept: Kept,
     memory: Memory,
     spool: Spools,
+    /// What a hook said; it ends with this nerve, for the next one comes with the next life of the service.
+    hook: Option<Note>,
     /// Since when nerve stops, milliseconds since the Unix epoch.
     stopping: Option<u64>,
     voices: Vec<Voice>,
@@ -105,6 +107,7 @@ pub fn service(
         kept,
         memory: context.memory.clone(),
         spool: context.spool.clone(),
+        hook: None,
         stopping: None,
         voices: Vec::new(),
         changes: context.changes.clone(),
@@ -215,13 +218,22 @@ impl ServiceTask {
                 self.waiting.push(done);
                 return Some(Event::Disable { shutdown });
             }
+            Act::Leave { done } => {
+                tracing::info!(%service, reason, "A hook says that the service is about to stop.");
+                // Who calls again joins: the voice is as old as the first call.
+                self.hook.get_or_insert(note);
+                self.waiting.push(done);
+                return Some(Event::Disable { shutdown: true });
+            }
             Act::Enable => {
                 tracing::info!(%service, reason, author, "Told to enable the service.");
                 words.enable();
+                self.hook = None;
             }
             Act::Force => {
                 tracing::info!(%service, reason, author, "Told to force the service.");
                 words.force(note);
+                self.hook = None;
             }
             Act::Weight(weight) => {
                 tracing::info!(%service, weight, reason, author, "Told the service's weight.");
@@ -239,6 +251,11 @@ impl ServiceTask {
         }
         let mut voices: Vec<_> = self.kept.words.voices().collect();
         voices.extend(hacheck::voices(&self.spool.borrow_and_update(), &self.config, wall));
+        voices.extend(self.hook.clone().map(|note| Voice {
+            source: Source::Hook,
+            says: Says::Down,
+            note,
+        }));
         if let (Some(since), true) = (self.stopping, self.config.down_on_shutdown) {
             voices.push(Voice {
                 source: Source::Stop,

@@ -50,6 +50,8 @@ pub enum Source {
     Operator,
     /// The file of this name in hacheck's spool.
     Hacheck(String),
+    /// A hook said that the whole is about to stop.
+    Hook,
     /// nerve stops.
     Stop,
 }

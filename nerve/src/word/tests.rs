@@ -44,6 +44,7 @@ fn voice() -> impl Strategy<Value = Voice> {
     let source = prop_oneof![
         Just(Source::Operator),
         Just(Source::Hacheck("all".to_owned())),
+        Just(Source::Hook),
         Just(Source::Stop)
     ];
     let says = prop_oneof![

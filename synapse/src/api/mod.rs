@@ -23,6 +23,7 @@ use view::{EnsembleView, RouterView, ServiceView, StatusView};
 const INDEX: &str = "\
 GET  /ready              whether every router was applied once
 GET  /live               whether the daemon answers
+GET  /started            whether every HAProxy was applied once; a stop does not undo it
 GET  /metrics            for Prometheus
 GET  /version
 GET  /log-level          PUT changes it

@@ -163,6 +163,7 @@ fn api_with(orders: mpsc::Sender<Order>, kind: Kind) -> Api {
     Api {
         common: CommonRoutes {
             build: crate::run::BUILD,
+            started: Readiness::default(),
             readiness: Readiness::default(),
             registry: Arc::default(),
             level: log::init("info", Format::Text).expect("a level"),

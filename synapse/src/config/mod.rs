@@ -32,14 +32,25 @@ pub struct Config {
     pub log_json: bool,
     /// `apiHost`, `apiPort`, `apiSocket`.
     pub api: common::http::Listen,
-    /// `shutdownTimeout`: how long a stop may take in all.
-    pub shutdown_timeout: Duration,
+    /// `probes`: where those who look from outside are answered; `None`: nowhere.
+    pub probes: Option<common::http::ProbesConfig>,
+    /// `stopDelay` and `shutdownTimeout`.
+    pub stop: StopConfig,
     /// `snapshotPath`: the file of what the sources said last; `None` when there is no directory to have it in.
     pub snapshot_path: Option<PathBuf>,
     /// `routers[]`, in the file's order.
     pub routers: Vec<RouterConfig>,
     /// The configuration in effect, for people, without secrets.
     pub effective: Arc<serde_json::Value>,
+}
+
+/// What a stop takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StopConfig {
+    /// `stopDelay`: how long synapse goes on after it was asked.
+    pub delay: Duration,
+    /// `shutdownTimeout`: how long it may take then, in all.
+    pub timeout: Duration,
 }
 
 /// Understands a parsed file. `base` is the directory that relative paths in it start from.
@@ -362,3 +373,6 @@ pub enum CookieValue {
 
 /// The address of the API when none is configured.
 pub const DEFAULT_API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 3455);
+
+/// The port of `probes` when none is configured.
+pub const DEFAULT_PROBES_PORT: u16 = 3459;

@@ -13,15 +13,17 @@ mod parts;
 mod plan;
 
 use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::exit::Fatal;
-use common::http::{CommonRoutes, bind};
+use common::http::{self, CommonRoutes, bind};
 use common::ready::Readiness;
 use common::reload::reloads;
 use common::signal::{Signal, Signals};
 use common::supervise::{Ended, Supervisor};
+use common::systemd::{Notifier, State};
 use common::telemetry::log::LevelHandle;
 use common::telemetry::metrics::{Build, registry};
 use tokio::sync::mpsc;
@@ -61,46 +63,64 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
     let mut signals =
         Signals::of_process().map_err(|error| Fatal::runtime(format!("signals can't be heard: {error}")))?;
     let started = Instant::now();
-    let readiness = Readiness::default();
+    let (readiness, first) = (Readiness::default(), Readiness::default());
     let bound = bind(&config.api).await.map_err(|error| {
         Fatal::config(format!(
             "{error}\n  another process may use it; choose another `apiPort` or `apiSocket`"
         ))
     })?;
     let address = bound.address();
+    let probes = match &config.probes {
+        Some(probes) => Some(probes.bind().await.map_err(Fatal::config)?),
+        None => None,
+    };
 
     let roster = Roster::default();
     let mut supervisor = Supervisor::new();
     let groups = supervisor.groups();
     let mut crew = Crew::new((source, config), level.clone(), groups, roster.clone());
-    crew.start(&mut supervisor, &readiness).await?;
-    let grace = crew.grace();
+    crew.start(&mut supervisor, &readiness, &first).await?;
+    let stop = crew.grace();
     let (reloads, requests) = reloads();
+    let notifier = Notifier::from_environment();
+    let requests = requests.telling(notifier.clone());
     let mut registry = registry(BUILD);
     let count = metrics::Reloads::register(&mut registry);
     supervisor.start(Stage::Routers, "reload", |stop| crew.run(requests, count, stop));
 
     registry.register_collector(Box::new(Metrics::new(roster.clone(), started)));
+    let common = CommonRoutes {
+        build: BUILD,
+        started: first.clone(),
+        readiness: readiness.clone(),
+        registry: Arc::new(registry),
+        level,
+    };
+    if let Some(probes) = probes {
+        let handler = http::probes(common.clone());
+        tracing::info!(address = probes.address(), "Probes are answered.");
+        supervisor.start(Stage::Api, "probes", |stop| probes.serve(handler, API_DRAIN, stop));
+    }
     let api = Api {
-        common: CommonRoutes {
-            build: BUILD,
-            readiness: readiness.clone(),
-            registry: Arc::new(registry),
-            level,
-        },
+        common,
         roster: roster.clone(),
         reloads: reloads.clone(),
         started,
         listeners: listeners(),
     };
     supervisor.start(Stage::Api, "api", |stop| bound.serve(api.handler(), API_DRAIN, stop));
+    let (telling, look) = (notifier.clone(), (first, roster.clone()));
+    supervisor.start(Stage::Api, "service manager", |stop| {
+        telling.run(move || state(&look.0, &look.1), stop)
+    });
     tracing::info!(api = %address, version = BUILD.version, "Synapse started.");
 
     let (sender, receiver) = mpsc::channel(4);
     let mut heard = Signals::fed_by(receiver);
     let mut missed = None;
     let hear = async {
-        let mut asked = false;
+        // A latch, from the first word to the end.
+        let (mut asked, mut leaving) = (false, Vec::new());
         loop {
             let signal = tokio::select! {
                 signal = signals.next() => signal,
@@ -109,14 +129,23 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
                     Signal::Stop
                 }
             };
+            let delay = stop.borrow().delay;
+            if signal == Signal::Stop && !asked && once.is_none() && !delay.is_zero() {
+                leaving.push(readiness.latch("the end: the daemon was told to stop"));
+                notifier.stopping(delay + stop.borrow().timeout);
+                linger(&mut signals, delay, || reloads.signal()).await;
+            }
             asked |= signal == Signal::Stop;
             // The supervisor listens as long as this is polled.
             sender.send(signal).await.ok();
         }
     };
     let mut stopping = None;
-    let on_stop = || stopping = Some(readiness.latch("the daemon stops"));
-    let run = supervisor.run(&mut heard, || *grace.borrow(), on_stop, || reloads.signal());
+    let on_stop = || {
+        stopping = Some(readiness.latch("the daemon stops"));
+        notifier.stopping(stop.borrow().timeout);
+    };
+    let run = supervisor.run(&mut heard, || stop.borrow().timeout, on_stop, || reloads.signal());
     let ended = tokio::select! {
         ended = run => ended,
         never = hear => never,
@@ -128,6 +157,36 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
             waiting_for.join(", ")
         ))),
         _ => Ok(()),
+    }
+}
+
+/// Goes on for `delay` as if nobody had asked for the stop: who is told to stop in the same moment needs HAProxy to its
+/// own end. A second signal cuts it short.
+async fn linger(signals: &mut Signals, delay: Duration, reload: impl Fn()) {
+    tracing::info!(?delay, "Asked to stop; going on for the configured delay.");
+    let mut end = pin!(sleep(delay));
+    loop {
+        tokio::select! {
+            () = end.as_mut() => return,
+            signal = signals.next() => match signal {
+                Signal::Stop => return,
+                Signal::Reload => reload(),
+            }
+        }
+    }
+}
+
+/// synapse is up once every HAProxy was applied: who waits for it finds its services.
+fn state(started: &Readiness, roster: &Roster) -> State {
+    let waiting_for = started.waiting_for();
+    let services: usize = roster.now().routers.iter().map(|router| router.services.len()).sum();
+    State {
+        ready: waiting_for.is_empty(),
+        status: if waiting_for.is_empty() {
+            format!("{services} services are routed")
+        } else {
+            format!("waits for {}", waiting_for.join(", "))
+        },
     }
 }
 

@@ -129,7 +129,8 @@ pub(super) fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static s
         log_level: _,
         log_json,
         api,
-        shutdown_timeout: _,
+        probes,
+        stop: _,
         snapshot_path,
         routers: _,
         effective: _,
@@ -137,6 +138,7 @@ pub(super) fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static s
     [
         ("logFormat", *log_json != running.log_json),
         ("apiHost, apiPort or apiSocket", *api != running.api),
+        ("probes", *probes != running.probes),
         ("snapshotPath", *snapshot_path != running.snapshot_path),
     ]
     .into_iter()
@@ -253,12 +255,12 @@ mod tests {
     #[test]
     fn keys_that_need_a_restart_are_named() {
         let running = config("routers: [{type: console}]");
-        let same = config("logLevel: debug\nshutdownTimeout: 5m\nrouters: [{type: console}]");
+        let same = config("logLevel: debug\nshutdownTimeout: 5m\nstopDelay: 1s\nrouters: [{type: console}]");
         assert!(needs_restart(&running, &same).is_empty());
-        let wanted = config("logFormat: json\napiPort: 1\nrouters: [{type: console}]");
+        let wanted = config("logFormat: json\napiPort: 1\nprobes: {host: a}\nrouters: [{type: console}]");
         assert_eq!(
             needs_restart(&running, &wanted),
-            ["logFormat", "apiHost, apiPort or apiSocket"]
+            ["logFormat", "apiHost, apiPort or apiSocket", "probes"]
         );
     }
 }

@@ -108,7 +108,7 @@ async fn run(services: usize, arguments: &Arguments) -> bool {
     let mut town = Town::new(services, arguments.instances, CHECK).await;
     town.synapse.start_and_wait().await.unwrap();
     town.is_right().await.unwrap();
-    let load = Load::over(town.ports());
+    let load = Load::over(&town.ports());
     let named = |what: &str| format!("{services} service(s): {what}");
     let runtime = |failures| Allowed { reloads: 0, failures };
     let doubling = Allowed {

@@ -16,15 +16,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::Section;
+use common::http::ProbesConfig;
 use common::process::Program;
 use common::telemetry::log::Format;
 
 use super::{
-    ApiAddress, Config, DisableConfig, LOOPBACK, LifecycleConfig, PreAvailable, Repeated, ServiceConfig, Unstable,
-    WarmUpConfig,
+    ApiAddress, Config, DisableConfig, HooksConfig, LOOPBACK, LifecycleConfig, PreAvailable, Repeated, ServiceConfig,
+    Unstable, WarmUpConfig,
 };
 use crate::lifecycle::warmup::{self, Shape};
 
+/// The port of `probes` when none is configured.
+const PROBES_PORT: u16 = 3458;
 /// `shutdownTimeout`, unless a service needs longer.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(90);
 /// What the stop sequence needs beyond the longest disable sequence: withdrawing, closing sessions.
@@ -36,6 +39,8 @@ pub fn resolve(root: &mut Section<'_>) -> Option<Config> {
     let formats = [("text", Format::Text), ("json", Format::Json)];
     let log_format = root.choice_or("logFormat", "text", &formats);
     let api = api_address(root);
+    let hooks = hooks(root);
+    let probes = ProbesConfig::read(root, PROBES_PORT);
     let directory = |path: Option<String>| path.filter(|path| !path.is_empty()).map(PathBuf::from);
     let state_dir = directory(root.text("stateDir"));
     let hacheck_spool = directory(root.text("hacheckSpool"));
@@ -55,6 +60,8 @@ pub fn resolve(root: &mut Section<'_>) -> Option<Config> {
         log_level,
         log_format: log_format?,
         api,
+        hooks,
+        probes: probes.ok()?,
         shutdown_timeout,
         state_dir,
         hacheck_spool,
@@ -74,6 +81,15 @@ fn api_address(root: &mut Section<'_>) -> ApiAddress {
         Some(path) => ApiAddress::Unix(PathBuf::from(path)),
         None => ApiAddress::Tcp { host, port },
     }
+}
+
+/// Where hooks are taken; what is wrong with it is a problem of the file.
+fn hooks(root: &mut Section<'_>) -> Option<HooksConfig> {
+    let mut section = root.section("hooks", "hooks")?;
+    let host = section.required_text("host");
+    let host = host.and_then(|host| self::host(&mut section, "host", host));
+    let port = u16::try_from(section.integer_or("port", 3457, 1..=65535)).unwrap_or(3457);
+    Some(HooksConfig { host: host?, port })
 }
 
 fn unique_names(root: &mut Section<'_>, services: &[Option<ServiceConfig>]) {

@@ -29,9 +29,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::Section;
-use common::http::Listen;
+use common::http::{Listen, ProbesConfig};
 
-use super::{Config, DEFAULT_API, RouterConfig, RouterKind, ZoneConfig};
+use super::{Config, DEFAULT_API, DEFAULT_PROBES_PORT, RouterConfig, RouterKind, StopConfig, ZoneConfig};
 use haproxy::Wide;
 use service::Services;
 
@@ -70,7 +70,11 @@ pub(super) fn root(section: &mut Section<'_>, base: &Path) -> Option<Config> {
     let log_level = section.text_or("logLevel", "info");
     let log_json = section.choice_or("logFormat", "text", &[("text", false), ("json", true)]);
     let api = api(section, base);
-    let shutdown_timeout = section.duration_or("shutdownTimeout", Duration::from_secs(10));
+    let probes = ProbesConfig::read(section, DEFAULT_PROBES_PORT);
+    let stop = StopConfig {
+        delay: section.duration_or("stopDelay", Duration::ZERO),
+        timeout: section.duration_or("shutdownTimeout", Duration::from_secs(10)),
+    };
     let zone = selection::zone(section, None);
     let snapshot_path = section.text_or("snapshotPath", "");
     let routers = section.sections("routers", "router");
@@ -90,7 +94,8 @@ pub(super) fn root(section: &mut Section<'_>, base: &Path) -> Option<Config> {
         log_level,
         log_json: log_json?,
         api: api?,
-        shutdown_timeout,
+        probes: probes.ok()?,
+        stop,
         snapshot_path: snapshot(&snapshot_path, base, &routers),
         routers,
         effective: Arc::default(),

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::Stage;
 use super::parts::{Built, Parts, followed};
 use super::plan::{Fate, Plan, needs_restart, plan};
-use crate::config::{Config, RouterConfig, Source};
+use crate::config::{Config, RouterConfig, RouterKind, Source, StopConfig};
 use crate::metrics::Reloads;
 use crate::reload::{Reload, ReloadResult, Requests};
 use crate::roster::{Roster, Running};
@@ -69,7 +69,7 @@ pub(super) struct Crew {
     /// How many routers were ever started: their tasks are named for it.
     started: usize,
     roster: Roster,
-    grace: watch::Sender<Duration>,
+    grace: watch::Sender<StopConfig>,
 }
 
 impl Crew {
@@ -83,7 +83,7 @@ impl Crew {
         zone::settle(&mut config);
         let remembered = config.snapshot_path.as_deref().map(snapshot::load).unwrap_or_default();
         Self {
-            grace: watch::Sender::new(config.shutdown_timeout),
+            grace: watch::Sender::new(config.stop),
             level_is_fixed: source.level_is_fixed,
             reader: Reader::new(move || source.load()),
             config,
@@ -97,15 +97,21 @@ impl Crew {
         }
     }
 
-    /// Builds and starts the routers; the daemon is ready when each was applied once.
+    /// Builds and starts the routers; the daemon is ready when each was applied once, and has started when
+    /// those of HAProxy were: they wait for no source for ever.
     pub(super) async fn start(
         &mut self,
         supervisor: &mut Supervisor<Stage>,
         readiness: &Readiness,
+        first: &Readiness,
     ) -> Result<(), Fatal> {
         let mut built = Vec::new();
         for (number, config) in (1..).zip(self.config.routers.clone()) {
-            let latch = readiness.latch(format!("first apply of router {number}"));
+            let name = format!("first apply of router {number}");
+            let mut latch = readiness.latch(name.clone());
+            if matches!(config.kind, RouterKind::Haproxy(_)) {
+                latch = latch.with(first.latch(name));
+            }
             built.push((config.clone(), self.parts.router(config, latch, None).await?));
         }
         let mut starter = Starter::Before(supervisor);
@@ -128,8 +134,8 @@ impl Crew {
         Ok(())
     }
 
-    /// The deadline of a stop, as it changes.
-    pub(super) fn grace(&self) -> watch::Receiver<Duration> {
+    /// What a stop takes, as it changes.
+    pub(super) fn grace(&self) -> watch::Receiver<StopConfig> {
         self.grace.subscribe()
     }
 
@@ -247,9 +253,9 @@ impl Crew {
 
     /// Takes over what of the root can change; the rest stays as it runs.
     fn adopt(&mut self, wanted: Config) {
-        self.grace.send_replace(wanted.shutdown_timeout);
+        self.grace.send_replace(wanted.stop);
         self.config.log_level = wanted.log_level;
-        self.config.shutdown_timeout = wanted.shutdown_timeout;
+        self.config.stop = wanted.stop;
         self.config.routers = wanted.routers;
         self.config.effective = wanted.effective;
     }

@@ -63,7 +63,14 @@ fn what_is_not_written_has_go_synapses_defaults() {
     assert_eq!(config.log_level, "info");
     assert!(!config.log_json);
     assert_eq!(config.api, Listen::Tcp(DEFAULT_API));
-    assert_eq!(config.shutdown_timeout, Duration::from_secs(10));
+    assert_eq!(
+        config.stop,
+        StopConfig {
+            delay: Duration::ZERO,
+            timeout: Duration::from_secs(10)
+        }
+    );
+    assert_eq!(config.probes, None);
     let router = &config.routers[0];
     assert_eq!(
         router.pace,

@@ -1,0 +1,97 @@
+use std::sync::Mutex;
+
+use super::*;
+
+fn manager() -> (tempfile::TempDir, UnixDatagram, Notifier) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("bound");
+    socket.set_nonblocking(true).expect("set");
+    let notifier = Notifier::at(path.as_os_str(), Some(Duration::from_secs(9))).expect("connected");
+    (directory, socket, notifier)
+}
+
+fn heard(socket: &UnixDatagram) -> Vec<String> {
+    let mut buffer = [0; 1024];
+    std::iter::from_fn(|| {
+        let length = socket.recv(&mut buffer).ok()?;
+        Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
+    })
+    .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_life_is_told() {
+    let (_directory, socket, notifier) = manager();
+    // What is not up can't be told to be up again.
+    notifier.reloading();
+    notifier.reloaded();
+    let state = Mutex::new(State {
+        ready: false,
+        status: "waits for a\nb".to_owned(),
+    });
+    let set = |ready, status: &str| {
+        *state.lock().expect("whole") = State {
+            ready,
+            status: status.to_owned(),
+        };
+    };
+    let stop = CancellationToken::new();
+    let run = notifier
+        .clone()
+        .run(|| state.lock().expect("whole").clone(), stop.clone());
+    let story = async {
+        sleep(LOOK_WHILE_STARTING / 2).await;
+        assert_eq!(heard(&socket), ["STATUS=waits for a b\nWATCHDOG=1"]);
+        set(true, "all is well");
+        sleep(LOOK_WHILE_STARTING).await;
+        assert_eq!(heard(&socket), ["READY=1\nSTATUS=all is well\nWATCHDOG=1"]);
+        // It stays up, whatever it waits for later.
+        set(false, "all is well");
+        sleep(Duration::from_secs(9)).await;
+        assert_eq!(heard(&socket), ["WATCHDOG=1"; 3]);
+        notifier.reloading();
+        notifier.reloaded();
+        let reload = heard(&socket);
+        assert!(reload[0].starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reload:?}");
+        assert_eq!(reload[1], "READY=1");
+        notifier.stopping(Duration::from_secs(85));
+        assert_eq!(heard(&socket), ["STOPPING=1\nEXTEND_TIMEOUT_USEC=90000000"]);
+        stop.cancel();
+    };
+    tokio::join!(run, story);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_manager_that_hangs_or_went_away_holds_nobody() {
+    let (_directory, socket, notifier) = manager();
+    for _ in 0..10_000 {
+        notifier.stopping(Duration::ZERO);
+    }
+    drop(socket);
+    notifier.stopping(Duration::ZERO);
+    Notifier::default().stopping(Duration::ZERO);
+}
+
+#[test]
+fn a_name_without_a_file_is_one_too() {
+    let name = format!("common-systemd-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).expect("a name");
+    let socket = UnixDatagram::bind_addr(&address).expect("bound");
+    socket.set_nonblocking(true).expect("set");
+    let path = format!("@{name}");
+    let notifier = Notifier::at(OsStr::new(&path), None).expect("connected");
+    notifier.stopping(Duration::ZERO);
+    assert_eq!(heard(&socket), ["STOPPING=1\nEXTEND_TIMEOUT_USEC=5000000"]);
+}
+
+#[test]
+fn the_watchdog_of_another_process_is_none_of_ours() {
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(watchdog(some("30000000"), None, 7), Some(Duration::from_secs(30)));
+    assert_eq!(watchdog(some("30000000"), some("7"), 7), Some(Duration::from_secs(30)));
+    assert_eq!(watchdog(some("30000000"), some("8"), 7), None);
+    for bad in [None, some("0"), some("soon"), some("-1")] {
+        assert_eq!(watchdog(bad, None, 7), None);
+    }
+}
