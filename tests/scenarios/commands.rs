@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::process::{Outcome, Program};
 use e2e::daemon::Daemon;
 use e2e::eventually::{ensure, eventually};
 use e2e::http;
@@ -9,18 +10,26 @@ use e2e::instance::Instance;
 use e2e::ports::free_port;
 use e2e::program::binary;
 use e2e::site::{PATIENCE, Site};
-use tokio::process::Command;
 use tokio::time::timeout;
 
 /// Runs a subcommand of a daemon to its end; its exit code and what it said.
 async fn run(program: &str, arguments: &[&str]) -> (i32, String) {
-    let output = Command::new(binary(program))
-        .args(arguments)
-        .kill_on_drop(true)
-        .output();
-    let output = timeout(PATIENCE, output).await.expect("it ends").unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code().unwrap(), String::from_utf8(said).unwrap())
+    let program = Program {
+        argv: [&[binary(program).as_str()], arguments]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
+        env: Vec::new(),
+        timeout: PATIENCE,
+    };
+    match program.run().await.unwrap() {
+        Outcome::Success { output } => (0, output),
+        Outcome::Failure { how, output } => {
+            let code = how.strip_prefix("exit code ").and_then(|code| code.parse().ok());
+            (code.unwrap_or(-1), output)
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +105,7 @@ services:
     assert_eq!(hook("/status").await.status, 404);
     let report = std::fs::read_to_string(directory.path().join("report")).unwrap();
     assert!(
-        report.ends_with("\n") && report.lines().last().unwrap().contains("\"available\":false"),
+        report.ends_with('\n') && report.lines().last().unwrap().contains("\"available\":false"),
         "{report}"
     );
     // What is drained already is not drained again.

@@ -160,7 +160,11 @@ impl Told {
         }
         let mut taken = Vec::new();
         for (service, answer, done) in given {
-            taken.push((*service, answer.await.ok(), done));
+            taken.push(Taken {
+                service,
+                kept_by: answer.await.ok(),
+                done,
+            });
         }
         Given {
             wanted: self.wanted,
@@ -175,12 +179,17 @@ impl Told {
 pub(super) struct Given<'s> {
     wanted: Wanted,
     started: Instant,
-    /// What keeps each away all the same, and what tells that it may be stopped.
-    taken: Vec<(
-        &'s ServiceHandle,
-        Option<Vec<Voice>>,
-        Option<oneshot::Receiver<Disabled>>,
-    )>,
+    taken: Vec<Taken<'s>>,
+}
+
+/// How one service took an order.
+#[derive(Debug)]
+struct Taken<'s> {
+    service: &'s ServiceHandle,
+    /// What keeps it away all the same; `None`: it takes no orders any more.
+    kept_by: Option<Vec<Voice>>,
+    /// Told when it may be stopped, where that was ordered.
+    done: Option<oneshot::Receiver<Disabled>>,
 }
 
 impl Given<'_> {
@@ -191,7 +200,7 @@ impl Given<'_> {
         let lasting = memory.lasts() && wanted != Wanted::Leave;
         let forgettable = lasting && !memory.is_written().await;
         let mut outcomes = Vec::new();
-        for (service, kept_by, done) in taken {
+        for Taken { service, kept_by, done } in taken {
             let (status, mut said) = match (kept_by, done) {
                 (None, _) => (503, "takes no orders: nerve is stopping".to_owned()),
                 (Some(kept_by), None) => (200, wanted.said(&kept_by)),

@@ -56,7 +56,7 @@ pub fn resolve(root: &mut Section<'_>) -> Option<Config> {
         log_level,
         log_format: log_format?,
         api,
-        hooks: hooks?,
+        hooks,
         shutdown_timeout,
         state_dir,
         hacheck_spool,
@@ -78,15 +78,13 @@ fn api_address(root: &mut Section<'_>) -> ApiAddress {
     }
 }
 
-/// `None` when something is wrong with it.
-fn hooks(root: &mut Section<'_>) -> Option<Option<HooksConfig>> {
-    let Some(mut section) = root.section("hooks", "hooks") else {
-        return (!root.has("hooks")).then_some(None);
-    };
+/// Where hooks are taken; what is wrong with it is a problem of the file.
+fn hooks(root: &mut Section<'_>) -> Option<HooksConfig> {
+    let mut section = root.section("hooks", "hooks")?;
     let host = section.required_text("host");
     let host = host.and_then(|host| self::host(&mut section, "host", host));
     let port = u16::try_from(section.integer_or("port", 3457, 1..=65535)).unwrap_or(3457);
-    Some(Some(HooksConfig { host: host?, port }))
+    Some(HooksConfig { host: host?, port })
 }
 
 fn unique_names(root: &mut Section<'_>, services: &[Option<ServiceConfig>]) {
