@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::clock::unix_millis;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::http::{Connection, Failure, Reply};
 
@@ -33,6 +33,8 @@ pub struct Tally {
     pub failures: Vec<FailedRequest>,
     /// Who answered, how often.
     pub answered: BTreeMap<String, u64>,
+    /// How long the answered ones took: by milliseconds, rounded up, how many.
+    pub took: BTreeMap<u64, u64>,
 }
 
 /// A request that was lost.
@@ -53,8 +55,13 @@ impl fmt::Display for FailedRequest {
 impl Load {
     /// Starts requests to `port` of 127.0.0.1.
     pub fn start(port: u16) -> Self {
+        Self::paced(port, Duration::from_micros(3_500))
+    }
+
+    /// As [`Load::start`], each of the six clients pausing about this long between its requests.
+    pub fn paced(port: u16, pause: Duration) -> Self {
         let tally = Arc::<Mutex<Tally>>::default();
-        let workers = REQUESTS_PER_CONNECTION.map(|requests| worker(port, requests, Arc::clone(&tally)));
+        let workers = REQUESTS_PER_CONNECTION.map(|requests| worker(port, requests, pause, Arc::clone(&tally)));
         Self {
             tally,
             _workers: JoinSet::from_iter(workers),
@@ -100,7 +107,8 @@ impl Tally {
     }
 }
 
-async fn worker(port: u16, requests_per_connection: u32, tally: Arc<Mutex<Tally>>) {
+async fn worker(port: u16, requests_per_connection: u32, pause: Duration, tally: Arc<Mutex<Tally>>) {
+    let pause = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
     let mut open: Option<(Connection, u32)> = None;
     loop {
         let request = async {
@@ -117,6 +125,7 @@ async fn worker(port: u16, requests_per_connection: u32, tally: Arc<Mutex<Tally>
             let reply = connection.send("GET", "/").await?;
             Ok((reply, connection, used + 1))
         };
+        let begun = Instant::now();
         let outcome = match timeout(DEADLINE, request)
             .await
             .unwrap_or(Err(Failure::Timeout(DEADLINE)))
@@ -128,16 +137,20 @@ async fn worker(port: u16, requests_per_connection: u32, tally: Arc<Mutex<Tally>
             Ok((Reply { status, .. }, ..)) => Err(format!("status {status}")),
             Err(failure) => Err(failure.to_string()),
         };
-        tally.lock().unwrap().count(outcome);
-        sleep(Duration::from_micros(fastrand::u64(2_000..5_000))).await;
+        tally.lock().unwrap().count(outcome, begun.elapsed());
+        sleep(Duration::from_micros(fastrand::u64(pause / 2..=pause / 2 * 3))).await;
     }
 }
 
 impl Tally {
-    fn count(&mut self, outcome: Result<String, String>) {
+    fn count(&mut self, outcome: Result<String, String>, took: Duration) {
         self.requests += 1;
         match outcome {
-            Ok(name) => *self.answered.entry(name).or_default() += 1,
+            Ok(name) => {
+                *self.answered.entry(name).or_default() += 1;
+                let millis = u64::try_from(took.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+                *self.took.entry(millis).or_default() += 1;
+            }
             Err(what) => self.failures.push(FailedRequest {
                 at: unix_millis(),
                 what,

@@ -26,7 +26,10 @@ use tokio::task::JoinSet;
 /// A service that answers its name.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Where to listen, on 127.0.0.1.
+    /// The address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    address: std::net::IpAddr,
+    /// The port to listen on.
     #[arg(long)]
     port: u16,
     /// What to answer.
@@ -72,7 +75,7 @@ impl Seen {
 async fn main() -> std::io::Result<()> {
     let arguments = Arguments::parse();
     let mut stop = signal(SignalKind::terminate())?;
-    let listener = TcpListener::bind(("127.0.0.1", arguments.port)).await?;
+    let listener = TcpListener::bind((arguments.address, arguments.port)).await?;
     let (name, seen) = (Arc::new(arguments.name), Arc::new(Seen::default()));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
