@@ -1,4 +1,4 @@
-# Sourced by tests/run and deploy/demo: installs Debian's packages, as root or through sudo.
+# Sourced by tests/run, deploy/demo and deploy/bench: installs Debian's packages, as root or through sudo.
 
 # What the pair at work needs: HAProxy, ZooKeeper with a JRE, a C compiler for the build.
 install_pair() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::clock::unix_millis;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::http::{Connection, Failure, Reply};
 
@@ -37,6 +37,8 @@ pub struct Tally {
     pub failures: Vec<FailedRequest>,
     /// Who answered, how often.
     pub answered: BTreeMap<String, u64>,
+    /// How long the answered ones took: by milliseconds, rounded up, how many.
+    pub took: BTreeMap<u64, u64>,
 }
 
 /// A request that was lost.
@@ -152,6 +154,7 @@ async fn worker(
             let reply = connection.send("GET", "/").await?;
             Ok((reply, connection, used + 1))
         };
+        let begun = Instant::now();
         let outcome = match timeout(DEADLINE, request)
             .await
             .unwrap_or(Err(Failure::Timeout(DEADLINE)))
@@ -163,16 +166,20 @@ async fn worker(
             Ok((Reply { status, .. }, ..)) => Err(format!("status {status}")),
             Err(failure) => Err(failure.to_string()),
         };
-        tally.lock().unwrap().count(outcome);
+        tally.lock().unwrap().count(outcome, begun.elapsed());
         sleep(Duration::from_micros(fastrand::u64(pause / 2..=pause / 2 * 3))).await;
     }
 }
 
 impl Tally {
-    fn count(&mut self, outcome: Result<String, String>) {
+    fn count(&mut self, outcome: Result<String, String>, took: Duration) {
         self.requests += 1;
         match outcome {
-            Ok(name) => *self.answered.entry(name).or_default() += 1,
+            Ok(name) => {
+                *self.answered.entry(name).or_default() += 1;
+                let millis = u64::try_from(took.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+                *self.took.entry(millis).or_default() += 1;
+            }
             Err(what) => self.failures.push(FailedRequest {
                 at: unix_millis(),
                 what,

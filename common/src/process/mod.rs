@@ -7,6 +7,7 @@
 //! kernel gives its number to nobody else and the signal can't hit a stranger.
 
 mod group;
+pub mod orphans;
 mod output;
 #[cfg(test)]
 mod tests;

@@ -163,6 +163,7 @@ impl Daemon {
             changes,
             listeners: api::listeners(),
         });
+        supervisor.start(Stage::Api, "orphans", common::process::orphans::reap);
         supervisor.start(Stage::Api, "api", |stop| bound.serve(handler, API_DRAIN, stop));
         Ok(Self {
             supervisor,

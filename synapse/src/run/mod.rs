@@ -108,6 +108,7 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
         started,
         listeners: listeners(),
     };
+    supervisor.start(Stage::Api, "orphans", common::process::orphans::reap);
     supervisor.start(Stage::Api, "api", |stop| bound.serve(api.handler(), API_DRAIN, stop));
     let (telling, look) = (notifier.clone(), (first, roster.clone()));
     supervisor.start(Stage::Api, "service manager", |stop| {
