@@ -182,7 +182,8 @@ async fn desired(
     for (number, router) in routers {
         let sources = router.services.iter().map(|service| {
             let source = sources.source(&service.watcher);
-            let known = remembered.sources.get(&source.description.to_string());
+            let name = source.description.remembered_as();
+            let known = name.and_then(|name| remembered.sources.get(&name));
             gather::Source {
                 state: source.state,
                 remembered: known.map(|known| Arc::new(known.state(now, unix_millis))),

@@ -214,6 +214,13 @@ async fn once_applies_and_leaves_haproxy_running() {
     assert!(site.synapse.terminate().await.success());
     let started = site.haproxy.master().await.unwrap();
     site.add("two").await;
+    // One look is all it has.
+    let client = site.zookeeper.client().await;
+    let path = site.member("two").path();
+    eventually("it is registered", PATIENCE, async || {
+        client.node(&path).await.ok_or("absent".to_owned())
+    })
+    .await;
     look("--once", &file(&site)).await;
     site.serves_all().await.unwrap();
     let now = site.haproxy.master().await.unwrap();

@@ -148,6 +148,7 @@ fn api_with(orders: mpsc::Sender<Order>, kind: Kind) -> Api {
             source: Description {
                 kind: "zookeeper",
                 place: "zk:2181/services/web".to_owned(),
+                reading: String::new(),
             },
         }],
         outcome: watch::Sender::new(Arc::new(outcome)).subscribe(),

@@ -164,7 +164,7 @@ impl Parts {
             guarded.get(place).map(Guarded::whole)
         });
         known.or_else(|| {
-            let remembered = self.remembered.sources.get(&source_name(service))?;
+            let remembered = self.remembered.sources.get(&service.source.remembered_as()?)?;
             let state = remembered.state(Instant::now(), common::clock::unix_millis());
             Some(Arc::new(state))
         })
@@ -179,14 +179,13 @@ impl Parts {
 /// What the snapshot keeps of a router.
 pub(super) fn followed(router: &Router) -> Followed {
     Followed {
-        sources: router.services.iter().map(source_name).collect(),
+        sources: router
+            .services
+            .iter()
+            .map(|service| service.source.remembered_as())
+            .collect(),
         guarded: router.guarded.clone(),
     }
-}
-
-/// What the snapshot calls the source of a service.
-fn source_name(service: &Service) -> String {
-    service.source.to_string()
 }
 
 /// What tells this host from others, and stays the same: containers share the first, and hosts may share the second.

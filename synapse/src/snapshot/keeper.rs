@@ -45,8 +45,8 @@ pub fn load(path: &Path) -> Content {
 /// The services of one router, as they are published.
 #[derive(Debug, Clone)]
 pub struct Followed {
-    /// The names of their sources.
-    pub sources: Vec<String>,
+    /// The names of their sources; `None`: nothing of it is kept.
+    pub sources: Vec<Option<String>>,
     /// What they have, in the same order.
     pub guarded: watch::Receiver<Arc<Vec<Guarded>>>,
 }
@@ -137,6 +137,7 @@ impl Keeper {
         for followed in self.followed.borrow().iter() {
             let guarded = Arc::clone(&followed.guarded.borrow());
             for (name, guarded) in followed.sources.iter().zip(guarded.iter()) {
+                let Some(name) = name else { continue };
                 let Some(remembered) = Remembered::of(&guarded.whole(), now, unix_millis) else {
                     continue;
                 };
@@ -206,7 +207,7 @@ mod tests {
         let path = directory.path().join("not yet there").join("snapshot");
         let (said, bell) = (watch::Sender::new(guarded(1)), watch::Sender::new(()));
         let followed = Followed {
-            sources: vec!["s".to_owned()],
+            sources: vec![Some("s".to_owned())],
             guarded: said.subscribe(),
         };
         let keeper = Keeper::new(

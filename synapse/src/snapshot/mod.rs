@@ -107,7 +107,8 @@ pub fn decode(bytes: &[u8]) -> Result<Content, Refused> {
     serde_json::from_slice(body).map_err(|error| Refused::Nonsense(error.to_string()))
 }
 
-fn checksum(body: &[u8]) -> String {
+/// The SHA-1 of these bytes, in hexadecimal.
+pub(crate) fn checksum(body: &[u8]) -> String {
     let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or_default());
     Sha1::digest(body).iter().flat_map(digits).collect()
 }

@@ -36,6 +36,24 @@ pub struct Description {
     pub kind: &'static str,
     /// What is read: in ZooKeeper the ensemble and the path.
     pub place: String,
+    /// What else tells it from another source of this place: whoever reads the same in other words says something else.
+    #[serde(skip)]
+    pub reading: String,
+}
+
+impl Description {
+    /// What the snapshot calls it; `None`: a fixed list says the same at each start, so nothing of it is kept.
+    pub fn remembered_as(&self) -> Option<String> {
+        (self.kind != "static").then(|| self.identity())
+    }
+
+    /// What tells it from every other source.
+    pub fn identity(&self) -> String {
+        match self.reading.as_str() {
+            "" => self.to_string(),
+            reading => format!("{self} #{reading}"),
+        }
+    }
 }
 
 impl fmt::Display for Description {

@@ -17,6 +17,7 @@ use super::follow::{Bell, FollowTask, follow};
 use super::multi::{Child, MultiTask, multi};
 use super::{Description, WatcherState};
 use crate::config::{Combine, DnsConfig, Question, Record, WatcherConfig, ZookeeperConfig};
+use crate::snapshot::checksum;
 
 /// How many names are looked up at once: each takes a thread until the resolver gives up.
 const LOOKUPS: usize = 8;
@@ -162,6 +163,7 @@ impl Sources {
     }
 
     fn new_source(&mut self, config: &WatcherConfig) -> (Source, Task) {
+        let mut reading = String::new();
         let (place, snapshots, feed, decoder) = match config {
             WatcherConfig::Zookeeper(config) => {
                 let ZookeeperConfig {
@@ -179,11 +181,15 @@ impl Sources {
                     None => task,
                 };
                 let place = format!("{}{path}", ensemble.name());
+                if *decoder != Decoder::default() {
+                    reading = digest(decoder);
+                }
                 (place, snapshots, Feed::Zookeeper(task), decoder.clone())
             }
             WatcherConfig::Static(servers) => {
                 let (nodes, snapshots) = watch::channel(fixed(servers));
                 let place = format!("{} servers", servers.len());
+                reading = digest(servers);
                 (place, snapshots, Feed::Static(nodes), Decoder::default())
             }
             WatcherConfig::File { path, check_interval } => {
@@ -193,6 +199,7 @@ impl Sources {
             }
             WatcherConfig::Dns(config) => {
                 let (snapshots, task) = dns(config.clone());
+                reading = digest(config);
                 (names(config), snapshots, Feed::Dns(task), Decoder::default())
             }
             WatcherConfig::Multi(config) => {
@@ -202,6 +209,8 @@ impl Sources {
                     .map(|(name, config)| self.child(name, config))
                     .collect();
                 let place = combined(config.method, &children);
+                let identities: Vec<String> = children.iter().map(|child| child.description.identity()).collect();
+                let reading = digest(&identities);
                 let (state, task) = multi(
                     place.clone(),
                     config.method,
@@ -209,14 +218,18 @@ impl Sources {
                     children,
                     self.bell.clone(),
                 );
-                let description = Description { kind: "multi", place };
+                let description = Description {
+                    kind: "multi",
+                    place,
+                    reading,
+                };
                 return (Source { description, state }, Task::Multi(task));
             }
         };
         let (bell, lookups) = (self.bell.clone(), Arc::clone(&self.lookups));
         let (state, follow) = follow(place.clone(), snapshots, decoder, bell, lookups);
         let kind = config.kind();
-        let description = Description { kind, place };
+        let description = Description { kind, place, reading };
         (Source { description, state }, Task::Nodes(Box::new((feed, follow))))
     }
 
@@ -311,6 +324,11 @@ fn identity(config: &WatcherConfig) -> WatcherConfig {
     identity
 }
 
+/// A short word for a configuration: two that differ have two.
+fn digest(config: &impl std::fmt::Debug) -> String {
+    checksum(format!("{config:?}").as_bytes()).chars().take(12).collect()
+}
+
 /// The order in which the servers are written does not tell two ensembles apart; who we are there does.
 fn ensemble_identity(config: &EnsembleConfig) -> EnsembleConfig {
     let joined = config.hosts.join(",");
@@ -397,6 +415,26 @@ mod tests {
         assert!(!a.state.same_channel(&chroot.state));
         assert_eq!(a.description.to_string(), "zookeeper a:1,b:2/x");
         assert_eq!(sources.ensembles().len(), 2);
+    }
+
+    /// They had one name, and after a restart each service had the instances of both.
+    #[test]
+    fn what_is_read_otherwise_is_remembered_apart() {
+        let mut sources = Sources::new(watch::Sender::new(()));
+        let mut name = |config: WatcherConfig| sources.source(&config).description.remembered_as();
+        let as_endpoint = |endpoint: Option<&str>| {
+            let mut config = zookeeper(&["a:1"], "/x");
+            config.decoder.endpoint_name = endpoint.map(str::to_owned);
+            WatcherConfig::Zookeeper(config.into())
+        };
+        let names = [as_endpoint(None), as_endpoint(Some("http")), as_endpoint(Some("admin"))].map(&mut name);
+        assert_eq!(names[0].as_deref(), Some("zookeeper a:1/x"));
+        assert_eq!(
+            names.iter().collect::<std::collections::BTreeSet<_>>().len(),
+            3,
+            "{names:?}"
+        );
+        assert_eq!(name(WatcherConfig::Static(Vec::new())), None);
     }
 
     /// It once went by hosts alone, so that the second service was read as the first one's user.
