@@ -44,7 +44,9 @@ fn zombies() -> BTreeSet<i32> {
 
 /// Whether this `/proc/PID/stat` is of a zombie whose parent is process 1. A program's name may hold anything but its end.
 fn is_our_zombie(stat: &str) -> bool {
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let Some((_, after_name)) = stat.rsplit_once(')') else {
+        return false;
+    };
     let mut fields = after_name.split_whitespace();
     (fields.next(), fields.next()) == (Some("Z"), Some("1"))
 }
