@@ -50,8 +50,13 @@ impl Desired {
         self.services.iter().any(|service| service.remembered)
     }
 
-    /// Whether every watcher has answered at least once.
+    /// Whether something is known of every service: its watcher has answered, or it is remembered.
     pub fn is_complete(&self) -> bool {
         self.services.iter().all(|service| service.servers.is_some())
+    }
+
+    /// Whether every watcher has answered.
+    pub fn is_told(&self) -> bool {
+        self.is_complete() && !self.is_remembered()
     }
 }

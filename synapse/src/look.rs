@@ -206,9 +206,8 @@ async fn desired(
     sources.start(&mut starter, Stage::Watchers, Stage::Sessions).await;
     let answered = async {
         for desired in &mut gathered {
-            let is_told = |desired: &Arc<Desired>| desired.is_complete() && !desired.is_remembered();
             // The sender lives as long as its task.
-            desired.wait_for(is_told).await.ok();
+            desired.wait_for(|desired| desired.is_told()).await.ok();
         }
     };
     let (_nobody, signals) = mpsc::channel(1);

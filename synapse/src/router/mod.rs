@@ -38,12 +38,9 @@ pub struct Router {
 }
 
 impl Router {
-    /// Whether a source has not answered, or what they say is not applied. A console says nothing before they have.
+    /// Whether a source has not answered, or what they say is not applied.
     pub fn is_incomplete(&self) -> bool {
-        match &self.kind {
-            Kind::Plain(..) => false,
-            Kind::Haproxy(haproxy) => !haproxy.status().complete,
-        }
+        !self.kind.status().complete
     }
 }
 

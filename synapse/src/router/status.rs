@@ -7,6 +7,9 @@ use serde::Serialize;
 pub struct RouterStatus {
     /// Everything that is wanted was applied.
     pub in_sync: bool,
+    /// And every source has answered by then.
+    #[serde(skip)]
+    pub complete: bool,
     /// What is waited for, or empty.
     pub pending: String,
     /// What was wrong when it was last tried, or empty.

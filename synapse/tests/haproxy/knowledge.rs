@@ -136,3 +136,17 @@ async fn what_is_remembered_serves_where_nothing_runs() {
     assert_eq!(bench.get("web_1").await.as_deref(), Some("one"));
     assert!(bench.latch_is_gone());
 }
+
+/// `--once` took it for done and left before the source's own word was applied.
+#[tokio::test]
+async fn what_is_only_remembered_is_not_complete() {
+    let (one, two) = (Backend::start("one").await, Backend::start("two").await);
+    let mut bench = Bench::new(&["web_1"]).await;
+    bench.remember(&[("web_1", vec![server(&one)])]);
+    bench.start().await;
+    bench.in_sync().await;
+    assert!(!bench.status().complete);
+    bench.want(&[("web_1", vec![server(&one), server(&two)])]);
+    eventually("it is complete", async || bench.status().complete).await;
+    assert_eq!(bench.names("web_1", 4).await, ["one", "two"]);
+}

@@ -230,6 +230,7 @@ impl<T: Target> ApplierTask<T> {
         self.status.in_sync = progress.applied.as_ref() == Some(desired)
             && self.status.pending.is_empty()
             && self.status.last_error.is_empty();
+        self.status.complete = self.status.in_sync && desired.is_told();
         if self.status.in_sync && desired.is_complete() {
             self.first_apply = None;
         }

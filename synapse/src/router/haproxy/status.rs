@@ -57,6 +57,7 @@ impl HaproxyStatus {
         };
         RouterStatus {
             in_sync: self.in_sync,
+            complete: self.complete,
             pending: self.pending.clone(),
             last_error: self.last_error.clone(),
             last_apply: self.last_apply,

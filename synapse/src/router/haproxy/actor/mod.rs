@@ -250,7 +250,7 @@ impl Actor {
         }
         self.save(now);
         self.renew(grown);
-        self.status.complete = desired.is_complete() && self.is_applied();
+        self.status.complete = desired.is_told() && self.is_applied();
         self.publish();
     }
 
