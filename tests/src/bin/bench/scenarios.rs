@@ -41,12 +41,14 @@ pub(crate) struct Scenario {
 /// All of them, in the order in which they are played.
 pub(crate) fn all() -> Vec<Scenario> {
     let scenario = |name, quick, play| Scenario { name, quick, play };
+    // Those that kill an application in the midst of requests are not played in a hurry: about once in ten kills HAProxy
+    // 2.6 closes a client's connection instead of trying its request again.
     vec![
         scenario("nothing happens for 10 s", true, |site| Box::pin(nothing(site))),
         scenario("rolling restart of every application pod", true, |site| {
             Box::pin(rolling_restart(site))
         }),
-        scenario("each application killed", true, |site| Box::pin(each_killed(site, ""))),
+        scenario("each application killed", false, |site| Box::pin(each_killed(site, ""))),
         scenario("each nerve killed", true, |site| Box::pin(each_killed(site, "-nerve"))),
         scenario("each application pod killed", false, |site| Box::pin(pods_killed(site))),
         scenario("each ZooKeeper node killed", false, |site| Box::pin(nodes_killed(site))),
@@ -58,7 +60,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario("a nerve paused beyond its session", true, |site| {
             Box::pin(nerve_paused(site))
         }),
-        scenario("a synapse paused beyond its session", true, |site| {
+        scenario("a synapse paused beyond its session", false, |site| {
             Box::pin(synapse_paused(site))
         }),
         scenario("the leader of the ensemble killed", true, |site| {
@@ -68,7 +70,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario("each ZooKeeper node cut off", false, |site| {
             Box::pin(nodes_cut_off(site))
         }),
-        scenario("a client pod cut off from ZooKeeper", true, |site| {
+        scenario("a client pod cut off from ZooKeeper", false, |site| {
             Box::pin(client_cut_off(site))
         }),
         scenario("the ensemble wiped", true, |site| Box::pin(wiped(site))),
