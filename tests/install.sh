@@ -40,7 +40,7 @@ unpack_haproxy_3() {
     fi
     echo "unpacking HAProxy 3.0 of Debian 13 into $to"
     rm -rf "$to"
-    mkdir -p "$to/apt/lists/partial" "$to/apt/archives/partial" "$to/debs" "$to/root"
+    mkdir -p "$to/apt/lists/partial" "$to/apt/archives/partial" "$to/debs" "$to/unpacked"
     to=$(cd "$to" && pwd)
     local mirror
     mirror=$(apt-get indextargets --format '$(ORIGIN) $(LABEL) $(SITE)' 'Created-By: Packages' |
@@ -62,13 +62,13 @@ unpack_haproxy_3() {
         { echo "Debian 13's packages can't be had from $mirror: the tests with HAProxy 3.0 can't run" >&2; return 1; }
     local package
     for package in "$to"/debs/*.deb; do
-        dpkg -x "$package" "$to/root"
+        dpkg -x "$package" "$to/unpacked"
     done
-    local loader=("$to"/root/usr/lib/*/ld-linux-*.so.*)
+    local loader=("$to"/unpacked/usr/lib/*/ld-linux-*.so.*)
     # The master executes itself anew at each reload by its first argument, which therefore has to be this script.
     cat >"$to/haproxy" <<SCRIPT
 #!/bin/sh
-exec "${loader[0]}" --argv0 "$to/haproxy" --library-path "${loader[0]%/*}" "$to/root/usr/sbin/haproxy" "\$@"
+exec "${loader[0]}" --argv0 "$to/haproxy" --library-path "${loader[0]%/*}" "$to/unpacked/usr/sbin/haproxy" "\$@"
 SCRIPT
     chmod +x "$to/haproxy"
     rm -rf "$to/apt" "$to/debs"
