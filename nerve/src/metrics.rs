@@ -272,7 +272,6 @@ fn gauge(
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::sync::Arc;
 
     use common::ready::Readiness;
     use common::telemetry::metrics::encode;
@@ -307,7 +306,7 @@ mod tests {
         roster.publish(Running {
             services: vec![handle],
             ensembles: vec![ensemble],
-            effective: Arc::default(),
+            effective: "".into(),
         });
         registry.register_collector(Box::new(Gauges { roster }));
         encode(&registry)

@@ -31,7 +31,7 @@ pub struct Service {
     /// `ServiceConfig::id`.
     pub id: String,
     /// In the order wanted; `None` when its watcher has never answered: unknown is not empty.
-    pub servers: Option<Vec<Server>>,
+    pub servers: Option<Arc<[Server]>>,
     /// Its source has not answered yet: this is what was remembered from before the start. What a proxy that runs has is
     /// younger.
     pub remembered: bool,

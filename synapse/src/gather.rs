@@ -42,7 +42,7 @@ pub struct Source {
 #[derive(Debug)]
 pub struct Inputs {
     /// The services of one router.
-    pub services: Vec<ServiceConfig>,
+    pub services: Arc<Vec<ServiceConfig>>,
     /// Their sources, in the same order.
     pub sources: Vec<Source>,
     /// What makes this host's order its own.
@@ -343,7 +343,7 @@ mod tests {
 
         /// Waits until so many servers are desired.
         async fn desires(&mut self, count: usize) {
-            let servers = |desired: &Arc<Desired>| desired.services[0].servers.as_ref().map(Vec::len);
+            let servers = |desired: &Arc<Desired>| desired.services[0].servers.as_ref().map(|servers| servers.len());
             let waiting = self
                 .gathered
                 .desired
@@ -505,10 +505,12 @@ mod tests {
             bench.desires(5).await;
             let since = Instant::now();
             bench.say(state(Freshness::Live, 0));
-            let waiting = bench
-                .gathered
-                .desired
-                .wait_for(|desired| desired.services[0].servers.as_ref().is_some_and(Vec::is_empty));
+            let waiting = bench.gathered.desired.wait_for(|desired| {
+                desired.services[0]
+                    .servers
+                    .as_ref()
+                    .is_some_and(|servers| servers.is_empty())
+            });
             waiting.await.expect("the task runs");
             let hold_time = crate::config::Guard::default().hold_time;
             assert!((hold_time..hold_time + Duration::from_secs(1)).contains(&since.elapsed()));

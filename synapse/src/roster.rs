@@ -19,7 +19,7 @@ pub struct Running {
     /// The ZooKeeper sessions, one per ensemble.
     pub ensembles: Vec<Ensemble>,
     /// The configuration in effect, without secrets.
-    pub effective: Arc<serde_json::Value>,
+    pub effective: Arc<str>,
 }
 
 impl Roster {

@@ -4,13 +4,15 @@
 //! rule, for a wrong guess would send all traffic away.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::config::{Config, LocalZone};
 
 /// Puts what was found into the configuration, and takes the rules out that nothing was found for.
 pub fn settle(config: &mut Config) {
     let mut found = BTreeMap::new();
-    for service in config.routers.iter_mut().flat_map(|router| &mut router.services) {
+    let routers = config.routers.iter_mut();
+    for service in routers.flat_map(|router| Arc::make_mut(&mut router.services)) {
         let Some(zone) = &mut service.selection.zone else {
             continue;
         };
@@ -76,7 +78,7 @@ mod tests {
         let understood = crate::config::understand(&document, UnknownKeys::Refuse, Path::new("/"));
         let mut config = understood.expect("it is right").value;
         settle(&mut config);
-        let services = config.routers.iter().flat_map(|router| &router.services);
+        let services = config.routers.iter().flat_map(|router| router.services.iter());
         let zones: Vec<Option<&str>> = services
             .map(|service| service.selection.zone.as_ref().and_then(|zone| zone.known()))
             .collect();

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use e2e::eventually::{ensure, eventually, throughout};
 use e2e::haproxy::program_3;
+use e2e::instance::Instance;
 use e2e::load::Load;
 use e2e::outage::Outage;
-use e2e::site::{BACKEND, PATIENCE, SESSION_TIMEOUT, Site};
+use e2e::site::{BACKEND, PATH, PATIENCE, SESSION_TIMEOUT, Site};
+use e2e::zookeeper::ZooKeeper;
 
 /// Holds that HAProxy gives requests to `count` instances during `span`.
 async fn serves_throughout(site: &Site, count: usize, span: Duration) {
@@ -167,4 +169,54 @@ async fn a_killed_haproxy_is_started_again_with_all_instances() {
     })
     .await;
     site.serves_all().await.unwrap();
+}
+
+/// HAProxy tries a request again within the same millisecond, on the only server that is no backup, until no retry is
+/// left: its check is seconds behind. What the reference recommends for `zone: prefer` has the retries mark it down.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_only_local_instance_killed_under_load_leaves_its_requests_to_the_others() {
+    let site_keys = "serverOptions: check inter 10s fastinter 1s downinter 1s rise 1 observe layer4 error-limit 2 on-error mark-down
+        zone: {local: here, label: zone, policy: prefer}";
+    let mut site = Site::with_keys(ZooKeeper::start().await, site_keys);
+    let file = site.directory().join("synapse.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let patient = text.replace("retries 3", "retries 10");
+    assert_ne!(patient, text);
+    std::fs::write(&file, patient).unwrap();
+    site.synapse.start_and_wait().await.unwrap();
+    let (mut local, other) = (
+        Instance::start("local", site.directory()).await,
+        Instance::start("other", site.directory()).await,
+    );
+    let client = site.zookeeper.client().await;
+    for (zone, name, instance) in [("here", "local", &local), ("there", "other", &other)] {
+        let data = format!(
+            r#"{{"available":true,"host":"127.0.0.1","port":{},"name":"{name}","labels":{{"zone":"{zone}"}}}}"#,
+            instance.port()
+        );
+        client.put_ephemeral(&format!("{PATH}/{name}"), data).await;
+    }
+    let answers = async |name: &str| {
+        eventually(&format!("{name} answers"), PATIENCE, async || {
+            let names = site.answers(10).await?;
+            ensure(names.iter().eq([name]), || format!("{names:?} answer"))
+        })
+        .await;
+    };
+    eventually("HAProxy has both", PATIENCE, async || {
+        let active = site.haproxy.active(BACKEND).await?;
+        ensure(active.len() == 2, || format!("{active:?}"))
+    })
+    .await;
+    let reloads = site.haproxy.master().await.unwrap().reloads;
+    answers("local").await;
+    let load = Load::start(site.port());
+    for _ in 0..8 {
+        local.kill();
+        answers("other").await;
+        local = Instance::start_at("local", local.port(), site.directory()).await;
+        answers("local").await;
+    }
+    load.take().assert_flawless();
+    assert_eq!(site.haproxy.master().await.unwrap().reloads, reloads);
 }

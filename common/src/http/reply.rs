@@ -76,6 +76,14 @@ impl Reply {
         }
     }
 
+    /// JSON that is text already.
+    pub fn json_text(status: u16, json: &str) -> Self {
+        Self {
+            content_type: "application/json",
+            ..Self::text(status, json)
+        }
+    }
+
     /// A 200 whose body comes bit by bit.
     pub fn stream(content_type: &'static str, stream: Stream) -> Self {
         Self {

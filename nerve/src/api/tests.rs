@@ -53,7 +53,7 @@ impl Bench {
         roster.publish(Running {
             services: services.to_vec(),
             ensembles: Vec::new(),
-            effective: Arc::new(serde_json::json!({ "apiPort": 3454 })),
+            effective: r#"{"apiPort":3454}"#.into(),
         });
         let (reloads, requests) = reloads();
         let hooks = hooks(roster.clone(), context.memory.clone());

@@ -59,7 +59,7 @@ pub struct Config {
     /// hacheck's spool directory.
     pub hacheck_spool: Option<PathBuf>,
     /// The configuration in effect, for people, without secrets.
-    pub effective: Arc<serde_json::Value>,
+    pub effective: Arc<str>,
     /// Whether `GET` may disable, enable and weigh, as it may in Go-Nerve.
     pub legacy_get_mutations: bool,
     /// The services, in the file's order; names are unique.

@@ -53,7 +53,7 @@ impl Source {
         };
         match document.and_then(|document| document.understand(self.unknown, resolve)) {
             Ok(mut understood) => {
-                understood.value.effective = Arc::new(std::mem::take(&mut understood.effective));
+                understood.value.effective = Arc::clone(&understood.effective);
                 understood.warnings = hide(understood.warnings);
                 understood.warnings.extend(expanded.warnings);
                 Ok(understood)

@@ -204,7 +204,7 @@ impl Crew {
         self.config.log_level = wanted.log_level;
         self.config.shutdown_timeout = wanted.shutdown_timeout;
         self.config.services = wanted.services;
-        self.config.effective = Arc::new(in_effect(&self.config.effective, &wanted.effective));
+        self.config.effective = in_effect(&self.config.effective, &wanted.effective).into();
     }
 
     /// Has whoever leaves let go of what `successor` is to keep.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use crate::config::{Config, ReporterConfig, ServiceConfig, ZookeeperConfig};
 
@@ -83,16 +83,15 @@ const FIXED: [&str; 9] = [
 ];
 
 /// The configuration in effect once `wanted` was taken over: what can't change is still as it runs.
-pub(super) fn in_effect(running: &Json, wanted: &Json) -> Json {
-    let mut shown = wanted.clone();
-    if let (Json::Object(running), Json::Object(shown)) = (running, &mut shown) {
-        for key in FIXED {
-            if let Some(value) = running.get(key) {
-                shown.insert(key.to_owned(), value.clone());
-            }
+pub(super) fn in_effect(running: &str, wanted: &str) -> String {
+    let read = |text| serde_json::from_str::<Map<String, Json>>(text).unwrap_or_default();
+    let (mut running, mut shown) = (read(running), read(wanted));
+    for key in FIXED {
+        if let Some(value) = running.remove(key) {
+            shown.insert(key.to_owned(), value);
         }
     }
-    shown
+    Json::Object(shown).to_string()
 }
 
 /// Whether two reporters keep the same node or file: one of them may, at a time.
@@ -167,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_needs_a_restart_is_in_effect_as_it_was() {
-        let effective = |text: &str| testing::read(text).expect("good").effective;
+        let effective = |text: &str| testing::read(text).expect("good").effective.to_string();
         let running = effective("apiPort: 1\nlogLevel: info\nservices: []");
         let wanted = effective(
             "logFormat: json\napiPort: 2\napiHost: ::1\napiSocket: /x\nlegacyGetMutations: true\nstateDir: /x\n\

@@ -55,19 +55,19 @@ fn console() -> Kind {
 fn haproxy() -> Kind {
     let server = |node: &str, state| ServerStatus {
         slot: 7,
-        name: "name-b_10.0.0.1:80".to_owned(),
-        instance: "name-b".to_owned(),
-        node: node.to_owned(),
+        name: "name-b_10.0.0.1:80".into(),
+        instance: "name-b".into(),
+        node: node.into(),
         address: "10.0.0.1:80".parse().expect("an address"),
         weight: 11,
         state,
-        options: "check inter 2s".to_owned(),
+        options: "check inter 2s".into(),
         ignored_options: vec!["source: not on the allow-list".to_owned()],
         statistics: None,
     };
     let counted = ServerStatistics {
-        status: "UP 1/2".to_owned(),
-        check: "L4TOUT".to_owned(),
+        status: "UP 1/2".into(),
+        check: "L4TOUT".into(),
         last_change_secs: 1,
         sessions: 2,
         queued: 3,
@@ -77,13 +77,13 @@ fn haproxy() -> Kind {
     };
     let status = HaproxyStatus {
         runtime_commands_ok: 3,
-        services: vec![ServiceStatus {
+        services: vec![Arc::new(ServiceStatus {
             id: "web_1".to_owned(),
             quarantined: Some("unknown keyword".to_owned()),
             servers: vec![
                 server("", "draining"),
                 ServerStatus {
-                    statistics: Some(counted),
+                    statistics: Some(Arc::new(counted)),
                     ..server("b", "active")
                 },
             ],
@@ -91,7 +91,7 @@ fn haproxy() -> Kind {
             waiting: 1,
             skipped: Vec::new(),
             panic: None,
-        }],
+        })],
         ..HaproxyStatus::default()
     };
     Kind::Haproxy(Haproxy::showing(status))

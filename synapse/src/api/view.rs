@@ -116,16 +116,16 @@ struct InstanceView {
 #[derive(Debug, Serialize)]
 struct PlaceView {
     /// The server's name there.
-    server: String,
+    server: Arc<str>,
     /// Its id there.
     slot: u32,
     /// `active` or `draining`.
     state: &'static str,
     /// In HAProxy's words: `UP`, `DOWN`, `no check`…; absent before it was first asked.
     #[serde(skip_serializing_if = "Option::is_none")]
-    check: Option<String>,
+    check: Option<Arc<str>>,
     /// Those of the server line.
-    options: String,
+    options: Arc<str>,
     /// What the instance asked for and did not get.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ignored_options: Vec<String>,
@@ -240,7 +240,7 @@ pub(super) fn services(router: &Router, started: Instant, now: Instant) -> Vec<S
     let placed: HashMap<&str, &ServiceStatus> = haproxy
         .iter()
         .flat_map(|haproxy| &haproxy.services)
-        .map(|service| (service.id.as_str(), service))
+        .map(|service| (service.id.as_str(), &**service))
         .collect();
     let services = router.services.iter().zip(&outcome.services).zip(guarded.iter());
     services
@@ -306,7 +306,7 @@ fn instances(stages: Stages<'_>, now: Instant) -> Vec<InstanceView> {
     let Stages { outcome, guarded, .. } = stages;
     let state = &outcome.state;
     let servers = stages.placed.iter().flat_map(|placed| &placed.servers);
-    let places: HashMap<&str, &ServerStatus> = servers.map(|server| (server.node.as_str(), server)).collect();
+    let places: HashMap<&str, &ServerStatus> = servers.map(|server| (&*server.node, server)).collect();
     let read = state.candidates.iter().map(|candidate| &candidate.server);
     let known = read.chain(&outcome.added).map(|server| {
         let notes = outcome.notes.get(&server.node).map(Vec::as_slice).unwrap_or_default();

@@ -170,6 +170,16 @@ pub fn outcome(
         let before = previous.services.get(nth);
         let (servers, mut decided) = finish(service, state, selection, health, before, seed);
         decided.previous = remembered;
+        // One that changed nothing shares its servers with the decision before.
+        let known = previous
+            .desired
+            .services
+            .get(nth)
+            .and_then(|known| known.servers.as_ref());
+        let servers = match known {
+            Some(known) if **known == *servers => Arc::clone(known),
+            _ => servers.into(),
+        };
         desired.push(Service {
             id: service.id.clone(),
             servers: (!unknown).then_some(servers),

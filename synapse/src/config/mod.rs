@@ -40,8 +40,8 @@ pub struct Config {
     pub snapshot_path: Option<PathBuf>,
     /// `routers[]`, in the file's order.
     pub routers: Vec<RouterConfig>,
-    /// The configuration in effect, for people, without secrets.
-    pub effective: Arc<serde_json::Value>,
+    /// The configuration in effect, for people, without secrets: JSON as text.
+    pub effective: Arc<str>,
 }
 
 /// What a stop takes.
@@ -56,7 +56,7 @@ pub struct StopConfig {
 /// Understands a parsed file. `base` is the directory that relative paths in it start from.
 pub fn understand(document: &Document, unknown: UnknownKeys, base: &Path) -> Result<Understood<Config>, Problems> {
     let mut understood = document.understand(unknown, |root| resolve::root(root, base))?;
-    understood.value.effective = Arc::new(std::mem::take(&mut understood.effective));
+    understood.value.effective = Arc::clone(&understood.effective);
     Ok(understood)
 }
 
@@ -66,7 +66,7 @@ pub struct RouterConfig {
     /// How it takes its time. Membership does not wait for it in HAProxy: that goes through the runtime API at once.
     pub pace: PaceConfig,
     /// `services[]`, in the file's order.
-    pub services: Vec<ServiceConfig>,
+    pub services: Arc<Vec<ServiceConfig>>,
     /// By `type`.
     pub kind: RouterKind,
 }

@@ -30,7 +30,7 @@ impl Collector for Scrape {
             in_sync: true,
             runtime_commands_ok: 7,
             old_workers: 1,
-            services: vec![ServiceStatus {
+            services: vec![Arc::new(ServiceStatus {
                 id: "web_1".to_owned(),
                 quarantined: None,
                 servers: Vec::new(),
@@ -45,7 +45,7 @@ impl Collector for Scrape {
                     active: true,
                     why: String::new(),
                 }),
-            }],
+            })],
             ..HaproxyStatus::default()
         };
         haproxy::encode(&mut encoder, &[Arc::new(status)])

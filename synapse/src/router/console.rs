@@ -126,7 +126,7 @@ mod tests {
         Desired {
             services: vec![Service {
                 id: "web_1".to_owned(),
-                servers,
+                servers: servers.map(Arc::from),
                 ..Service::default()
             }],
         }

@@ -112,7 +112,7 @@ impl Parts {
         let health = watch::Sender::new(Arc::default());
         let (gathered, gather) = gather(Inputs {
             sources: sources.collect(),
-            services: config.services.clone(),
+            services: Arc::clone(&config.services),
             seed: self.seed,
             bell: self.bell.subscribe(),
             health: health.subscribe(),

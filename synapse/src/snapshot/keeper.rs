@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::file::FileError;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Content, Remembered, decode, encode};
+use super::{Content, Remembered, checksum, decode, encode};
 use crate::guard::Guarded;
 
 /// The least time between two writes.
@@ -60,8 +59,8 @@ pub struct Keeper {
     followed: watch::Receiver<Vec<Followed>>,
     /// Rung at each change of any of them.
     bell: watch::Receiver<()>,
-    /// What the file has.
-    written: Content,
+    /// The checksum of the instances that the file has: they themselves are a megabyte where there are many.
+    written: String,
     complaint: String,
 }
 
@@ -77,7 +76,7 @@ impl Keeper {
             path,
             followed,
             bell,
-            written: content,
+            written: instances(&content),
             complaint: String::new(),
         }
     }
@@ -107,17 +106,15 @@ impl Keeper {
     /// Whether the file has what the sources say.
     async fn write(&mut self) -> bool {
         let content = self.content();
-        if same(&content, &self.written) {
+        let now = instances(&content);
+        if now == self.written {
             return true;
         }
         let path = self.path.clone();
-        let write = move || -> Result<Content, FileError> {
-            common::file::write_atomic(&path, &encode(&content), MODE)?;
-            Ok(content)
-        };
+        let write = move || common::file::write_atomic(&path, &encode(&content), MODE);
         let complaint = match spawn_blocking(write).await {
-            Ok(Ok(content)) => {
-                self.written = content;
+            Ok(Ok(_)) => {
+                self.written = now;
                 String::new()
             }
             Ok(Err(error)) => error.to_string(),
@@ -157,13 +154,12 @@ impl Keeper {
     }
 }
 
-/// Whether both have the same instances; when they were last true is nothing to write a file for.
-fn same(a: &Content, b: &Content) -> bool {
-    a.sources.len() == b.sources.len()
-        && a.sources
-            .iter()
-            .zip(&b.sources)
-            .all(|((name, a), (other, b))| name == other && a.instances == b.instances)
+/// The checksum of the instances of all sources; when they were last true is nothing to write a file for.
+fn instances(content: &Content) -> String {
+    let instances = content.sources.iter();
+    let instances: Vec<_> = instances.map(|(name, source)| (name, &source.instances)).collect();
+    // As in [`encode`], nothing could fail.
+    checksum(&serde_json::to_vec(&instances).unwrap_or_default())
 }
 
 #[cfg(test)]

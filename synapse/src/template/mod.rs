@@ -81,7 +81,7 @@ fn of(name: &str, error: &gotmpl::TemplateError) -> TemplateError {
 fn data(names: &BTreeMap<String, String>, desired: &Desired) -> Value {
     let service = |service: &crate::desired::Service| {
         let name = names.get(&service.id).unwrap_or(&service.id);
-        let reports = service.servers.iter().flatten().map(report);
+        let reports = service.servers.iter().flat_map(|servers| servers.iter()).map(report);
         map([
             ("Service", map([("Name", Value::from(name.as_str()))])),
             ("Reports", Value::from(reports.collect::<Vec<_>>())),

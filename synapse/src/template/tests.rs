@@ -24,9 +24,9 @@ fn desired() -> Desired {
         server("one", "10.0.0.1:80", Some(5)),
         server("t\u{7}wo\n", "[::1]:81", None),
     ];
-    let service = |id: &str, servers| Service {
+    let service = |id: &str, servers: Vec<Server>| Service {
         id: id.to_owned(),
-        servers: Some(servers),
+        servers: Some(servers.into()),
         remembered: false,
     };
     Desired {

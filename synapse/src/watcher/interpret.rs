@@ -72,7 +72,10 @@ impl Decoded {
 
     /// What the nodes mean, `resolve` telling the address of a name or why there is none.
     pub(super) fn interpret(&self, resolve: impl Fn(&str) -> Result<IpAddr, Reason>) -> Interpreted {
-        let mut interpreted = Interpreted::default();
+        let mut interpreted = Interpreted {
+            candidates: Vec::with_capacity(self.nodes.len()),
+            skipped: Vec::new(),
+        };
         for (name, node) in &self.nodes {
             match node.candidate(name, &resolve) {
                 Ok(candidate) => interpreted.candidates.push(candidate),

@@ -32,7 +32,7 @@ async fn members_come_and_go_without_a_reload() {
     assert!(bench.on_disk().contains(&two.address.to_string()));
     let slot = bench.slot_of("web_1", &two).unwrap();
     assert_eq!(
-        (slot.name, slot.instance.as_str()),
+        (slot.name.to_string(), &*slot.instance),
         (format!("slot_{}", slot.slot), "two")
     );
 

@@ -61,7 +61,7 @@ async fn hostile_options_are_left_out_and_the_instance_serves() {
     assert_eq!(bench.get("api_2").await.as_deref(), Some("one"));
     assert!(!bench.on_disk().contains("program evil"));
     let status = bench.status();
-    assert_eq!(status.services[0].servers[0].options, "check");
+    assert_eq!(&*status.services[0].servers[0].options, "check");
     assert!(!status.services[0].servers[0].ignored_options.is_empty());
 }
 

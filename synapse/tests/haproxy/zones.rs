@@ -50,7 +50,7 @@ fn want(bench: &Bench, candidates: &[&Candidate], health: &Health) {
         Seed::of("host"),
     );
     let service = decided.desired.services.first().unwrap();
-    bench.want(&[("web_1", service.servers.clone().unwrap())]);
+    bench.want(&[("web_1", service.servers.as_deref().unwrap().to_vec())]);
 }
 
 #[tokio::test]

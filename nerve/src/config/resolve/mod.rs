@@ -65,7 +65,7 @@ pub fn resolve(root: &mut Section<'_>) -> Option<Config> {
         shutdown_timeout,
         state_dir,
         hacheck_spool,
-        effective: Arc::default(),
+        effective: "".into(),
         legacy_get_mutations,
         services: services
             .into_iter()

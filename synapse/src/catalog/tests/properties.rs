@@ -151,8 +151,8 @@ proptest! {
         let services = [service("x", by, Some("y")), service("y", by, None)];
         let both = decide(&services, &[live(x), live(y)], seed());
         let names = |outcome: &Outcome, nth: usize| {
-            let servers = outcome.desired.services[nth].servers.clone().expect("known");
-            servers.into_iter().map(|server| server.name).collect::<Vec<_>>()
+            let servers = outcome.desired.services[nth].servers.as_ref().expect("known");
+            servers.iter().map(|server| server.name.clone()).collect::<Vec<_>>()
         };
         let first = names(&both, 1).first().cloned();
         let expected: Vec<String> = names(&alone, 0).into_iter().filter(|name| Some(name) != first.as_ref()).collect();

@@ -23,7 +23,7 @@ fn service(keys: &str) -> ServiceConfig {
 }
 
 fn service_with(router: &str, keys: &str) -> ServiceConfig {
-    config(&file(router, &[keys])).routers.remove(0).services.remove(0)
+    config(&file(router, &[keys])).routers[0].services[0].clone()
 }
 
 fn problem(keys: &str, service: &str) -> String {

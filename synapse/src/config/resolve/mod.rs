@@ -98,7 +98,7 @@ pub(super) fn root(section: &mut Section<'_>, base: &Path) -> Option<Config> {
         stop,
         snapshot_path: snapshot(&snapshot_path, base, &routers),
         routers,
-        effective: Arc::default(),
+        effective: "".into(),
     })
 }
 
@@ -197,7 +197,7 @@ impl Reader<'_> {
         };
         Some(RouterConfig {
             pace,
-            services: services?.services,
+            services: Arc::new(services?.services),
             kind: kind?,
         })
     }

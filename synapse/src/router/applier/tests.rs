@@ -94,7 +94,7 @@ impl Rig {
 fn wanted(size: usize) -> Arc<Desired> {
     let service = |number| Service {
         id: format!("s_{number}"),
-        servers: Some(Vec::new()),
+        servers: Some(Arc::from([])),
         remembered: false,
     };
     Arc::new(Desired {

@@ -89,7 +89,7 @@ fn each_service_has_a_file_that_is_rewritten_only_when_it_changes() {
     assert_eq!(rig.changed_at("web.json"), before.0);
     let mut labelled = desired(Some(2), Some(1));
     let servers = labelled.services[0].servers.as_mut().expect("known");
-    servers[0].labels.insert("az".to_owned(), "b".to_owned());
+    Arc::make_mut(servers)[0].labels.insert("az".to_owned(), "b".to_owned());
     assert_eq!(rig.apply(&labelled), Ok(true), "readers choose by labels");
     assert_eq!(rig.apply(&labelled), Ok(false));
 }

@@ -359,7 +359,7 @@ fn any_wants(dice: &mut impl Iterator<Item = u8>) -> Wants {
             weight: u16::from(kind),
             class: class.into(),
             operators: "".into(),
-            instance: format!("web{last}"),
+            instance: format!("web{last}").into(),
             node: format!("node{last}").into(),
             options: String::new(),
             ignored: Vec::new(),

@@ -60,13 +60,20 @@ pub(super) async fn identify(session: &mut Session) -> Result<Live, Error> {
 
 /// Reads every server.
 pub(super) async fn table(session: &mut Session) -> Result<Table, Error> {
-    let reply = session.ask_one("show servers state").await?;
-    parse::servers_state(&reply).ok_or_else(|| strange("show servers state"))
+    let mut read = parse::ServersState::default();
+    session
+        .ask_by_lines("show servers state", |line| read.line(line))
+        .await?;
+    read.finish().ok_or_else(|| strange("show servers state"))
 }
 
 /// Reads what HAProxy counts of every server.
 pub(super) async fn statistics(session: &mut Session) -> Result<Statistics, Error> {
-    Ok(parse::statistics(&session.ask_one("show stat -1 4 -1").await?))
+    let mut read = parse::StatisticsReader::default();
+    session
+        .ask_by_lines("show stat -1 4 -1", |line| read.line(line))
+        .await?;
+    Ok(read.finish())
 }
 
 /// Reads the servers of some backends again, into `table`.

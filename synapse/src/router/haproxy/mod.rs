@@ -189,7 +189,7 @@ pub fn differs_in_structure(
 /// as desired for the first time.
 pub async fn build(
     config: HaproxyConfig,
-    services: Vec<ServiceConfig>,
+    services: Arc<Vec<ServiceConfig>>,
     pace: PaceConfig,
     links: Links,
     first_apply: Latch,

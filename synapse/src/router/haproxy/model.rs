@@ -58,7 +58,7 @@ pub(super) struct Wanted {
     /// The operator's part of the class.
     pub(super) operators: Arc<str>,
     /// The registered name, made safe.
-    pub(super) instance: String,
+    pub(super) instance: Arc<str>,
     /// The registration's node.
     pub(super) node: Arc<str>,
     /// The instance's options that were taken.

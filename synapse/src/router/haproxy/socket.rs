@@ -17,6 +17,10 @@ use tokio::time::timeout;
 
 /// The end of a reply.
 const PROMPT: &str = "\n> ";
+/// What of it stands after the last line.
+const PROMPT_LINE: &[u8] = b"> ";
+/// How much is read at a time.
+const CHUNK: usize = 16 * 1024;
 /// Lines sent before their replies are read: few enough that neither side's buffers fill up.
 const PIPELINE: usize = 64;
 /// How long HAProxy may take for a pipeline's replies.
@@ -64,6 +68,36 @@ impl Session {
     /// Sends one line and returns its reply.
     pub(super) async fn ask_one(&mut self, line: &str) -> Result<String, Error> {
         Ok(self.ask(&[line.to_owned()]).await?.pop().unwrap_or_default())
+    }
+
+    /// Sends one line and hands on the lines of its reply as they come: whole replies can be megabytes.
+    pub(super) async fn ask_by_lines(&mut self, line: &str, mut take: impl FnMut(&str)) -> Result<(), Error> {
+        deadline(async {
+            self.stream.write_all(format!("{line}\n").as_bytes()).await?;
+            let mut seen = 0_usize;
+            loop {
+                let mut lines = self.buffer.split_inclusive(|byte| *byte == b'\n').peekable();
+                let mut whole = 0_usize;
+                while let Some(line) = lines.next_if(|line| line.ends_with(b"\n")) {
+                    whole = whole.saturating_add(line.len());
+                    take(String::from_utf8_lossy(line).trim_end_matches('\n'));
+                }
+                self.buffer.drain(..whole);
+                seen = seen.saturating_add(whole);
+                if seen > 0 && self.buffer == PROMPT_LINE {
+                    self.buffer.clear();
+                    return Ok(());
+                }
+                if seen.saturating_add(self.buffer.len()) > MAX_REPLY {
+                    return Err(Error::new(ErrorKind::InvalidData, "HAProxy's reply has no end"));
+                }
+                self.buffer.reserve(CHUNK);
+                if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                    return Err(Error::new(ErrorKind::UnexpectedEof, "HAProxy closed the connection"));
+                }
+            }
+        })
+        .await
     }
 
     async fn reply(&mut self) -> Result<String, Error> {

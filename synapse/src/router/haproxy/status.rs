@@ -1,6 +1,7 @@
 //! What the operator is told: plain data, published whole after each step.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -44,8 +45,8 @@ pub struct HaproxyStatus {
     pub last_apply: Option<u64>,
     /// What HAProxy is still to be brought to, in the order it will be: commands, or a reload with its reason.
     pub acts: Vec<String>,
-    /// In the file's order.
-    pub services: Vec<ServiceStatus>,
+    /// In the file's order. One that is as it was is shared with what was published before.
+    pub services: Vec<Arc<ServiceStatus>>,
 }
 
 impl HaproxyStatus {
@@ -134,11 +135,11 @@ pub struct ServerStatus {
     /// The server's id in HAProxy.
     pub slot: u32,
     /// The server's name in HAProxy.
-    pub name: String,
+    pub name: Arc<str>,
     /// The registered name, made safe; empty when unknown.
-    pub instance: String,
+    pub instance: Arc<str>,
     /// The registration; empty when unknown.
-    pub node: String,
+    pub node: Arc<str>,
     /// Where it listens.
     pub address: SocketAddr,
     /// 0 to 256.
@@ -146,10 +147,10 @@ pub struct ServerStatus {
     /// `active` or `draining`.
     pub state: &'static str,
     /// The options of the server line.
-    pub options: String,
+    pub options: Arc<str>,
     /// What the instance asked for and did not get.
     pub ignored_options: Vec<String>,
     /// What HAProxy counts of it, asked every `reconcileInterval`; absent before the first time under this name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub statistics: Option<ServerStatistics>,
+    pub statistics: Option<Arc<ServerStatistics>>,
 }

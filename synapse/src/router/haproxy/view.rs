@@ -1,6 +1,7 @@
 //! From what is known to what is shown. Pure.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::model::{Occupant, Wanted};
 use super::panic;
@@ -38,7 +39,15 @@ pub(super) fn fill(status: &mut HaproxyStatus, state: &State, statistics: &Stati
     }
     status.servers = state.kind().word();
     status.acts = state.plan().lines();
-    status.services = state.services().map(|id| service(id, state, statistics)).collect();
+    let mut before = std::mem::take(&mut status.services).into_iter();
+    let services = state.services().map(|id| {
+        let now = service(id, state, statistics);
+        match before.next() {
+            Some(before) if *before == now => before,
+            _ => Arc::new(now),
+        }
+    });
+    status.services = services.collect();
 }
 
 fn service(id: &str, state: &State, statistics: &Statistics) -> ServiceStatus {
@@ -63,17 +72,18 @@ fn service(id: &str, state: &State, statistics: &Statistics) -> ServiceStatus {
         let known = wanted.get(&address);
         servers.push(ServerStatus {
             slot: slot.id,
-            name: slot.name.to_string(),
-            instance: known.map(|server| server.instance.clone()).unwrap_or_default(),
-            node: known.map(|server| server.node.to_string()).unwrap_or_default(),
+            name: Arc::clone(&slot.name),
+            instance: known.map(|server| Arc::clone(&server.instance)).unwrap_or_default(),
+            node: known.map(|server| Arc::clone(&server.node)).unwrap_or_default(),
             address,
             weight,
             state: word,
-            options: slot.class.to_string(),
+            options: Arc::clone(&slot.class),
             ignored_options: known.map(|server| server.ignored.clone()).unwrap_or_default(),
             statistics: counted.and_then(|counted| counted.get(&slot.name)).cloned(),
         });
     }
+    servers.shrink_to_fit();
     let active = servers.iter().filter(|server| server.state == "active").count();
     ServiceStatus {
         id: id.to_owned(),

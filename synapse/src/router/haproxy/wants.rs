@@ -24,6 +24,7 @@ pub(super) fn wants(servers: &[Server], operator: &mut OperatorOptions) -> Wants
     }
     let mut wants = Wants {
         spare_class: operator.spare().cloned(),
+        servers: Vec::with_capacity(servers.len()),
         ..Wants::default()
     };
     let mut classes: BTreeSet<Arc<str>> = BTreeSet::new();
@@ -62,7 +63,7 @@ pub(super) fn wants(servers: &[Server], operator: &mut OperatorOptions) -> Wants
             weight: server.weight.unwrap_or(DEFAULT_WEIGHT).min(MAX_WEIGHT),
             class,
             operators,
-            instance,
+            instance: instance.into(),
             node: Arc::clone(&server.node),
             options: parsed.options,
             ignored: parsed.ignored,

@@ -189,7 +189,8 @@ async fn the_command_runs_once_for_each_change_of_the_file() {
     // Another state that makes the same file.
     rig.desired.send_modify(|desired| {
         let mut other = Desired::clone(desired);
-        other.services[0].servers.as_mut().expect("known")[0].weight = Some(7);
+        let servers = other.services[0].servers.as_mut().expect("known");
+        Arc::make_mut(servers)[0].weight = Some(7);
         *desired = Arc::new(other);
     });
     rig.applied(&[2]).await;

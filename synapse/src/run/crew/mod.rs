@@ -269,7 +269,7 @@ impl Crew {
     }
 
     async fn stop_idle_sources(&mut self) {
-        let services = self.members.iter().flat_map(|member| &member.config.services);
+        let services = self.members.iter().flat_map(|member| member.config.services.iter());
         let used = services.map(|service| &service.watcher);
         self.parts.sources.stop_others(used, &self.groups).await;
     }

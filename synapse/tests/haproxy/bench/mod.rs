@@ -291,7 +291,7 @@ impl Bench {
         };
         build(
             self.config.clone(),
-            self.services.clone(),
+            self.services.clone().into(),
             pace,
             Links {
                 desired: self.desired.subscribe(),
@@ -330,7 +330,7 @@ impl Bench {
             let mut now = Desired::clone(desired);
             for service in &mut now.services {
                 if let Some((_, servers)) = world.iter().find(|(id, _)| *id == service.id) {
-                    service.servers = Some(servers.clone());
+                    service.servers = Some(servers.clone().into());
                     service.remembered = false;
                 }
             }
@@ -385,7 +385,7 @@ impl Bench {
                 let wanted: BTreeSet<(SocketAddr, u16)> = wanted
                     .servers
                     .iter()
-                    .flatten()
+                    .flat_map(|servers| servers.iter())
                     .map(|server| (server.address, server.weight.unwrap_or(1)))
                     .collect();
                 let active = found.servers.iter().filter(|server| server.state == "active");

@@ -26,7 +26,7 @@ fn understand(text: &str) -> (HaproxyConfig, Vec<ServiceConfig>) {
     let RouterKind::Haproxy(haproxy) = router.kind else {
         unreachable!("the file has an HAProxy router");
     };
-    (*haproxy, router.services)
+    (*haproxy, router.services.to_vec())
 }
 
 /// The whole answer to one request.
@@ -247,8 +247,8 @@ async fn options_taken_on_trust_are_left_out_when_haproxy_refuses_them() {
     .await;
     let status = bench.status();
     assert!(status.services[1].quarantined.as_deref().unwrap().contains("nonsense"));
-    assert_eq!(status.services[1].servers[0].options, "");
-    assert_eq!(status.services[0].servers[0].options, "resolve-prefer ipv4 check");
+    assert_eq!(&*status.services[1].servers[0].options, "");
+    assert_eq!(&*status.services[0].servers[0].options, "resolve-prefer ipv4 check");
     assert_eq!(
         status.services[0].servers[0].ignored_options,
         ["id 77", "disabled", "weight 9"]
@@ -269,15 +269,18 @@ async fn what_haproxy_counts_is_shown() {
     assert_eq!(bench.names("web_1", 3).await, ["one"]);
     let counted = |name: &str| {
         let status = bench.status();
-        let server = status.services[0].servers.iter().find(|server| server.instance == name);
+        let server = status.services[0]
+            .servers
+            .iter()
+            .find(|server| &*server.instance == name);
         server.and_then(|server| server.statistics.clone())
     };
     eventually("it is counted", async || {
-        counted("one").is_some_and(|one| one.total_sessions >= 3 && one.status == "UP" && one.check == "L4OK")
+        counted("one").is_some_and(|one| one.total_sessions >= 3 && &*one.status == "UP" && &*one.check == "L4OK")
     })
     .await;
     eventually("the dead one is down", async || {
-        counted("dead").is_some_and(|dead| dead.status == "DOWN" && dead.check == "L4CON")
+        counted("dead").is_some_and(|dead| &*dead.status == "DOWN" && &*dead.check == "L4CON")
     })
     .await;
 }
@@ -349,7 +352,7 @@ async fn who_is_down_before_a_reload_gets_no_request_after_it() {
     let slot = bench.status().services[0]
         .servers
         .iter()
-        .find(|slot| slot.instance == "dead")
+        .find(|slot| &*slot.instance == "dead")
         .unwrap()
         .name
         .clone();

@@ -41,14 +41,12 @@ pub(crate) struct Scenario {
 /// All of them, in the order in which they are played.
 pub(crate) fn all() -> Vec<Scenario> {
     let scenario = |name, quick, play| Scenario { name, quick, play };
-    // Those that kill an application in the midst of requests are not played in a hurry: about once in ten kills HAProxy
-    // 2.6 closes a client's connection instead of trying its request again.
     vec![
         scenario("nothing happens for 10 s", true, |site| Box::pin(nothing(site))),
         scenario("rolling restart of every application pod", true, |site| {
             Box::pin(rolling_restart(site))
         }),
-        scenario("each application killed", false, |site| Box::pin(each_killed(site, ""))),
+        scenario("each application killed", true, |site| Box::pin(each_killed(site, ""))),
         scenario("each nerve killed", true, |site| Box::pin(each_killed(site, "-nerve"))),
         scenario("each application pod killed", false, |site| Box::pin(pods_killed(site))),
         scenario("each ZooKeeper node killed", false, |site| Box::pin(nodes_killed(site))),

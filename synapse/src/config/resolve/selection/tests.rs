@@ -4,8 +4,8 @@ use crate::config::Weights;
 
 /// What one service of these keys selects.
 fn selection(keys: &str) -> SelectionConfig {
-    let mut config = config(&with_services(&[keys, "name: other, "]));
-    config.routers.remove(0).services.remove(0).selection
+    let config = config(&with_services(&[keys, "name: other, "]));
+    config.routers[0].services[0].selection.clone()
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_zone_is_inherited_key_by_key() {
     let zones: Vec<Option<(String, String, ZonePolicy)>> = config(&text)
         .routers
         .iter()
-        .flat_map(|router| &router.services)
+        .flat_map(|router| router.services.iter())
         .map(|service| {
             let zone = service.selection.zone.clone()?;
             Some((zone.local.to_string(), zone.label, zone.policy))
@@ -158,8 +158,8 @@ fn a_zone_is_inherited_key_by_key() {
 #[test]
 fn all_backups_are_used_unless_the_operator_decides() {
     let backend = |keys: &str| {
-        let mut config = config(&with_services(&[keys]));
-        config.routers.remove(0).services.remove(0).backend
+        let config = config(&with_services(&[keys]));
+        config.routers[0].services[0].backend.clone()
     };
     assert_eq!(backend("zone: {local: a}, "), ["option allbackups"]);
     assert_eq!(backend("zone: {local: a, policy: spill-over}, "), [""; 0]);

@@ -201,7 +201,7 @@ routers:
     assert_eq!(zookeeper.path, "/services/orders");
     let ids: Vec<&str> = [first, second]
         .iter()
-        .flat_map(|router| &router.services)
+        .flat_map(|router| router.services.iter())
         .map(|service| service.id.as_str())
         .collect();
     assert_eq!(

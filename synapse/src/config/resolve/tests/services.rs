@@ -140,7 +140,7 @@ fn what_is_written_on_this_host_is_believed() {
 fn a_guard_has_a_policy_and_its_measures() {
     let guard = |keys: &str| {
         let text = with_services(&[&format!("guard: {{{keys}}}, ")]);
-        config(&text).routers.remove(0).services.remove(0).guard
+        config(&text).routers[0].services[0].guard
     };
     assert_eq!(
         config(&with_services(&[""])).routers[0].services[0].guard,

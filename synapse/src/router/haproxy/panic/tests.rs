@@ -19,7 +19,7 @@ fn wants(servers: &[(u8, u16, &str)]) -> Wants {
         weight: *weight,
         class: (*class).into(),
         operators: (*class).into(),
-        instance: format!("s{last}"),
+        instance: format!("s{last}").into(),
         node: format!("n{last}").into(),
         options: String::new(),
         ignored: Vec::new(),

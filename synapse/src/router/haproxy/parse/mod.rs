@@ -9,7 +9,9 @@ use std::sync::Arc;
 use crate::health::Check;
 
 pub use statistics::ServerStatistics;
-pub(super) use statistics::{Statistics, statistics};
+#[cfg(any(test, fuzzing))]
+pub(super) use statistics::statistics;
+pub(super) use statistics::{Statistics, StatisticsReader};
 
 /// Forced, inherited or resolver's maintenance in `srv_admin_state`. A server that was `disabled` in the file keeps
 /// another bit for ever, so "not zero" would be wrong.
@@ -82,57 +84,125 @@ pub(super) struct Processes {
 
 /// `show servers state [backend]`; `None` when it is not in the one format there is.
 pub(super) fn servers_state(text: &str) -> Option<Table> {
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    if lines.next()? != "1" {
-        return None;
+    let mut read = ServersState::default();
+    text.lines().for_each(|line| read.line(line));
+    read.finish()
+}
+
+/// The same, line by line as it comes.
+#[derive(Debug, Default)]
+pub(super) struct ServersState {
+    at: At,
+    table: Table,
+}
+
+/// Where in the reply of `show servers state` its reader is.
+#[derive(Debug, Default)]
+enum At {
+    #[default]
+    Version,
+    Header,
+    Servers(Columns),
+    /// It is not in the one format there is.
+    Lost,
+}
+
+/// Where what stands in a line of `show servers state`.
+#[derive(Debug, Clone, Copy)]
+struct Columns {
+    backend_id: usize,
+    backend: usize,
+    name: usize,
+    address: usize,
+    port: usize,
+    admin: usize,
+    weight: usize,
+    id: Option<usize>,
+    state: Option<usize>,
+    check: Option<usize>,
+    result: Option<usize>,
+    agent: Option<usize>,
+}
+
+impl ServersState {
+    /// Takes the next line.
+    pub(super) fn line(&mut self, line: &str) {
+        let line = line.trim();
+        if line.is_empty() {
+            return;
+        }
+        self.at = match std::mem::replace(&mut self.at, At::Lost) {
+            At::Version if line == "1" => At::Header,
+            At::Header => Columns::read(line).map_or(At::Lost, At::Servers),
+            At::Servers(columns) => match self.server(columns, line) {
+                Some(()) => At::Servers(columns),
+                None => At::Lost,
+            },
+            At::Version | At::Lost => At::Lost,
+        };
     }
-    let header: Vec<&str> = lines.next()?.strip_prefix('#')?.split_ascii_whitespace().collect();
-    let column = |name: &str| header.iter().position(|known| *known == name);
-    let (be_id, be_name, name) = (column("be_id")?, column("be_name")?, column("srv_name")?);
-    let (address, port) = (column("srv_addr")?, column("srv_port")?);
-    let (admin, weight) = (column("srv_admin_state")?, column("srv_uweight")?);
-    let health = ["srv_op_state", "srv_check_state", "srv_check_result", "srv_agent_state"];
-    let [state, check, result, agent] = health.map(column);
-    let server_id = column("srv_id");
-    let mut table = Table::new();
-    for line in lines {
+
+    /// All of it; `None` when it was not in the one format there is.
+    pub(super) fn finish(self) -> Option<Table> {
+        matches!(self.at, At::Servers(_)).then_some(self.table)
+    }
+
+    fn server(&mut self, columns: Columns, line: &str) -> Option<()> {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();
         let field = |index: usize| fields.get(index).copied();
-        let admin: u32 = field(admin)?.parse().ok()?;
-        let ip = field(address)?.parse::<IpAddr>().ok();
-        let port = field(port)?.parse::<u16>().ok();
+        let admin: u32 = field(columns.admin)?.parse().ok()?;
+        let ip = field(columns.address)?.parse::<IpAddr>().ok();
+        let port = field(columns.port)?.parse::<u16>().ok();
         let number = |column: Option<usize>| column.and_then(field)?.parse::<u32>().ok();
         let maint = admin & MAINT_BITS != 0;
-        let checked = number(state).zip(number(check)).zip(number(result));
+        let checked = number(columns.state)
+            .zip(number(columns.check))
+            .zip(number(columns.result));
         let checked = checked.filter(|_| !maint);
         let is_off =
             |state: Option<u32>| state.is_some_and(|state| state & CHECK_CONFIGURED != 0 && state & CHECK_ENABLED == 0);
         let server = LiveServer {
-            id: number(server_id).unwrap_or(0),
+            id: number(columns.id).unwrap_or(0),
             address: ip.zip(port).map(SocketAddr::from),
-            weight: field(weight)?.parse().ok()?,
+            weight: field(columns.weight)?.parse().ok()?,
             maint,
             drain: admin & DRAIN_BITS != 0,
             check: checked.and_then(|((state, check), result)| verdict(state, check, result)),
             off: Off {
-                check: is_off(number(check)),
-                agent: is_off(number(agent)),
+                check: is_off(number(columns.check)),
+                agent: is_off(number(columns.agent)),
             },
         };
-        let backend = field(be_name)?;
-        let id = field(be_id)?.parse().ok()?;
-        if !table.contains_key(backend) {
-            table.insert(
-                backend.into(),
-                LiveBackend {
-                    id,
-                    servers: HashMap::new(),
-                },
-            );
+        let (backend, name) = (field(columns.backend)?, field(columns.name)?);
+        let id = field(columns.backend_id)?.parse().ok()?;
+        if !self.table.contains_key(backend) {
+            let servers = HashMap::new();
+            self.table.insert(backend.into(), LiveBackend { id, servers });
         }
-        table.get_mut(backend)?.servers.insert(field(name)?.into(), server);
+        self.table.get_mut(backend)?.servers.insert(name.into(), server);
+        Some(())
     }
-    Some(table)
+}
+
+impl Columns {
+    fn read(header: &str) -> Option<Self> {
+        let names: Vec<&str> = header.strip_prefix('#')?.split_ascii_whitespace().collect();
+        let column = |name: &str| names.iter().position(|known| *known == name);
+        Some(Self {
+            backend_id: column("be_id")?,
+            backend: column("be_name")?,
+            name: column("srv_name")?,
+            address: column("srv_addr")?,
+            port: column("srv_port")?,
+            admin: column("srv_admin_state")?,
+            weight: column("srv_uweight")?,
+            id: column("srv_id"),
+            state: column("srv_op_state"),
+            check: column("srv_check_state"),
+            result: column("srv_check_result"),
+            agent: column("srv_agent_state"),
+        })
+    }
 }
 
 /// HAProxy's own: a check that failed once does not make a server fail, its `fall` does. A server without a check can be

@@ -1,20 +1,23 @@
 //! `show stat`: what HAProxy counts of its servers. Pure; bytes never panic it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::Serialize;
 
-/// What HAProxy counts, by backend and server.
-pub(in super::super) type Statistics = HashMap<Arc<str>, HashMap<Arc<str>, ServerStatistics>>;
+/// What HAProxy counts, by backend and server; of one that nobody ever sat in there is nothing to tell.
+pub(in super::super) type Statistics = HashMap<Arc<str>, HashMap<Arc<str>, Arc<ServerStatistics>>>;
+
+/// The status of a slot that nobody sits in.
+const SPARE: &str = "MAINT";
 
 /// What HAProxy counts of one server, since its worker began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ServerStatistics {
     /// In HAProxy's words: `UP`, `UP 1/2`, `DOWN`, `MAINT`, `no check` …
-    pub status: String,
+    pub status: Arc<str>,
     /// What the last check found, in HAProxy's words (`L4OK`, `L7STS` …); empty without checks.
-    pub check: String,
+    pub check: Arc<str>,
     /// Seconds since the status changed.
     pub last_change_secs: u64,
     /// Sessions now.
@@ -29,36 +32,74 @@ pub struct ServerStatistics {
     pub response_errors: u64,
 }
 
-/// `show stat -1 4 -1`; a line that is not in the format is left out.
-pub(in super::super) fn statistics(text: &str) -> Statistics {
-    let mut found = Statistics::new();
-    let mut lines = text.lines();
-    let Some(head) = lines.next().and_then(|line| line.strip_prefix("# ")) else {
-        return found;
-    };
-    // All of it stands before the free text of the last check, in which there may be commas.
-    let columns: HashMap<&str, usize> = head.split(',').enumerate().map(|(index, name)| (name, index)).collect();
-    for line in lines {
+/// Reads `show stat -1 4 -1` line by line; a line that is not in the format is left out.
+#[derive(Debug, Default)]
+pub(in super::super) struct StatisticsReader {
+    /// By name, where a column is; `None` before the first line. All of it stands before the free text of the last
+    /// check, in which there may be commas.
+    columns: Option<HashMap<Box<str>, usize>>,
+    /// The few words there are, each once.
+    words: BTreeSet<Arc<str>>,
+    found: Statistics,
+}
+
+impl StatisticsReader {
+    /// Takes the next line.
+    pub(in super::super) fn line(&mut self, line: &str) {
+        let Some(columns) = &self.columns else {
+            let names = line.strip_prefix("# ").unwrap_or_default().split(',').enumerate();
+            self.columns = Some(names.map(|(index, name)| (name.into(), index)).collect());
+            return;
+        };
         let fields: Vec<&str> = line.split(',').collect();
         let field = |name| fields.get(*columns.get(name)?).copied();
         let number = |name| field(name).and_then(|text| text.parse().ok()).unwrap_or(0);
         let (Some(backend), Some(server), Some(status)) = (field("pxname"), field("svname"), field("status")) else {
-            continue;
+            return;
         };
+        let total_sessions = number("stot");
+        if status == SPARE && total_sessions == 0 {
+            return;
+        }
         let check = field("check_status").unwrap_or_default();
+        let mut word = |text: &str| {
+            let known = self.words.get(text).cloned();
+            known.unwrap_or_else(|| {
+                let word: Arc<str> = text.into();
+                self.words.insert(Arc::clone(&word));
+                word
+            })
+        };
         let counted = ServerStatistics {
-            status: status.to_owned(),
-            check: check.trim_start_matches("* ").to_owned(),
+            status: word(status),
+            check: word(check.trim_start_matches("* ")),
             last_change_secs: number("lastchg"),
             sessions: number("scur"),
             queued: number("qcur"),
-            total_sessions: number("stot"),
+            total_sessions,
             connection_errors: number("econ"),
             response_errors: number("eresp"),
         };
-        found.entry(backend.into()).or_default().insert(server.into(), counted);
+        if !self.found.contains_key(backend) {
+            self.found.insert(backend.into(), HashMap::new());
+        }
+        if let Some(servers) = self.found.get_mut(backend) {
+            servers.insert(server.into(), Arc::new(counted));
+        }
     }
-    found
+
+    /// All of it.
+    pub(in super::super) fn finish(self) -> Statistics {
+        self.found
+    }
+}
+
+/// The whole reply.
+#[cfg(any(test, fuzzing))]
+pub(in super::super) fn statistics(text: &str) -> Statistics {
+    let mut read = StatisticsReader::default();
+    text.lines().for_each(|line| read.line(line));
+    read.finish()
 }
 
 #[cfg(test)]
@@ -72,11 +113,12 @@ mod tests {
         let text = "# pxname,svname,qcur,scur,stot,econ,eresp,status,lastchg,check_status,last_chk,\n\
                     web_1,slot_2,1,2,3,4,5,UP 1/2,6,* L4CON,\"refused, twice\",\n\
                     web_1,slot_3,0,0,0,,,no check,7,,,\n\
+                    web_1,slot_4,0,0,0,0,0,MAINT,7,,,\n\
                     web_1\n";
         let found = statistics(text);
         let web = &found["web_1"];
         assert_eq!(
-            web["slot_2"],
+            *web["slot_2"],
             ServerStatistics {
                 status: "UP 1/2".into(),
                 check: "L4CON".into(),
@@ -88,7 +130,11 @@ mod tests {
                 response_errors: 5,
             }
         );
-        assert_eq!((web.len(), web["slot_3"].status.as_str()), (2, "no check"));
+        assert_eq!(
+            (web.len(), &*web["slot_3"].status),
+            (2, "no check"),
+            "slot_4 was nobody's yet"
+        );
         assert!(statistics("Unknown command\n").is_empty());
     }
 

@@ -367,11 +367,7 @@ fn the_newer_of_two_registrations_at_one_address_counts() {
     let useless = ["0.0.0.0:80", "10.0.0.2:0", "224.0.0.1:80"].map(|at| server("x", at, 1, ""));
     let found = wants(&[vec![old, new], useless.to_vec()].concat(), &mut none);
     assert_eq!(
-        found
-            .servers
-            .iter()
-            .map(|server| server.instance.as_str())
-            .collect::<Vec<_>>(),
+        found.servers.iter().map(|server| &*server.instance).collect::<Vec<_>>(),
         ["new"]
     );
     assert_eq!(found.skipped.len(), 4);

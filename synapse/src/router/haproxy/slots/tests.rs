@@ -11,7 +11,7 @@ fn wanted(last: u8, class: &str) -> Wanted {
         address: address(last),
         weight: u16::from(last),
         class: class.into(),
-        instance: format!("web{last}"),
+        instance: format!("web{last}").into(),
         node: format!("n{last}").into(),
         operators: "".into(),
         options: String::new(),

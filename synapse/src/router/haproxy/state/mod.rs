@@ -71,7 +71,7 @@ pub(super) struct State {
     operators: BTreeMap<String, OperatorOptions>,
     /// `defaultServers`, for a service that nothing else is known of.
     defaults: BTreeMap<String, Vec<Server>>,
-    servers: BTreeMap<String, Vec<Server>>,
+    servers: BTreeMap<String, Arc<[Server]>>,
     /// By service; one whose watcher has never answered is not here.
     pub(super) wants: BTreeMap<String, Arc<Wants>>,
     /// Services whose wants changed since the last [`Self::assign`].
@@ -156,7 +156,7 @@ impl State {
             // What HAProxy refused with these options it may take with others.
             self.retry_quarantine |=
                 self.quarantine.contains_key(&service.id) && before.is_some_and(|before| before != now.classes());
-            self.servers.insert(service.id.clone(), servers.clone());
+            self.servers.insert(service.id.clone(), Arc::clone(servers));
             self.wants.insert(service.id.clone(), now);
             self.changed.insert(service.id.clone());
         }
