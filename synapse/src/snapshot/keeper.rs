@@ -68,7 +68,7 @@ impl Keeper {
     /// Keeps what is `followed` in `path`, which has `content` now.
     pub fn new(
         path: PathBuf,
-        content: Content,
+        content: &Content,
         followed: watch::Receiver<Vec<Followed>>,
         bell: watch::Receiver<()>,
     ) -> Self {
@@ -76,7 +76,7 @@ impl Keeper {
             path,
             followed,
             bell,
-            written: instances(&content),
+            written: instances(content),
             complaint: String::new(),
         }
     }
@@ -208,7 +208,7 @@ mod tests {
         };
         let keeper = Keeper::new(
             path.clone(),
-            Content::default(),
+            &Content::default(),
             watch::Sender::new(vec![followed]).subscribe(),
             bell.subscribe(),
         );

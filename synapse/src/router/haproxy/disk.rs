@@ -3,14 +3,13 @@
 //! It reads only lines as `render` writes them and nothing of them is trusted further than a name, a number and a class:
 //! what HAProxy really runs is asked of HAProxy.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use super::bind;
 use super::model::{Backend, Layout, Occupant, Slot};
 use super::parse::Table;
 use super::render::{HEADER, STRUCTURE};
+use super::words::Words;
 
 /// What a file on disk says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,8 +32,8 @@ pub(super) fn read(text: &str) -> Disk {
     }
     text.clone_into(&mut disk.text);
     let mut backend: Option<&str> = None;
-    // Most slots have one class: thousands of lines share it.
-    let mut classes: BTreeSet<Arc<str>> = BTreeSet::new();
+    // Thousands of lines share a few classes, and the spare slots of all services their names.
+    let mut shared = Words::default();
     for line in text.lines() {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         match words.as_slice() {
@@ -47,10 +46,8 @@ pub(super) fn read(text: &str) -> Disk {
             [_, ..] if !line.starts_with(' ') => backend = None,
             words => {
                 if let Some((backend, mut slot)) = backend.and_then(|name| disk.layout.get_mut(name)).zip(slot(words)) {
-                    match classes.get(&slot.class) {
-                        Some(known) => slot.class = Arc::clone(known),
-                        None => _ = classes.insert(Arc::clone(&slot.class)),
-                    }
+                    slot.class = shared.once(&slot.class);
+                    slot.name = shared.once(&slot.name);
                     backend.slots.push(slot);
                 }
             }

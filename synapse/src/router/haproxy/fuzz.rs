@@ -129,7 +129,7 @@ fn say_servers(table: &Table) -> String {
         srv_op_state srv_check_state srv_check_result\n"
         .to_owned();
     for (backend, live) in table {
-        for (name, server) in &live.servers {
+        for (name, server) in live.servers.iter() {
             let (ip, port) = match server.address {
                 Some(address) => (address.ip().to_string(), address.port()),
                 None => ("-".to_owned(), 0),
@@ -391,15 +391,14 @@ fn started(backend: &Backend) -> Table {
         };
         (Arc::clone(&slot.name), server)
     };
-    let servers: HashMap<_, _> = found.slots.iter().map(server).collect();
+    let servers = found.slots.iter().map(server).collect();
     Table::from([(SERVICE.into(), LiveBackend { id: 3, servers })])
 }
 
 /// Somebody changes servers, and perhaps makes and deletes some.
 fn meddle(table: &mut Table, dice: &mut impl Iterator<Item = u8>, and_makes: bool) {
     let servers = &mut table.get_mut(SERVICE).expect("the backend").servers;
-    let mut names: Vec<_> = servers.keys().cloned().collect();
-    names.sort();
+    let names: Vec<_> = servers.iter().map(|(name, _)| Arc::clone(name)).collect();
     for name in names {
         let Some(how) = dice.next() else { return };
         let unused = servers
@@ -488,8 +487,8 @@ fn settle(backend: &mut Backend, table: &mut Table, growth: Option<&Growth>) {
     if growth.is_some() {
         assert!(
             servers
-                .keys()
-                .all(|name| backend.slots.iter().any(|slot| slot.name == *name))
+                .iter()
+                .all(|(name, _)| backend.slots.iter().any(|slot| slot.name == *name))
         );
     }
 }

@@ -42,6 +42,7 @@ mod state;
 mod status;
 mod view;
 mod wants;
+mod words;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -128,7 +128,7 @@ impl Crew {
         self.publish();
         let remembered = self.parts.forget();
         if let Some(path) = self.config.snapshot_path.clone() {
-            let keeper = Keeper::new(path, remembered, self.followed.subscribe(), self.parts.news());
+            let keeper = Keeper::new(path, &remembered, self.followed.subscribe(), self.parts.news());
             supervisor.start(Stage::Watchers, "snapshot", |stop| keeper.run(stop));
         }
         Ok(())

@@ -1,13 +1,16 @@
 //! What HAProxy says of itself, read by the names in its own headers. Pure; bytes never panic it.
 
+mod servers;
 mod statistics;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::words::Words;
 use crate::health::Check;
 
+pub(super) use servers::Servers;
 pub use statistics::ServerStatistics;
 #[cfg(any(test, fuzzing))]
 pub(super) use statistics::statistics;
@@ -35,7 +38,7 @@ pub(super) type Table = BTreeMap<Arc<str>, LiveBackend>;
 pub(super) struct LiveBackend {
     /// HAProxy's number for it; our frontends and backends share names, numbers are unique.
     pub(super) id: u32,
-    pub(super) servers: HashMap<Arc<str>, LiveServer>,
+    pub(super) servers: Servers,
 }
 
 /// One server as it is now.
@@ -93,7 +96,16 @@ pub(super) fn servers_state(text: &str) -> Option<Table> {
 #[derive(Debug, Default)]
 pub(super) struct ServersState {
     at: At,
-    table: Table,
+    words: Words,
+    /// By backend.
+    found: BTreeMap<Arc<str>, Found>,
+}
+
+/// A backend's number, and its servers as they come.
+#[derive(Debug)]
+struct Found {
+    id: u32,
+    servers: Vec<(Arc<str>, LiveServer)>,
 }
 
 /// Where in the reply of `show servers state` its reader is.
@@ -144,7 +156,11 @@ impl ServersState {
 
     /// All of it; `None` when it was not in the one format there is.
     pub(super) fn finish(self) -> Option<Table> {
-        matches!(self.at, At::Servers(_)).then_some(self.table)
+        let backends = self.found.into_iter().map(|(name, Found { id, servers })| {
+            let servers = servers.into_iter().collect();
+            (name, LiveBackend { id, servers })
+        });
+        matches!(self.at, At::Servers(_)).then(|| backends.collect())
     }
 
     fn server(&mut self, columns: Columns, line: &str) -> Option<()> {
@@ -175,11 +191,11 @@ impl ServersState {
         };
         let (backend, name) = (field(columns.backend)?, field(columns.name)?);
         let id = field(columns.backend_id)?.parse().ok()?;
-        if !self.table.contains_key(backend) {
-            let servers = HashMap::new();
-            self.table.insert(backend.into(), LiveBackend { id, servers });
-        }
-        self.table.get_mut(backend)?.servers.insert(name.into(), server);
+        let backend = self.found.entry(self.words.once(backend)).or_insert_with(|| Found {
+            id,
+            servers: Vec::new(),
+        });
+        backend.servers.push((self.words.once(name), server));
         Some(())
     }
 }

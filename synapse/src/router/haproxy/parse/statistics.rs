@@ -1,9 +1,11 @@
 //! `show stat`: what HAProxy counts of its servers. Pure; bytes never panic it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
+
+use super::super::words::Words;
 
 /// What HAProxy counts, by backend and server; of one that nobody ever sat in there is nothing to tell.
 pub(in super::super) type Statistics = HashMap<Arc<str>, HashMap<Arc<str>, Arc<ServerStatistics>>>;
@@ -38,8 +40,7 @@ pub(in super::super) struct StatisticsReader {
     /// By name, where a column is; `None` before the first line. All of it stands before the free text of the last
     /// check, in which there may be commas.
     columns: Option<HashMap<Box<str>, usize>>,
-    /// The few words there are, each once.
-    words: BTreeSet<Arc<str>>,
+    words: Words,
     found: Statistics,
 }
 
@@ -62,17 +63,9 @@ impl StatisticsReader {
             return;
         }
         let check = field("check_status").unwrap_or_default();
-        let mut word = |text: &str| {
-            let known = self.words.get(text).cloned();
-            known.unwrap_or_else(|| {
-                let word: Arc<str> = text.into();
-                self.words.insert(Arc::clone(&word));
-                word
-            })
-        };
         let counted = ServerStatistics {
-            status: word(status),
-            check: word(check.trim_start_matches("* ")),
+            status: self.words.once(status),
+            check: self.words.once(check.trim_start_matches("* ")),
             last_change_secs: number("lastchg"),
             sessions: number("scur"),
             queued: number("qcur"),
@@ -80,12 +73,8 @@ impl StatisticsReader {
             connection_errors: number("econ"),
             response_errors: number("eresp"),
         };
-        if !self.found.contains_key(backend) {
-            self.found.insert(backend.into(), HashMap::new());
-        }
-        if let Some(servers) = self.found.get_mut(backend) {
-            servers.insert(server.into(), Arc::new(counted));
-        }
+        let backend = self.found.entry(self.words.once(backend)).or_default();
+        backend.insert(self.words.once(server), Arc::new(counted));
     }
 
     /// All of it.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::growth::Growth;
 use super::model::{Backend, NOWHERE, Occupant, Slot, UNKNOWN_CLASS, Wanted, Wants, own_name, spare_name};
-use super::parse::LiveBackend;
+use super::parse::{LiveBackend, Servers};
 
 /// At least this many slots of a class are free after a reload.
 pub(super) const MIN_SPARE: usize = 8;
@@ -142,15 +142,18 @@ pub(super) fn meet(backend: &mut Backend, live: Option<&LiveBackend>, leave: imp
         }
     }
     let known: HashSet<Arc<str>> = backend.slots.iter().map(|slot| Arc::clone(&slot.name)).collect();
-    let mut strangers: Vec<_> = live
+    let strangers: Vec<_> = live
         .into_iter()
-        .flatten()
-        .filter(|(name, _)| !known.contains(*name) && !leave(name))
+        .flat_map(Servers::iter)
+        .filter(|(name, _)| !known.contains(name) && !leave(name))
         .map(|(name, server)| strange(Arc::clone(name), server.id, server.address))
         .collect();
-    strangers.sort_by(|one, other| one.name.cmp(&other.name));
     // Whose id somebody else has got can't be made again with it.
-    let ids: HashSet<u32> = live.into_iter().flatten().map(|(_, server)| server.id).collect();
+    let ids: HashSet<u32> = live
+        .into_iter()
+        .flat_map(Servers::values)
+        .map(|server| server.id)
+        .collect();
     let can_be = |slot: &Slot| !slot.dynamic || of(&slot.name).is_some() || !ids.contains(&slot.id);
     backend.slots.retain(can_be);
     backend.slots.extend(strangers);
@@ -313,7 +316,7 @@ impl Births {
     fn one(&mut self, server: &Wanted, slots: &[Slot], room: Room<'_>) -> Option<Slot> {
         room.growth.options(&server.class)?;
         let (ids, names) = self.taken.get_or_insert_with(|| {
-            let live = room.live.into_iter().flat_map(|live| &live.servers);
+            let live = room.live.into_iter().flat_map(|live| live.servers.iter());
             let live = live.map(|(name, server)| (server.id, Arc::clone(name)));
             slots
                 .iter()
