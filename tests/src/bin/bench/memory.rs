@@ -38,6 +38,11 @@ impl Line {
             most,
         }
     }
+
+    /// Whether it is at most what it is meant to be.
+    pub(crate) fn is_small(&self) -> bool {
+        self.most.is_none_or(|most| self.bytes <= most)
+    }
 }
 
 impl fmt::Display for Line {
@@ -46,7 +51,7 @@ impl fmt::Display for Line {
         let megabytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         write!(f, "{:<60} {:>7.1} MB", self.what, megabytes(self.bytes))?;
         match self.most {
-            Some(most) if self.bytes <= most => write!(f, "  (meant to be at most {:.0})", megabytes(most)),
+            Some(most) if self.is_small() => write!(f, "  (meant to be at most {:.0})", megabytes(most)),
             Some(most) => write!(f, "  TOO MUCH: meant to be at most {:.0}", megabytes(most)),
             None => Ok(()),
         }

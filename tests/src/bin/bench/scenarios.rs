@@ -48,7 +48,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         }),
         scenario("each application killed", true, |site| Box::pin(each_killed(site, ""))),
         scenario("each nerve killed", true, |site| Box::pin(each_killed(site, "-nerve"))),
-        scenario("each application pod killed", false, |site| Box::pin(pods_killed(site))),
+        scenario("each application pod killed", true, |site| Box::pin(pods_killed(site))),
         scenario("each ZooKeeper node killed", false, |site| Box::pin(nodes_killed(site))),
         scenario("each HAProxy killed", true, |site| Box::pin(haproxies_killed(site))),
         scenario("each synapse's container killed", true, |site| {
