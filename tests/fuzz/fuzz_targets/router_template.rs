@@ -23,7 +23,7 @@ fn service(id: &str, text: &str) -> Service {
     };
     Service {
         id: id.to_owned(),
-        servers: Some(vec![server]),
+        servers: Some([server].into()),
         remembered: false,
     }
 }

@@ -151,3 +151,47 @@ async fn deadline<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, 
 fn no_answer(wait: Duration) -> Error {
     Error::new(ErrorKind::TimedOut, format!("no answer from HAProxy within {wait:?}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixListener;
+
+    use super::*;
+
+    /// A HAProxy that answers `prompt`, and then one line with these pieces.
+    async fn answering(listener: &UnixListener, pieces: [&[u8]; 2]) {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        let mut line = [0; 64];
+        for pieces in [[PROMPT.as_bytes(), b""], pieces] {
+            let read = stream.read(&mut line).await.expect("a line");
+            assert!(line.starts_with(b"prompt\n") || line.get(..read) == Some(b"show x\n".as_slice()));
+            for piece in pieces {
+                stream.write_all(piece).await.expect("room");
+                // The client sees a piece before the next.
+                tokio::task::yield_now().await;
+            }
+        }
+        let rest = stream.read(&mut line).await.expect("it closes when it has understood");
+        assert_eq!(rest, 0);
+    }
+
+    #[tokio::test]
+    async fn a_reply_ends_at_its_prompt_however_it_is_cut() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("socket");
+        let listener = UnixListener::bind(&path).expect("it can listen");
+        let reply = "one\n\ntwo > one\n\n> ".as_bytes();
+        for at in 0..=reply.len() {
+            let (head, tail) = reply.split_at(at);
+            let ask = async {
+                let mut session = Session::open(&path).await.expect("it answers");
+                let mut lines = Vec::new();
+                let asked = session.ask_by_lines("show x", |line| lines.push(line.to_owned())).await;
+                asked.map(|()| lines).map_err(|error| error.to_string())
+            };
+            let (lines, ()) = tokio::join!(ask, answering(&listener, [head, tail]));
+            let whole = ["one", "", "two > one", ""].map(str::to_owned);
+            assert_eq!(lines, Ok(whole.to_vec()), "cut at {at}");
+        }
+    }
+}
