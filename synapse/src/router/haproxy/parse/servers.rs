@@ -1,8 +1,31 @@
 //! The servers of a backend, close together: there are thousands for each that is looked up.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::LiveServer;
+use crate::health::Check;
+
+/// One server as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in super::super) struct LiveServer {
+    /// 0 when HAProxy does not say.
+    pub(in super::super) id: u32,
+    /// `None` when it has none (unresolved, or a Unix socket).
+    pub(in super::super) address: Option<SocketAddr>,
+    pub(in super::super) weight: u32,
+    pub(in super::super) maint: bool,
+    pub(in super::super) drain: bool,
+    /// What its check says; `None` before it was checked, and in maintenance, where it is not.
+    pub(in super::super) check: Option<Check>,
+    pub(in super::super) off: Off,
+}
+
+/// Which of these a server has and HAProxy does not ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in super::super) struct Off {
+    pub(in super::super) check: bool,
+    pub(in super::super) agent: bool,
+}
 
 /// By name, in its order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
