@@ -1,6 +1,7 @@
 //! The server over real sockets, spoken to in plain bytes.
 
 mod probes;
+mod routes;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -118,6 +119,16 @@ async fn is_cut(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> bool {
 }
 
 const CLOSE: &str = "Connection: close\r\n\r\n";
+
+/// Waits until the server has let go of the connection, which takes nothing from it.
+async fn is_let_go(stream: &mut (impl AsyncWrite + Unpin)) {
+    let written = async {
+        while stream.write_all(b"\r\n").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, written).await.unwrap();
+}
 
 #[tokio::test]
 async fn requests_come_decoded_and_replies_go_out_whole() {
@@ -250,13 +261,7 @@ async fn a_peer_that_takes_no_reply_is_cut() {
     .await;
     let mut stream = server.connect().await;
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-    let written = async {
-        // Fails as soon as the server has let go of the connection.
-        while stream.write_all(b"\r\n").await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, written).await.unwrap();
+    is_let_go(&mut stream).await;
 }
 
 #[tokio::test]
@@ -404,12 +409,7 @@ async fn a_quiet_stream_goes_on_and_one_that_nobody_takes_is_cut() {
     let server = Server::start(any_port(), limits, flood).await;
     let mut stream = server.connect().await;
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
-    let written = async {
-        while stream.write_all(b"\r\n").await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, written).await.unwrap();
+    is_let_go(&mut stream).await;
 }
 
 #[tokio::test]
@@ -515,87 +515,4 @@ async fn a_dead_socket_is_replaced_and_nothing_else_is() {
         refused(&directory.path().join("no/api.sock")).await,
         std::io::ErrorKind::NotFound
     );
-}
-
-fn common() -> CommonRoutes {
-    let build = Build {
-        name: "nerve",
-        version: "1.2.3",
-    };
-    CommonRoutes {
-        build,
-        started: Readiness::default(),
-        readiness: Readiness::default(),
-        registry: Arc::new(metrics::registry(build)),
-        level: log::captured("info").1,
-    }
-}
-
-fn ask(common: &CommonRoutes, method: Method, path: &str, body: &'static str) -> Option<(u16, String)> {
-    let request = Request {
-        method,
-        path: path.split('/').map(str::to_owned).collect(),
-        query: BTreeMap::new(),
-        body: body.into(),
-        refusal: None,
-    };
-    let reply = common_routes(&request, common)?;
-    Some((reply.status, String::from_utf8(reply.body).unwrap()))
-}
-
-#[test]
-fn readiness_names_what_it_waits_for() {
-    let common = common();
-    let get = |path| ask(&common, Method::Get, path, "").unwrap();
-    assert_eq!(get("live"), (200, "ok".to_owned()));
-    let (web, haproxy) = (common.readiness.latch("service web"), common.readiness.latch("haproxy"));
-    assert_eq!(get("ready"), (503, "false\nhaproxy\nservice web\n".to_owned()));
-    drop(web);
-    assert_eq!(get("ready"), (503, "false\nhaproxy\n".to_owned()));
-    drop(haproxy);
-    assert_eq!(get("ready"), (200, "true".to_owned()));
-}
-
-#[test]
-fn version_and_metrics_say_who_runs() {
-    let common = common();
-    let get = |path| ask(&common, Method::Get, path, "").unwrap();
-    assert_eq!(get("version"), (200, "nerve 1.2.3\n".to_owned()));
-    assert!(get("metrics").1.contains("nerve_build_info{version=\"1.2.3\"} 1\n"));
-    let empty = CommonRoutes {
-        registry: Arc::new(Registry::default()),
-        ..common
-    };
-    assert_eq!(
-        ask(&empty, Method::Get, "metrics", ""),
-        Some((200, "# EOF\n".to_owned()))
-    );
-}
-
-#[test]
-fn other_paths_are_left_to_the_daemon_and_other_methods_are_405() {
-    let common = common();
-    for path in ["", "status", "live/x"] {
-        assert_eq!(ask(&common, Method::Get, path, ""), None, "{path}");
-    }
-    for path in ["live", "ready", "metrics", "version"] {
-        assert_eq!(ask(&common, Method::Put, path, "").unwrap().0, 405, "{path}");
-    }
-    assert_eq!(ask(&common, Method::Delete, "log-level", "").unwrap().0, 405);
-}
-
-#[test]
-fn the_log_level_is_told_and_set() {
-    let (_subscriber, level, _) = log::captured("info");
-    let common = CommonRoutes { level, ..common() };
-    let ask = |method, body| ask(&common, method, "log-level", body).unwrap();
-    assert_eq!(ask(Method::Get, ""), (200, "info\n".to_owned()));
-    assert_eq!(
-        ask(Method::Put, "info,hyper=warn\n"),
-        (200, "info,hyper=warn\n".to_owned())
-    );
-    let (status, answer) = ask(Method::Put, "loud");
-    assert_eq!(status, 400);
-    assert!(answer.contains("`loud` is no log level"), "{answer}");
-    assert_eq!(ask(Method::Get, ""), (200, "info,hyper=warn\n".to_owned()));
 }

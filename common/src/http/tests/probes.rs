@@ -1,5 +1,6 @@
 //! What the kubelet asks.
 
+use super::routes::common;
 use super::*;
 use crate::config::{Document, UnknownKeys};
 
