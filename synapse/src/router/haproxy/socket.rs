@@ -76,14 +76,7 @@ impl Session {
             self.stream.write_all(format!("{line}\n").as_bytes()).await?;
             let mut seen = 0_usize;
             loop {
-                let mut lines = self.buffer.split_inclusive(|byte| *byte == b'\n').peekable();
-                let mut whole = 0_usize;
-                while let Some(line) = lines.next_if(|line| line.ends_with(b"\n")) {
-                    whole = whole.saturating_add(line.len());
-                    take(String::from_utf8_lossy(line).trim_end_matches('\n'));
-                }
-                self.buffer.drain(..whole);
-                seen = seen.saturating_add(whole);
+                seen = seen.saturating_add(hand_on(&mut self.buffer, &mut take));
                 if seen > 0 && self.buffer == PROMPT_LINE {
                     self.buffer.clear();
                     return Ok(());
@@ -124,6 +117,18 @@ impl Session {
     }
 }
 
+/// Hands on the whole lines that stand in `buffer` and takes them out; how many bytes they were.
+fn hand_on(buffer: &mut Vec<u8>, take: &mut impl FnMut(&str)) -> usize {
+    let mut whole = 0_usize;
+    for line in buffer.split_inclusive(|byte| *byte == b'\n') {
+        let Some(text) = line.strip_suffix(b"\n") else { break };
+        take(&String::from_utf8_lossy(text));
+        whole = whole.saturating_add(line.len());
+    }
+    buffer.drain(..whole);
+    whole
+}
+
 /// Asks the master, which answers one command and waits for more until our side is closed.
 pub(super) async fn ask_master(path: &Path, command: &str, wait: Duration) -> Result<String, Error> {
     let ask = async {
@@ -154,44 +159,24 @@ fn no_answer(wait: Duration) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::UnixListener;
-
     use super::*;
 
-    /// A HAProxy that answers `prompt`, and then one line with these pieces.
-    async fn answering(listener: &UnixListener, pieces: [&[u8]; 2]) {
-        let (mut stream, _) = listener.accept().await.expect("a client");
-        let mut line = [0; 64];
-        for pieces in [[PROMPT.as_bytes(), b""], pieces] {
-            let read = stream.read(&mut line).await.expect("a line");
-            assert!(line.starts_with(b"prompt\n") || line.get(..read) == Some(b"show x\n".as_slice()));
-            for piece in pieces {
-                stream.write_all(piece).await.expect("room");
-                // The client sees a piece before the next.
-                tokio::task::yield_now().await;
-            }
-        }
-        let rest = stream.read(&mut line).await.expect("it closes when it has understood");
-        assert_eq!(rest, 0);
-    }
-
-    #[tokio::test]
-    async fn a_reply_ends_at_its_prompt_however_it_is_cut() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("socket");
-        let listener = UnixListener::bind(&path).expect("it can listen");
-        let reply = "one\n\ntwo > one\n\n> ".as_bytes();
-        for at in 0..=reply.len() {
+    #[test]
+    fn lines_are_handed_on_whole_however_they_are_cut() {
+        let reply = "one\n\ntwo > \u{e9}\n\n> ".as_bytes();
+        for at in 0..reply.len() {
+            let (mut buffer, mut lines, mut seen) = (Vec::new(), Vec::new(), 0);
             let (head, tail) = reply.split_at(at);
-            let ask = async {
-                let mut session = Session::open(&path).await.expect("it answers");
-                let mut lines = Vec::new();
-                let asked = session.ask_by_lines("show x", |line| lines.push(line.to_owned())).await;
-                asked.map(|()| lines).map_err(|error| error.to_string())
-            };
-            let (lines, ()) = tokio::join!(ask, answering(&listener, [head, tail]));
-            let whole = ["one", "", "two > one", ""].map(str::to_owned);
-            assert_eq!(lines, Ok(whole.to_vec()), "cut at {at}");
+            for piece in [head, tail] {
+                assert!(seen == 0 || buffer != PROMPT_LINE, "cut at {at}, it has not ended yet");
+                buffer.extend_from_slice(piece);
+                seen += hand_on(&mut buffer, &mut |line| lines.push(line.to_owned()));
+            }
+            assert_eq!(lines, ["one", "", "two > \u{e9}", ""], "cut at {at}");
+            assert_eq!(
+                (buffer.as_slice(), seen),
+                (PROMPT_LINE, reply.len() - PROMPT_LINE.len())
+            );
         }
     }
 }

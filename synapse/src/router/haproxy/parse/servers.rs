@@ -80,6 +80,7 @@ impl Servers {
             .find_map(|(known, server)| (&**known == name).then_some(server))
     }
 
+    #[cfg(test)]
     pub(in super::super) fn values_mut(&mut self) -> impl Iterator<Item = &mut LiveServer> {
         self.0.iter_mut().map(|(_, server)| server)
     }
