@@ -218,12 +218,13 @@ impl Job {
     /// Waits until a worker other than the running one says that it has loaded the file's structure.
     async fn new_worker(&self, within: Duration) -> Result<(Live, Table), String> {
         let mut last = "it was not asked".to_owned();
-        let begun = Instant::now();
         let found = async {
             let mut wait = Waits::default();
             loop {
                 match self.look().await {
-                    Ok((live, table)) if self.is_new(&live, begun) => return (live, table),
+                    Ok((live, table)) if is_new(&live, self.running.as_ref(), self.disk.structure.as_deref()) => {
+                        return (live, table);
+                    }
                     Ok((live, _)) => last = format!("process {} has not loaded it", live.info.pid),
                     Err(error) => last = error.to_string(),
                 }
@@ -235,19 +236,19 @@ impl Job {
             .map_err(|_| format!("no HAProxy with the new file answers within {within:?}: {last}"))
     }
 
-    fn is_new(&self, live: &Live, begun: Instant) -> bool {
-        let young = live.info.uptime_secs <= begun.elapsed().as_secs().saturating_add(1);
-        let other = self
-            .running
-            .as_ref()
-            .is_none_or(|old| old.info.pid != live.info.pid || old.structure != live.structure || young);
-        other && !live.info.stopping && live.structure == self.disk.structure
-    }
-
     async fn look(&self) -> Result<(Live, Table), std::io::Error> {
         let mut session = Session::open(&self.stats_socket).await?;
         Ok((live::identify(&mut session).await?, live::table(&mut session).await?))
     }
+}
+
+/// Whether this is another worker than the one `before` a reload, and has loaded the file with this structure. A file that
+/// says what the one before it said has its structure too: who answers is known by its process alone.
+fn is_new(live: &Live, before: Option<&Live>, structure: Option<&str>) -> bool {
+    let process = |live: &Live| (live.info.pid, live.info.started_secs);
+    before.is_none_or(|before| process(before) != process(live) || before.structure != live.structure)
+        && !live.info.stopping
+        && live.structure.as_deref() == structure
 }
 
 /// What is left out, without the words: line numbers change.
@@ -278,5 +279,46 @@ impl Waits {
     async fn one(&mut self) {
         self.0 = self.0.saturating_add(1);
         sleep(Duration::from_millis(2_u64.saturating_pow(self.0).min(50))).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse::Info;
+    use super::*;
+
+    fn live(pid: u32, started_secs: u64, structure: &str) -> Live {
+        Live {
+            info: Info {
+                pid,
+                version: "2.6.12".to_owned(),
+                uptime_secs: 0,
+                started_secs,
+                stopping: false,
+            },
+            structure: Some(structure.to_owned()),
+            makes_servers: false,
+        }
+    }
+
+    /// Its state file was emptied before the new worker had read it, and the dead got requests again.
+    #[test]
+    fn a_young_worker_is_not_taken_for_the_one_that_follows_it() {
+        let before = live(8, 100, "same");
+        let follows = |live: &Live| is_new(live, Some(&before), Some("same"));
+        assert!(
+            !follows(&before),
+            "it has the structure, and started within this second"
+        );
+        assert!(follows(&live(9, 100, "same")));
+        assert!(
+            follows(&live(8, 101, "same")),
+            "the number of one before it, in a container"
+        );
+        assert!(!follows(&live(9, 101, "other")), "it has loaded another file");
+        let mut stopping = live(9, 101, "same");
+        stopping.info.stopping = true;
+        assert!(!follows(&stopping));
+        assert!(is_new(&before, None, Some("same")), "there was none");
     }
 }

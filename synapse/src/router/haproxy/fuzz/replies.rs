@@ -20,10 +20,14 @@ pub fn replies(text: &str) {
             pid,
             version,
             uptime_secs,
+            started_secs,
             stopping,
         } = &info;
         let stopping = u8::from(*stopping);
-        let said = format!("Stopping: {stopping}\nPid: {pid}\nVersion: {version}\nUptime_sec: {uptime_secs}\n");
+        let said = format!(
+            "Stopping: {stopping}\nPid: {pid}\nVersion: {version}\nUptime_sec: {uptime_secs}\n\
+             Start_time_sec: {started_secs}\n"
+        );
         assert_eq!(parse::info(&said), Some(info));
     }
     if let Some(value) = parse::env(text, "X") {

@@ -22,6 +22,9 @@ pub(super) struct Info {
     pub(super) pid: u32,
     pub(super) version: String,
     pub(super) uptime_secs: u64,
+    /// In seconds of the Unix era. With `pid` it tells two processes apart: in a container, who comes after a restart may
+    /// have the number of who was before.
+    pub(super) started_secs: u64,
     /// A worker that a reload has replaced and that only finishes its connections.
     pub(super) stopping: bool,
 }
@@ -45,13 +48,12 @@ pub(super) fn info(text: &str) -> Option<Info> {
         .filter_map(|line| line.split_once(':'))
         .map(|(key, value)| (key.trim(), value.trim()))
         .collect();
+    let seconds = |key| fields.get(key).and_then(|value| value.parse().ok()).unwrap_or(0);
     Some(Info {
         pid: fields.get("Pid")?.parse().ok()?,
         version: (*fields.get("Version")?).to_owned(),
-        uptime_secs: fields
-            .get("Uptime_sec")
-            .and_then(|value| value.parse().ok())
-            .unwrap_or(0),
+        uptime_secs: seconds("Uptime_sec"),
+        started_secs: seconds("Start_time_sec"),
         stopping: fields.get("Stopping").is_some_and(|value| *value != "0"),
     })
 }

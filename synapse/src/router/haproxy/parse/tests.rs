@@ -125,14 +125,15 @@ fn what_is_not_the_format_is_nothing() {
 
 #[test]
 fn the_process_and_its_structure() {
-    let text =
-        "Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nPid: 18023\nUptime: 0d 0h00m01s\nUptime_sec: 1\nStopping: 0\n";
+    let text = "Name: HAProxy\nVersion: 2.6.12-1+deb12u4\nPid: 18023\nUptime: 0d 0h00m01s\nUptime_sec: 1\n\
+                Start_time_sec: 1795000000\nStopping: 0\n";
     assert_eq!(
         info(text),
         Some(Info {
             pid: 18023,
             version: "2.6.12-1+deb12u4".into(),
             uptime_secs: 1,
+            started_secs: 1_795_000_000,
             stopping: false
         })
     );
