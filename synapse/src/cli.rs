@@ -153,6 +153,11 @@ impl Cli {
         config.as_ref().or(file.as_ref()).cloned().unwrap_or_default()
     }
 
+    /// Whether it is to run until it is told to stop.
+    pub fn stays(&self) -> bool {
+        self.command.is_none() && !self.check_config && !self.once
+    }
+
     /// What an unknown key of the file is.
     pub fn unknown_keys(&self) -> UnknownKeys {
         if self.check_config {

@@ -212,7 +212,7 @@ async fn desired(
     };
     let (_nobody, signals) = mpsc::channel(1);
     let mut signals = Signals::fed_by(signals);
-    let run = supervisor.run(&mut signals, Duration::default, || {}, || {});
+    let run = supervisor.run(&mut signals, Duration::default, |_| {}, || {});
     tokio::select! {
         ended = run => return Err(Fatal::runtime(format!("the sources could not be read: {ended:?}"))),
         // Late or not, what is known is what there is.

@@ -1,10 +1,12 @@
 //! The synapse daemon: command line, configuration, logs, then [`synapse::run`].
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
 use common::config::Problems;
 use common::exit::{self, Fatal};
+use common::process::first;
 use common::telemetry::log::{self, Format};
 use synapse::cli::{Cli, Command};
 use synapse::config::Source;
@@ -31,11 +33,34 @@ fn main() -> ExitCode {
     if let Some(answer) = asked {
         return tell(answer);
     }
+    if first::is_first() && cli.stays() {
+        return keep();
+    }
     match start(&cli) {
         Ok(()) => code(exit::ExitCode::Ok),
         Err(fatal) => {
             say(&format!("synapse: {}", fatal.message.trim_end()));
             code(fatal.code)
+        }
+    }
+}
+
+/// As a container's first process: keeps a synapse running that HAProxy, in the same container, outlives.
+fn keep() -> ExitCode {
+    let kept = std::env::current_exe().and_then(|program| {
+        let argv: Vec<OsString> = [program.into()]
+            .into_iter()
+            .chain(std::env::args_os().skip(1))
+            .collect();
+        common::runtime::build()?.block_on(first::keep(&argv, |line| say(&format!("synapse: {line}"))))
+    });
+    match kept {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            say(&format!(
+                "synapse: it can't start itself as a container's second process: {error}"
+            ));
+            code(exit::ExitCode::Runtime)
         }
     }
 }

@@ -9,6 +9,7 @@ use e2e::load::Load;
 use e2e::outage::Outage;
 use e2e::site::{BACKEND, PATH, PATIENCE, SESSION_TIMEOUT, Site};
 use e2e::zookeeper::ZooKeeper;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Holds that HAProxy gives requests to `count` instances during `span`.
 async fn serves_throughout(site: &Site, count: usize, span: Duration) {
@@ -44,6 +45,47 @@ async fn synapse_killed_and_restarted_under_load_touches_nothing() {
         master,
         "HAProxy was reloaded or replaced"
     );
+}
+
+/// The kernel ends all of a container with its first process, and HAProxy with synapse if that were it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn synapse_killed_in_its_container_touches_nothing() {
+    let mut site = Site::new(ZooKeeper::start().await);
+    site.synapse.contain();
+    site.synapse.start_and_wait().await.unwrap();
+    for name in ["one", "two"] {
+        site.add(name).await;
+    }
+    site.serves_all().await.unwrap();
+    let load = Load::start(site.port());
+    let master = site.haproxy.master().await.unwrap();
+    let daemon = |site: &Site| {
+        let (first, children) = site.synapse.contained().unwrap();
+        let named = |pid: &Pid| {
+            let name = std::fs::read_to_string(format!("/proc/{}/comm", pid.as_raw_nonzero()));
+            name.is_ok_and(|name| name.trim() == "synapse")
+        };
+        (first, children.into_iter().find(named))
+    };
+    let (first, _) = daemon(&site);
+    for name in ["three", "four", "five"] {
+        let (_, before) = daemon(&site);
+        kill_process(before.unwrap(), Signal::KILL).unwrap();
+        // Whoever comes while no synapse runs, or as soon as the next one does, is found.
+        site.add(name).await;
+        site.serves_all().await.unwrap();
+        let (still, now) = daemon(&site);
+        assert!(
+            still == first && now.is_some() && now != before,
+            "{now:?} after {before:?}"
+        );
+    }
+    load.take().assert_flawless();
+    assert_eq!(site.haproxy.master().await.unwrap(), master);
+    assert_eq!(site.synapse.log().matches("it crashed (killed by signal 9)").count(), 3);
+    kill_process(first, Signal::TERM).unwrap();
+    assert!(site.synapse.wait().await.success(), "a stop is handed on");
+    assert_eq!(site.synapse.log().matches("Synapse stopped.").count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

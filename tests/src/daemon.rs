@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
 use crate::eventually::{TooLate, wait_for};
@@ -65,6 +65,33 @@ impl Daemon {
         let wrapped = ["unshare", namespaces, "sh", "-c", mount, hosts.to_str().unwrap()];
         self.argv.splice(0..0, wrapped.map(str::to_owned));
         self
+    }
+
+    /// From its next start on it is the first process of a container: of a process namespace, at least, which ends with it.
+    pub fn contain(&mut self) {
+        // As for the hosts file.
+        let user = if rustix::process::geteuid().is_root() {
+            "--pid"
+        } else {
+            "-rp"
+        };
+        let wrapped = ["unshare", user, "--fork", "--kill-child", "--mount-proc"];
+        self.argv.splice(0..0, wrapped.map(str::to_owned));
+    }
+
+    /// Of a daemon in a container: its first process, and the children that has.
+    pub fn contained(&self) -> Option<(Pid, Vec<Pid>)> {
+        let children = |pid: Pid| {
+            let pid = pid.as_raw_nonzero();
+            let list = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+            let pids = list
+                .split_whitespace()
+                .filter_map(|pid| Pid::from_raw(pid.parse().ok()?));
+            pids.collect::<Vec<_>>()
+        };
+        let outside = self.running.as_ref().expect("the daemon is running").id();
+        let first = *children(Pid::from_raw(outside.cast_signed())?).first()?;
+        Some((first, children(first)))
     }
 
     /// From its next start on it is the program at `path`.

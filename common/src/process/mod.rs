@@ -6,6 +6,7 @@
 //! The group is always killed **before** its leader is reaped: as long as the leader is there, even as a zombie, the
 //! kernel gives its number to nobody else and the signal can't hit a stranger.
 
+pub mod first;
 mod group;
 pub mod orphans;
 mod output;

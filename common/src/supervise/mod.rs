@@ -151,13 +151,14 @@ impl<S: Copy + Ord + Debug> Supervisor<S> {
     }
 
     /// Runs until a stop signal or the first task that ends on its own, then stops stage by stage within `grace`,
-    /// naming every few seconds who is still running. `on_stop` runs first of all (e.g. `/ready` turns false), `grace`
-    /// is asked when the stop begins, and `on_reload` runs at each SIGHUP.
+    /// naming every few seconds who is still running. `on_stop` runs first of all (e.g. `/ready` turns false) and is given
+    /// the failure if it is one that begins the stop, `grace` is asked when the stop begins, and `on_reload` runs at each
+    /// SIGHUP.
     pub async fn run(
         mut self,
         signals: &mut Signals,
         grace: impl FnOnce() -> Duration,
-        on_stop: impl FnOnce(),
+        on_stop: impl FnOnce(Option<&Ended>),
         mut on_reload: impl FnMut(),
     ) -> Ended {
         let failed = loop {
@@ -175,7 +176,7 @@ impl<S: Copy + Ord + Debug> Supervisor<S> {
                 Some(order) = self.orders.recv() => self.obey(order),
             }
         };
-        on_stop();
+        on_stop(failed.as_ref());
         // Who waits for a group learns that the daemon stops.
         self.orders.close();
         while self.orders.try_recv().is_ok() {}

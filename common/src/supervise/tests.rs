@@ -50,7 +50,7 @@ async fn run(supervisor: Supervisor<Stage>, signals: &[Signal]) -> Ended {
         sender.try_send(*signal).unwrap();
     }
     let mut signals = Signals::fed_by(receiver);
-    supervisor.run(&mut signals, || GRACE, || {}, || {}).await
+    supervisor.run(&mut signals, || GRACE, |_| {}, || {}).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -82,7 +82,7 @@ async fn on_stop_comes_before_any_task_is_asked_and_reload_stops_nothing() {
         .run(
             &mut Signals::fed_by(receiver),
             || GRACE,
-            || log.lock().unwrap().push("on_stop"),
+            |failed| log.lock().unwrap().push(failed.map_or("on_stop", |_| "failed")),
             || reloads += 1,
         )
         .await;
@@ -106,6 +106,24 @@ async fn a_task_that_ends_on_its_own_stops_the_rest() {
         }
     );
     assert_eq!(*log.lock().unwrap(), ["check", "api"]);
+}
+
+/// synapse took HAProxy with it when one of its tasks broke.
+#[tokio::test(start_paused = true)]
+async fn on_stop_is_told_of_the_failure_that_begins_the_stop() {
+    let mut supervisor = Supervisor::new();
+    supervisor.start(Stage::Registry, "node", |_| async {});
+    let (_sender, receiver) = mpsc::channel(1);
+    let mut told = None;
+    let ended = supervisor
+        .run(
+            &mut Signals::fed_by(receiver),
+            || GRACE,
+            |failed| told = failed.cloned(),
+            || {},
+        )
+        .await;
+    assert_eq!(told, Some(ended));
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,7 +201,7 @@ async fn the_first_stop_after_a_failure_cuts_nothing_short() {
         .run(
             &mut Signals::fed_by(receiver),
             || GRACE,
-            || sender.try_send(Signal::Stop).unwrap(),
+            |_| sender.try_send(Signal::Stop).unwrap(),
             || {},
         )
         .await;
@@ -218,7 +236,7 @@ async fn run_beside<Fut: Future<Output = ()>>(
     let (sender, receiver) = mpsc::channel(1);
     let act = act(supervisor.groups());
     let mut signals = Signals::fed_by(receiver);
-    let ended = supervisor.run(&mut signals, || GRACE, || {}, || {});
+    let ended = supervisor.run(&mut signals, || GRACE, |_| {}, || {});
     let act = async {
         act.await;
         sender.send(Signal::Stop).await.unwrap();
@@ -263,7 +281,7 @@ async fn the_shutdown_ends_the_wait_for_a_group_and_starts_no_other() {
     let groups = supervisor.groups();
     let (sender, receiver) = mpsc::channel(1);
     let mut signals = Signals::fed_by(receiver);
-    let ended = supervisor.run(&mut signals, || GRACE, || {}, || {});
+    let ended = supervisor.run(&mut signals, || GRACE, |_| {}, || {});
     let stop = async {
         sleep(Duration::from_millis(500)).await;
         sender.send(Signal::Stop).await.unwrap();

@@ -188,8 +188,8 @@ impl Daemon {
         let mut heard = Signals::fed_by(receiver);
         let broken = CancellationToken::new();
         let stopping = RefCell::new(None);
-        let on_stop = || {
-            if asked.is_cancelled() {
+        let on_stop = |failed: Option<&Ended>| {
+            if failed.is_none() {
                 *stopping.borrow_mut() = Some(readiness.latch("the end: nerve is stopping"));
                 notifier.stopping(*grace.borrow());
             } else {

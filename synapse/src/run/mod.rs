@@ -3,7 +3,8 @@
 //! Everything that can conflict with the machine (the API's address, HAProxy's program, paths and lock) is taken before
 //! the first task runs. An unreachable ZooKeeper is no such thing: it is logged, shown and tried again.
 //!
-//! Stop: `/ready` turns false; routers end, leaving HAProxy running; then the watchers, the sessions, the API.
+//! Stop: `/ready` turns false; routers end, leaving HAProxy running unless `stopOnExit`; then the watchers, the sessions,
+//! the API. A task that breaks stops all others in the same order, but never HAProxy.
 //!
 //! Each router is a group of tasks, and so are each session and each watched path: a reload starts and stops them
 //! (`crew`).
@@ -108,7 +109,6 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
         started,
         listeners: listeners(),
     };
-    supervisor.start(Stage::Api, "orphans", common::process::orphans::reap);
     supervisor.start(Stage::Api, "api", |stop| bound.serve(api.handler(), API_DRAIN, stop));
     let (telling, look) = (notifier.clone(), (first, roster.clone()));
     supervisor.start(Stage::Api, "service manager", |stop| {
@@ -142,7 +142,11 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
         }
     };
     let mut stopping = None;
-    let on_stop = || {
+    let on_stop = |failed: Option<&Ended>| {
+        if failed.is_some() {
+            // Whoever starts synapse again is the heir; until then HAProxy goes on, whatever `stopOnExit` says.
+            roster.now().routers.iter().for_each(|router| router.leave(true));
+        }
         stopping = Some(readiness.latch("the daemon stops"));
         notifier.stopping(stop.borrow().timeout);
     };

@@ -305,7 +305,7 @@ impl Crew {
 
 impl Router {
     /// It is about to end, for an heir or for good.
-    fn leave(&self, has_heir: bool) {
+    pub(super) fn leave(&self, has_heir: bool) {
         match &self.kind {
             Kind::Haproxy(haproxy) => haproxy.leave(has_heir),
             Kind::Plain(..) => {}

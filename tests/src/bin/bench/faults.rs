@@ -37,25 +37,20 @@ pub(crate) async fn unpause(part: &str) -> Result<(), String> {
     docker(&["unpause", &container(part)]).await.map(drop)
 }
 
-/// Sends a signal to the container's first process alone, which its own namespace would keep it from getting.
-pub(crate) async fn signal(part: &str, signal: &str) -> Result<(), String> {
-    let pid = docker(&["inspect", "-f", "{{.State.Pid}}", &container(part)]).await?;
-    on_host(&format!("kill -{signal} {pid}")).await.map(drop)
-}
-
-/// SIGKILL to every process of this program in the container; when.
-pub(crate) async fn kill_program(part: &str, program: &str) -> Result<u64, String> {
+/// Sends a signal to every process of this program in the container but its first, which keeps the others; when.
+pub(crate) async fn signal(part: &str, program: &str, signal: &str) -> Result<u64, String> {
+    let first = docker(&["inspect", "-f", "{{.State.Pid}}", &container(part)]).await?;
     let list = docker(&["top", &container(part), "-eo", "pid,comm"]).await?;
     let pids: Vec<&str> = list
         .lines()
         .filter_map(|line| line.split_whitespace().collect::<Vec<_>>().try_into().ok())
-        .filter_map(|[pid, name]: [&str; 2]| (name == program).then_some(pid))
+        .filter_map(|[pid, name]: [&str; 2]| (name == program && pid != first).then_some(pid))
         .collect();
     if pids.is_empty() {
         return Err(format!("{program} does not run in {part}"));
     }
     // The clock is the same in every container.
-    let at = on_host(&format!("date +%s%3N; kill -9 {}", pids.join(" "))).await?;
+    let at = on_host(&format!("date +%s%3N; kill -{signal} {}", pids.join(" "))).await?;
     at.parse().map_err(|_| format!("`{at}` is no time"))
 }
 
@@ -115,7 +110,7 @@ pub(crate) async fn undo() -> Result<(), String> {
         }
     }
     for client in CLIENTS {
-        signal(&format!("{client}-synapse"), "CONT").await?;
+        signal(&format!("{client}-synapse"), "synapse", "CONT").await?;
     }
     let pods = APPS.iter().chain(&CLIENTS).map(|part| format!("{part}-pod"));
     for part in pods.chain(ZOOKEEPERS.map(str::to_owned)) {

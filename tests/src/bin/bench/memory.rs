@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use crate::docker::{PROJECT, container, docker};
 use crate::faults::{pause, unpause};
-use crate::site::{APPS, CLIENTS, PATIENCE, Site, ZOOKEEPERS, address, get, sum};
+use crate::site::{APPS, CLIENTS, PATIENCE, Site, ZOOKEEPERS, address};
 
 /// What nerve's container is meant to hold at most when nothing happens.
 const NERVE_IDLE: u64 = 12 << 20;
@@ -84,25 +84,28 @@ pub(crate) async fn measure(site: &Site) -> Result<Vec<Line>, String> {
 async fn sidecars(when: &str, idle: bool) -> Result<Vec<Line>, String> {
     let (mut nerve, mut synapse, mut pair) = (0, 0, 0);
     for app in APPS {
-        nerve = nerve.max(held(&format!("{app}-nerve")).await?);
+        nerve = nerve.max(held(&format!("{app}-nerve"), "").await?);
     }
     for client in CLIENTS {
-        let metrics = get(&address(&format!("{client}-pod")).await?, 3455, "/metrics").await?;
-        synapse = synapse.max(sum(&metrics, "process_resident_memory_bytes"));
-        pair = pair.max(held(&format!("{client}-synapse")).await?);
+        let part = format!("{client}-synapse");
+        synapse = synapse.max(held(&part, "synapse").await?);
+        pair = pair.max(held(&part, "").await?);
     }
     Ok(vec![
         Line::new(format!("nerve's container, {when}"), nerve, idle.then_some(NERVE_IDLE)),
-        Line::new(format!("synapse's own process, {when}"), synapse, None),
+        Line::new(format!("synapse's own processes, {when}"), synapse, None),
         Line::new(format!("synapse's container, with HAProxy, {when}"), pair, None),
     ])
 }
 
-/// The sum of what the processes of a container hold (RSS).
-async fn held(part: &str) -> Result<u64, String> {
-    let list = docker(&["top", &container(part), "-eo", "pid,rss"]).await?;
-    let figure = |line: &str| number(line.split_whitespace().last().unwrap_or_default());
-    let kilobytes = list.lines().skip(1).map(figure);
+/// The sum of what the processes of a container hold (RSS): of this program, or of all of them. Pages that two of them
+/// share count twice.
+async fn held(part: &str, program: &str) -> Result<u64, String> {
+    let list = docker(&["top", &container(part), "-eo", "pid,rss,comm"]).await?;
+    let kilobytes = list.lines().skip(1).filter_map(|line| {
+        let [_, rss, name]: [&str; 3] = line.split_whitespace().collect::<Vec<_>>().try_into().ok()?;
+        (program.is_empty() || name == program).then(|| number(rss))
+    });
     Ok(kilobytes.sum::<Result<u64, _>>()? * 1024)
 }
 
@@ -157,14 +160,12 @@ async fn large() -> Result<Line, String> {
         let ready = wait_for("the large synapse is ready", PATIENCE, ready).await;
         ready.map_err(|late| late.to_string())?;
         sleep(IDLE).await;
-        let list = docker(&["top", &name, "-eo", "pid,rss,comm"]).await?;
-        let own = list.lines().find_map(|line| line.trim().strip_suffix(" synapse"));
-        number(own.unwrap_or_default().split_whitespace().last().unwrap_or_default())
+        held("large", "synapse").await
     };
     let measured = measured.await;
     docker(&["rm", "-f", &name]).await?;
-    let what = "synapse's own process, 200 services of 10 instances";
-    Ok(Line::new(what, measured? * 1024, Some(SYNAPSE_LARGE)))
+    let what = "synapse's own processes, 200 services of 10 instances";
+    Ok(Line::new(what, measured?, Some(SYNAPSE_LARGE)))
 }
 
 fn number(text: &str) -> Result<u64, String> {

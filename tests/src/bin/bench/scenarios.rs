@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use crate::budget::{Outage, cost};
 use crate::docker::{container, docker};
-use crate::faults::{clear, cut, kill, kill_program, mend, now, pause, replace, signal, spoil, start, stop, unpause};
+use crate::faults::{clear, cut, kill, mend, now, pause, replace, signal, spoil, start, stop, unpause};
 use crate::report::{Report, Row};
 use crate::site::{APPS, CLIENTS, Site, ZOOKEEPERS, address, get, leader};
 
@@ -51,8 +51,9 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario("each application pod killed", true, |site| Box::pin(pods_killed(site))),
         scenario("each ZooKeeper node killed", false, |site| Box::pin(nodes_killed(site))),
         scenario("each HAProxy killed", true, |site| Box::pin(haproxies_killed(site))),
+        scenario("each synapse killed", true, |site| Box::pin(synapses_killed(site))),
         scenario("each synapse's container killed", true, |site| {
-            Box::pin(synapses_killed(site))
+            Box::pin(synapse_containers_killed(site))
         }),
         scenario("each client pod killed", false, |site| Box::pin(clients_killed(site))),
         scenario("a nerve paused beyond its session", true, |site| {
@@ -181,7 +182,7 @@ async fn nodes_killed(site: &Site) -> Played {
 async fn haproxies_killed(site: &Site) -> Played {
     let mut outages = Vec::new();
     for client in CLIENTS {
-        let from = kill_program(&format!("{client}-synapse"), "haproxy").await?;
+        let from = signal(&format!("{client}-synapse"), "haproxy", "KILL").await?;
         outages.push(Outage {
             client,
             from,
@@ -195,7 +196,19 @@ async fn haproxies_killed(site: &Site) -> Played {
     Ok((site.whole().await?, outages))
 }
 
+/// synapse alone, as when it crashes: its container, and HAProxy in it, go on, and so do the requests.
 async fn synapses_killed(site: &Site) -> Played {
+    let mut longest = Duration::ZERO;
+    for client in CLIENTS {
+        for _ in 0..3 {
+            signal(&format!("{client}-synapse"), "synapse", "KILL").await?;
+            longest = longest.max(site.found(&APPS).await?);
+        }
+    }
+    Ok((longest, Vec::new()))
+}
+
+async fn synapse_containers_killed(site: &Site) -> Played {
     let mut outages = Vec::new();
     for client in CLIENTS {
         let (name, from) = (format!("{client}-synapse"), now());
@@ -246,11 +259,11 @@ async fn nerve_paused(site: &Site) -> Played {
 
 /// synapse alone: its HAProxy goes on, and an application that goes meanwhile is found by HAProxy's own checks.
 async fn synapse_paused(site: &Site) -> Played {
-    signal("client1-synapse", "STOP").await?;
+    signal("client1-synapse", "synapse", "STOP").await?;
     kill("app1").await?;
     sleep(BEYOND_THE_SESSION).await;
     start("app1").await?;
-    signal("client1-synapse", "CONT").await?;
+    signal("client1-synapse", "synapse", "CONT").await?;
     whole(site).await
 }
 
