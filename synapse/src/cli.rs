@@ -14,7 +14,7 @@ use common::http::client::{Api, Question};
     version,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    override_usage = "synapse [OPTIONS] --config <FILE>\n       synapse [OPTIONS] <FILE>\n       synapse <render|plan> [OPTIONS] --config <FILE>\n       synapse <health|wait> [OPTIONS]",
+    override_usage = "synapse [OPTIONS] --config <FILE>\n       synapse [OPTIONS] <FILE>\n       synapse <render|plan> [OPTIONS] --config <FILE>\n       synapse <health|wait> [OPTIONS]\n       synapse haproxy [OPTIONS] --config <FILE>",
     after_help = "Exit codes: 0 stopped as asked, 1 broke while running, 64 wrong command line, 78 wrong configuration or what it names on this machine."
 )]
 pub struct Cli {
@@ -58,6 +58,8 @@ pub enum Command {
     Health(Health),
     /// Wait until the synapse that runs is ready; exit code 1 when that takes too long
     Wait(Wait),
+    /// Keep the HAProxy of a synapse with `runHaproxy: false` running, in a container of its own
+    Haproxy(KeepArgs),
 }
 
 /// How to look.
@@ -78,6 +80,29 @@ pub struct LookArgs {
     /// How long the sources may take to answer; who has not answered then keeps what is on disk
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = common::config::duration)]
     pub wait: Duration,
+}
+
+/// `haproxy`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct KeepArgs {
+    /// The configuration file of that synapse
+    #[arg(value_name = "FILE", required_unless_present = "config", conflicts_with = "config")]
+    pub file: Option<PathBuf>,
+
+    /// The same, as an option
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// The router with this number, counted from 1 in the file's order, where several have `runHaproxy: false`
+    #[arg(long, value_name = "N")]
+    pub router: Option<usize>,
+}
+
+impl KeepArgs {
+    /// The configuration file.
+    pub fn path(&self) -> PathBuf {
+        self.config.as_ref().or(self.file.as_ref()).cloned().unwrap_or_default()
+    }
 }
 
 /// Where the synapse that runs has its API.
@@ -148,7 +173,7 @@ impl Cli {
     pub fn path(&self) -> PathBuf {
         let (config, file) = match &self.command {
             Some(Command::Render(args) | Command::Plan(args)) => (&args.config, &args.file),
-            Some(Command::Health(_) | Command::Wait(_)) | None => (&self.config, &self.file),
+            Some(Command::Health(_) | Command::Wait(_) | Command::Haproxy(_)) | None => (&self.config, &self.file),
         };
         config.as_ref().or(file.as_ref()).cloned().unwrap_or_default()
     }

@@ -20,6 +20,7 @@ pub mod desired;
 pub mod gather;
 pub mod guard;
 pub mod health;
+pub mod keep;
 pub mod look;
 pub mod metrics;
 pub mod reload;

@@ -1,6 +1,5 @@
 //! The synapse daemon: command line, configuration, logs, then [`synapse::run`].
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -10,7 +9,7 @@ use common::process::first;
 use common::telemetry::log::{self, Format};
 use synapse::cli::{Cli, Command};
 use synapse::config::Source;
-use synapse::{ask, look, run};
+use synapse::{ask, keep, look, run};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -25,42 +24,23 @@ fn main() -> ExitCode {
             });
         }
     };
-    let asked = match &cli.command {
-        Some(Command::Health(args)) => Some(ask::health(args)),
-        Some(Command::Wait(args)) => Some(ask::wait(args)),
-        Some(Command::Render(_) | Command::Plan(_)) | None => None,
+    let told = match &cli.command {
+        Some(Command::Health(args)) => return tell(ask::health(args)),
+        Some(Command::Wait(args)) => return tell(ask::wait(args)),
+        Some(Command::Haproxy(args)) => keep::haproxy(args, |line| say(&format!("synapse haproxy: {line}"))),
+        Some(Command::Render(_) | Command::Plan(_)) | None => {
+            if first::is_first() && cli.stays() {
+                keep::itself(|line| say(&format!("synapse: {line}")))
+            } else {
+                start(&cli).map(|()| exit::ExitCode::Ok as u8)
+            }
+        }
     };
-    if let Some(answer) = asked {
-        return tell(answer);
-    }
-    if first::is_first() && cli.stays() {
-        return keep();
-    }
-    match start(&cli) {
-        Ok(()) => code(exit::ExitCode::Ok),
+    match told {
+        Ok(code) => ExitCode::from(code),
         Err(fatal) => {
             say(&format!("synapse: {}", fatal.message.trim_end()));
             code(fatal.code)
-        }
-    }
-}
-
-/// As a container's first process: keeps a synapse running that HAProxy, in the same container, outlives.
-fn keep() -> ExitCode {
-    let kept = std::env::current_exe().and_then(|program| {
-        let argv: Vec<OsString> = [program.into()]
-            .into_iter()
-            .chain(std::env::args_os().skip(1))
-            .collect();
-        common::runtime::build()?.block_on(first::keep(&argv, |line| say(&format!("synapse: {line}"))))
-    });
-    match kept {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            say(&format!(
-                "synapse: it can't start itself as a container's second process: {error}"
-            ));
-            code(exit::ExitCode::Runtime)
         }
     }
 }
@@ -105,7 +85,7 @@ fn start(cli: &Cli) -> Result<(), Fatal> {
     let runtime =
         common::runtime::build().map_err(|error| Fatal::runtime(format!("cannot start the runtime: {error}")))?;
     let ended = match &cli.command {
-        None | Some(Command::Health(_) | Command::Wait(_)) => {
+        None | Some(Command::Health(_) | Command::Wait(_) | Command::Haproxy(_)) => {
             let once = cli.once.then_some(cli.wait);
             runtime.block_on(run::run(source, read.value, level, once))
         }

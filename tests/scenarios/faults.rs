@@ -82,10 +82,69 @@ async fn synapse_killed_in_its_container_touches_nothing() {
     }
     load.take().assert_flawless();
     assert_eq!(site.haproxy.master().await.unwrap(), master);
-    assert_eq!(site.synapse.log().matches("it crashed (killed by signal 9)").count(), 3);
+    assert_eq!(
+        site.synapse
+            .log()
+            .matches("synapse crashed (killed by signal 9)")
+            .count(),
+        3
+    );
     kill_process(first, Signal::TERM).unwrap();
     assert!(site.synapse.wait().await.success(), "a stop is handed on");
     assert_eq!(site.synapse.log().matches("Synapse stopped.").count(), 1);
+}
+
+/// As in two containers of a pod: the process ids that HAProxy's master tells are strangers' to synapse.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn haproxy_in_a_container_of_its_own_and_synapse_outlive_each_other() {
+    let mut site = Site::with_router(ZooKeeper::start().await, "runHaproxy: false");
+    let mut keeper = site.synapse.subcommand("haproxy");
+    keeper.contain();
+    keeper.start();
+    site.synapse.start_and_wait().await.unwrap();
+    for name in ["one", "two"] {
+        site.add(name).await;
+    }
+    site.serves_all().await.unwrap();
+    let load = Load::start(site.port());
+    let master = site.haproxy.master().await.unwrap();
+    for name in ["three", "four"] {
+        assert!(site.synapse.terminate().await.success());
+        site.add(name).await;
+        site.synapse.start_and_wait().await.unwrap();
+        site.serves_all().await.unwrap();
+    }
+    assert_eq!(site.haproxy.master().await.unwrap(), master);
+    let reply = site.synapse.send("POST", "/v1/haproxy/reload").await.unwrap();
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let reloaded = site.haproxy.master().await.unwrap();
+    assert_eq!((reloaded.id, reloaded.reloads), (master.id, master.reloads + 1));
+    load.take().assert_flawless();
+    drop(load);
+    // A crash is for who keeps it, and it comes back with all instances, whoever is there to see it.
+    site.synapse.kill();
+    assert!(site.haproxy.kill() > 1);
+    site.serves_all().await.unwrap();
+    site.synapse.start_and_wait().await.unwrap();
+    site.add("five").await;
+    site.serves_all().await.unwrap();
+    // A stop is softly handed on, and nobody starts it but who keeps it.
+    let (first, _) = keeper.contained().unwrap();
+    kill_process(first, Signal::TERM).unwrap();
+    assert!(keeper.wait().await.success());
+    site.add("six").await;
+    eventually("it is missed", PATIENCE, async || {
+        let status = site.synapse.status().await?;
+        let error = status.pointer("/routers/0/haproxy/last_error");
+        ensure(
+            error.is_some_and(|error| error.to_string().contains("HAProxy is gone")),
+            || status.to_string(),
+        )
+    })
+    .await;
+    assert_eq!(site.haproxy.kill(), 0, "synapse started one");
+    keeper.start();
+    site.serves_all().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

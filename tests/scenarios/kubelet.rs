@@ -101,6 +101,11 @@ async fn a_roll_out_without_native_sidecars_loses_no_request() {
 }
 
 #[tokio::test]
+async fn a_roll_out_of_pods_with_haproxy_apart_loses_no_request() {
+    eprintln!("{}", roll("overlays/haproxy-apart", 2).await);
+}
+
+#[tokio::test]
 async fn a_pod_is_ready_without_zookeeper() {
     let directory = tempfile::tempdir().unwrap();
     let nobody = format!("127.0.0.1:{}", free_port());
@@ -111,7 +116,11 @@ async fn a_pod_is_ready_without_zookeeper() {
 
 #[tokio::test]
 async fn the_configurations_pass_the_daemons_own_check() {
-    for overlay in ["overlays/example", "overlays/before-1.29"] {
+    for (overlay, configured) in [
+        ("overlays/example", 2),
+        ("overlays/before-1.29", 2),
+        ("overlays/haproxy-apart", 3),
+    ] {
         let spec = Manifest::render(overlay).pod("shop");
         let mut checked = Vec::new();
         for container in spec.sidecars.iter().chain(&spec.containers) {
@@ -121,7 +130,7 @@ async fn the_configurations_pass_the_daemons_own_check() {
                 let content = content.replace("/run/synapse", directory.path().to_str().unwrap());
                 std::fs::write(&file, content).unwrap();
                 let flags = container.args.iter().filter(|arg| arg.starts_with("--strict"));
-                let mut argv = vec![binary(&container.name), "--check-config".to_owned()];
+                let mut argv = vec![binary(&container.image), "--check-config".to_owned()];
                 argv.extend(flags.cloned());
                 argv.extend(["--config".to_owned(), file.display().to_string()]);
                 let variables = container.env.iter();
@@ -143,37 +152,61 @@ async fn the_configurations_pass_the_daemons_own_check() {
                 checked.push(container.name.clone());
             }
         }
-        assert_eq!(checked.len(), 2, "{checked:?}");
+        assert_eq!(checked.len(), configured, "{checked:?}");
     }
 }
 
 #[test]
-fn the_older_form_has_the_same_configuration_but_for_its_delay() {
-    let synapse = |overlay: &str| {
+fn the_other_forms_have_the_same_configuration_but_for_what_makes_them() {
+    let lines = |overlay: &str| -> Vec<String> {
         let spec = Manifest::render(overlay).pod("shop");
         let mut all = spec.sidecars.into_iter().chain(spec.containers);
         let files = all.find(|container| container.name == "synapse").unwrap().files;
         let [(_, text)] = <[_; 1]>::try_from(files).unwrap();
-        text
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+        lines.map(str::to_owned).collect()
     };
-    let (text, older) = (synapse("overlays/example"), synapse("overlays/before-1.29"));
-    let more: Vec<&str> = older
-        .lines()
-        .filter(|line| !text.lines().any(|known| known == *line))
-        .collect();
-    let keys = more
-        .iter()
-        .filter_map(|line| line.split(':').next())
-        .filter(|key| !key.starts_with('#'));
-    assert_eq!(keys.collect::<Vec<_>>(), ["stopDelay", "shutdownTimeout"]);
-    let less: Vec<&str> = older.lines().filter(|line| !more.contains(line)).collect();
-    assert_eq!(less, text.lines().collect::<Vec<_>>());
+    let base = lines("overlays/example");
+    for (overlay, more, less) in [
+        (
+            "overlays/before-1.29",
+            ["stopDelay", "shutdownTimeout"].as_slice(),
+            [].as_slice(),
+        ),
+        ("overlays/haproxy-apart", &["runHaproxy"], &["stopOnExit"]),
+    ] {
+        let other = lines(overlay);
+        let keys = |these: &[String], those: &[String]| -> Vec<String> {
+            let only = these.iter().filter(|line| !those.contains(line));
+            only.filter_map(|line| line.trim().split(':').next())
+                .map(str::to_owned)
+                .collect()
+        };
+        assert_eq!(
+            (keys(&other, &base), keys(&base, &other)),
+            (strings(more), strings(less)),
+            "{overlay}"
+        );
+        let both = |these: &[String], those: &[String]| -> Vec<String> {
+            these.iter().filter(|line| those.contains(line)).cloned().collect()
+        };
+        assert_eq!(both(&other, &base), both(&base, &other), "{overlay}: the order");
+    }
+}
+
+fn strings(words: &[&str]) -> Vec<String> {
+    words.iter().map(ToString::to_string).collect()
 }
 
 /// The rules of the Pod Security Standards' profile `restricted` that these manifests could break.
 #[test]
 fn every_pod_passes_the_restricted_profile() {
-    for overlay in ["overlays/example", "overlays/before-1.29"] {
+    // The pod's, and ZooKeeper's.
+    for (overlay, all) in [
+        ("overlays/example", 3 + 1),
+        ("overlays/before-1.29", 3 + 1),
+        ("overlays/haproxy-apart", 4 + 1),
+    ] {
         let manifest = Manifest::render(overlay);
         let mut containers = 0;
         for (workload, spec) in manifest.pods() {
@@ -218,6 +251,6 @@ fn every_pod_passes_the_restricted_profile() {
                 containers += 1;
             }
         }
-        assert_eq!(containers, 4, "{overlay}: the pod's three and ZooKeeper's");
+        assert_eq!(containers, all, "{overlay}");
     }
 }

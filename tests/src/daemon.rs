@@ -45,6 +45,21 @@ impl Daemon {
         }
     }
 
+    /// One of its subcommands that stay, with the same configuration; nothing runs yet.
+    #[must_use]
+    pub fn subcommand(&self, command: &str) -> Self {
+        let mut argv = self.argv.clone();
+        let options = argv.iter().position(|word| word == "--config");
+        argv.insert(options.expect("its file is named"), command.to_owned());
+        Self {
+            name: format!("{} {command}", self.name),
+            argv,
+            api_port: self.api_port,
+            log: self.log.with_extension(format!("{command}.log")),
+            running: None,
+        }
+    }
+
     /// Gives it a variable beside those of this process.
     #[must_use]
     pub fn with_variable(mut self, name: &str, value: &str) -> Self {

@@ -78,6 +78,11 @@ impl Site {
         Self::laid_out(zookeeper, "", keys, |_, _| String::new())
     }
 
+    /// As [`Site::new`], with one more `key` of the router.
+    pub fn with_router(zookeeper: ZooKeeper, key: &str) -> Self {
+        Self::laid_out(zookeeper, key, GUARD, |_, _| String::new())
+    }
+
     /// As [`Site::new`], with more `routers` behind the one of HAProxy: the items of a list, made from the site's directory
     /// and a watcher of the service.
     pub fn with_routers(zookeeper: ZooKeeper, routers: impl FnOnce(&Path, &str) -> String) -> Self {
@@ -118,8 +123,7 @@ impl Site {
 
     /// As [`Site::start`], with another HAProxy than the machine's own.
     pub async fn start_with_haproxy(names: &[&str], program: &str) -> Self {
-        let router = format!("haproxyProgram: {program}");
-        let mut site = Self::laid_out(ZooKeeper::start().await, &router, GUARD, |_, _| String::new());
+        let mut site = Self::with_router(ZooKeeper::start().await, &format!("haproxyProgram: {program}"));
         site.synapse.start_and_wait().await.unwrap();
         for name in names {
             site.add(name).await;

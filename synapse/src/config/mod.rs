@@ -219,6 +219,9 @@ pub enum HaproxyControl {
     /// synapse starts it in a process group of its own, watches it and reloads it through the master socket: when
     /// there is no `reloadCommand`.
     Managed {
+        /// `runHaproxy`: whether synapse starts it. Otherwise `synapse haproxy` does, perhaps in another container, and
+        /// nothing is known of the process but what it says on its sockets.
+        run: bool,
         /// `haproxyProgram`, default `haproxy`.
         program: String,
         /// The master's command socket, next to the configuration file.

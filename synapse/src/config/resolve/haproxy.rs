@@ -169,6 +169,21 @@ fn control(section: &mut Section<'_>, config_path: Option<&Path>, global: &[Stri
     let cleanup_timeout = section.milliseconds_or("cleanupTimeoutInMilli", Duration::from_secs(35));
     let program = section.text_or("haproxyProgram", "haproxy");
     let stop_on_exit = section.flag_or("stopOnExit", false);
+    let run = section.flag_or("runHaproxy", true);
+    if !run {
+        for (key, is_set) in [
+            ("stopOnExit", stop_on_exit),
+            ("reloadCommand", !reload_command.is_empty()),
+        ] {
+            if is_set {
+                section.problem(
+                    key,
+                    "with `runHaproxy: false` HAProxy is run by `synapse haproxy`, which reloads and stops it",
+                    format!("remove `{key}`, or `runHaproxy`"),
+                );
+            }
+        }
+    }
     if !reload_command.is_empty() {
         if stop_on_exit {
             section.problem(
@@ -212,6 +227,7 @@ fn control(section: &mut Section<'_>, config_path: Option<&Path>, global: &[Stri
     let master_socket = config_path.map(|path| beside(path, ".master.sock")).unwrap_or_default();
     lines::socket_path(section, "configPath", &master_socket, lines::HAPROXY_SOCKET_MAX);
     HaproxyControl::Managed {
+        run,
         program,
         master_socket,
         stop_on_exit,

@@ -169,6 +169,14 @@ impl HaproxyTask {
     }
 }
 
+/// The command line of an HAProxy that synapse drives and does not run itself (`runHaproxy: false`).
+pub fn kept_elsewhere(config: &HaproxyConfig) -> Option<[String; 7]> {
+    match engine(config).0 {
+        Engine::Managed(control) if !control.run => Some(control.argv()),
+        Engine::Managed(_) | Engine::External { .. } => None,
+    }
+}
+
 /// Whether another configuration needs another file in HAProxy, whoever its servers are.
 pub fn differs_in_structure(
     (was, services_before): (&HaproxyConfig, &[ServiceConfig]),
@@ -277,11 +285,13 @@ impl Operators {
 fn engine(config: &HaproxyConfig) -> (Engine, bool) {
     match &config.control {
         HaproxyControl::Managed {
+            run,
             program,
             master_socket,
             stop_on_exit,
         } => {
             let control = Control {
+                run: *run,
                 program: program.clone(),
                 socket: master_socket.clone(),
                 config: config.config_path.clone(),

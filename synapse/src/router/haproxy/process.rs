@@ -1,8 +1,10 @@
-//! HAProxy's master: started by us or found running, in a process group of its own, and told to reload or stop.
+//! HAProxy's master: started by us, found running, or run by somebody else, and told to reload or stop.
 //!
-//! It outlives synapse. A new synapse finds it by its command socket and learns of its end by a pidfd, which unlike a
-//! process id can't come to mean another process.
+//! In a process group of its own it outlives synapse. A new synapse finds it by its command socket and learns of its end
+//! by a pidfd, which unlike a process id can't come to mean another process. One that somebody else runs may be in
+//! another container, where the process ids that it speaks of are none of ours.
 
+use std::future::pending;
 use std::io::Error;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,8 @@ pub(super) const ANSWER: Duration = Duration::from_secs(5);
 /// How to start the master and talk to it.
 #[derive(Debug, Clone)]
 pub(super) struct Control {
+    /// Whether it is ours to start.
+    pub(super) run: bool,
     pub(super) program: String,
     pub(super) socket: PathBuf,
     pub(super) config: PathBuf,
@@ -37,12 +41,14 @@ pub(super) enum Master {
     Started(Detached),
     /// A synapse before us started it.
     Adopted(AsyncFd<OwnedFd>, u32),
+    /// Somebody else runs it. That it has ended is seen when it does not answer.
+    Elsewhere,
 }
 
 impl Control {
-    /// Starts HAProxy in the foreground (`-db` outweighs a `daemon` in `global`), as a master with a worker.
-    pub(super) fn start(&self) -> Result<Master, SpawnError> {
-        let argv = [
+    /// The command line: in the foreground (`-db` outweighs a `daemon` in `global`), as a master with a worker.
+    pub(super) fn argv(&self) -> [String; 7] {
+        [
             self.program.clone(),
             "-W".into(),
             "-db".into(),
@@ -50,8 +56,21 @@ impl Control {
             format!("{},mode,600", self.socket.display()),
             "-f".into(),
             self.config.display().to_string(),
-        ];
-        Detached::start(&argv).map(Master::Started)
+        ]
+    }
+
+    /// Starts it.
+    pub(super) fn start(&self) -> Result<Master, SpawnError> {
+        Detached::start(&self.argv()).map(Master::Started)
+    }
+
+    /// Takes the master that answers, `pid` by its own word, for ours from now on.
+    pub(super) fn adopt(&self, pid: u32) -> Result<Master, Error> {
+        if self.run {
+            Master::adopt(pid)
+        } else {
+            Ok(Master::Elsewhere)
+        }
     }
 
     /// Asks the master for its processes.
@@ -85,16 +104,17 @@ impl Master {
         deprecated,
         reason = "its successor is unsafe for types that lie about their descriptor; an OwnedFd does not"
     )]
-    pub(super) fn adopt(pid: u32) -> Result<Self, Error> {
+    fn adopt(pid: u32) -> Result<Self, Error> {
         let fd = pidfd_open(to_pid(pid)?, PidfdFlags::empty())?;
         Ok(Self::Adopted(AsyncFd::with_interest(fd, Interest::READABLE)?, pid))
     }
 
-    /// Its process id, `None` when it has ended.
+    /// Its process id, `None` when it has ended or is not to be known.
     pub(super) fn id(&self) -> Option<u32> {
         match self {
             Self::Started(child) => child.id(),
             Self::Adopted(_, pid) => Some(*pid),
+            Self::Elsewhere => None,
         }
     }
 
@@ -106,6 +126,7 @@ impl Master {
                 Ok(_) => "it was not our child, so nobody knows how".to_owned(),
                 Err(error) => format!("it can't be watched: {error}"),
             },
+            Self::Elsewhere => pending().await,
         }
     }
 

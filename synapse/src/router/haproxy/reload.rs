@@ -124,7 +124,8 @@ impl Job {
             self.hand_over_health(&loaded).await;
         }
         let (live, table) = match &self.engine {
-            Engine::Managed(control) if self.start => self.start(control, master).await?,
+            Engine::Managed(control) if self.start && control.run => self.start(control, master).await?,
+            Engine::Managed(control) if self.start => self.started_elsewhere(control).await?,
             Engine::Managed(control) => {
                 self.reload(control).await?;
                 self.new_worker(VERDICT).await?
@@ -179,6 +180,20 @@ impl Job {
         Ok(found)
     }
 
+    /// Somebody else starts it, with the file as it is now or as it was a moment ago.
+    async fn started_elsewhere(&self, control: &Control) -> Result<(Live, Table), String> {
+        let started = control.processes_within(VERDICT).await;
+        started.map_err(|error| {
+            format!("no HAProxy master answers; is there a `synapse haproxy` that runs one? ({error})")
+        })?;
+        let any = self.worker(VERDICT, |live| !live.info.stopping).await?;
+        if is_new(&any.0, None, self.disk.structure.as_deref()) {
+            return Ok(any);
+        }
+        self.reload(control).await?;
+        self.new_worker(VERDICT).await
+    }
+
     /// The verdict of 2.6 stands in `show proc`: one more reload, none failed, a new worker.
     async fn reload(&self, control: &Control) -> Result<(), String> {
         let lost = |error| format!("the HAProxy master does not answer: {error}");
@@ -217,14 +232,18 @@ impl Job {
 
     /// Waits until a worker other than the running one says that it has loaded the file's structure.
     async fn new_worker(&self, within: Duration) -> Result<(Live, Table), String> {
+        let is_wanted = |live: &Live| is_new(live, self.running.as_ref(), self.disk.structure.as_deref());
+        self.worker(within, is_wanted).await
+    }
+
+    /// Waits until one answers that is wanted.
+    async fn worker(&self, within: Duration, is_wanted: impl Fn(&Live) -> bool) -> Result<(Live, Table), String> {
         let mut last = "it was not asked".to_owned();
         let found = async {
             let mut wait = Waits::default();
             loop {
                 match self.look().await {
-                    Ok((live, table)) if is_new(&live, self.running.as_ref(), self.disk.structure.as_deref()) => {
-                        return (live, table);
-                    }
+                    Ok((live, table)) if is_wanted(&live) => return (live, table),
                     Ok((live, _)) => last = format!("process {} has not loaded it", live.info.pid),
                     Err(error) => last = error.to_string(),
                 }
@@ -245,8 +264,7 @@ impl Job {
 /// Whether this is another worker than the one `before` a reload, and has loaded the file with this structure. A file that
 /// says what the one before it said has its structure too: who answers is known by its process alone.
 fn is_new(live: &Live, before: Option<&Live>, structure: Option<&str>) -> bool {
-    let process = |live: &Live| (live.info.pid, live.info.started_secs);
-    before.is_none_or(|before| process(before) != process(live) || before.structure != live.structure)
+    before.is_none_or(|before| before.info.process() != live.info.process() || before.structure != live.structure)
         && !live.info.stopping
         && live.structure.as_deref() == structure
 }

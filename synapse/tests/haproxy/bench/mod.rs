@@ -185,6 +185,7 @@ impl Bench {
         let config = HaproxyConfig {
             config_path: at("haproxy.cfg"),
             control: HaproxyControl::Managed {
+                run: true,
                 program: "haproxy".into(),
                 master_socket: at("master.sock"),
                 stop_on_exit: false,

@@ -1,5 +1,6 @@
 //! What the images weigh, and what the sidecars hold.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,9 +10,9 @@ use e2e::zookeeper::Client;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use crate::docker::{PROJECT, container, docker};
+use crate::docker::{PROJECT, container, docker, on_host};
 use crate::faults::{pause, unpause};
-use crate::site::{APPS, CLIENTS, PATIENCE, Site, ZOOKEEPERS, address};
+use crate::site::{APART, APPS, CLIENTS, PATIENCE, Site, ZOOKEEPERS, address};
 
 /// What nerve's container is meant to hold at most when nothing happens.
 const NERVE_IDLE: u64 = 12 << 20;
@@ -82,31 +83,62 @@ pub(crate) async fn measure(site: &Site) -> Result<Vec<Line>, String> {
 
 /// Of each kind of sidecar the one that holds most.
 async fn sidecars(when: &str, idle: bool) -> Result<Vec<Line>, String> {
-    let (mut nerve, mut synapse, mut pair) = (0, 0, 0);
+    let (mut nerve, mut synapse, mut pair, mut apart) = (0, 0, 0, 0);
     for app in APPS {
         nerve = nerve.max(held(&format!("{app}-nerve"), "").await?);
     }
     for client in CLIENTS {
         let part = format!("{client}-synapse");
         synapse = synapse.max(held(&part, "synapse").await?);
-        pair = pair.max(held(&part, "").await?);
+        let all = held(&part, "").await?;
+        if client == APART {
+            apart = all + held(&format!("{client}-haproxy"), "").await?;
+        } else {
+            pair = pair.max(all);
+        }
     }
     Ok(vec![
         Line::new(format!("nerve's container, {when}"), nerve, idle.then_some(NERVE_IDLE)),
         Line::new(format!("synapse's own processes, {when}"), synapse, None),
         Line::new(format!("synapse's container, with HAProxy, {when}"), pair, None),
+        Line::new(format!("synapse's container, and HAProxy's own, {when}"), apart, None),
     ])
 }
 
-/// The sum of what the processes of a container hold (RSS): of this program, or of all of them. Pages that two of them
-/// share count twice.
+/// What the processes of a container hold: of this program, or of all of them.
 async fn held(part: &str, program: &str) -> Result<u64, String> {
-    let list = docker(&["top", &container(part), "-eo", "pid,rss,comm"]).await?;
-    let kilobytes = list.lines().skip(1).filter_map(|line| {
-        let [_, rss, name]: [&str; 3] = line.split_whitespace().collect::<Vec<_>>().try_into().ok()?;
-        (program.is_empty() || name == program).then(|| number(rss))
-    });
-    Ok(kilobytes.sum::<Result<u64, _>>()? * 1024)
+    let list = docker(&["top", &container(part), "-eo", "pid,comm"]).await?;
+    let mut programs = BTreeMap::<&str, Vec<&str>>::new();
+    for line in list.lines().skip(1) {
+        if let [pid, name] = line.split_whitespace().collect::<Vec<_>>()[..]
+            && (program.is_empty() || name == program)
+        {
+            programs.entry(name).or_default().push(pid);
+        }
+    }
+    let mut all = 0;
+    for pids in programs.values() {
+        let files: Vec<String> = pids.iter().map(|pid| format!("/proc/{pid}/statm")).collect();
+        let said = on_host(&format!("getconf PAGESIZE; cat {}", files.join(" "))).await?;
+        let (page, processes) = said.split_once('\n').ok_or_else(|| format!("of {part}: {said}"))?;
+        all += number(page)? * pages(processes)?;
+    }
+    Ok(all)
+}
+
+/// How many pages the processes of one program hold together, by their `statm`: those of the program's file, which they
+/// share, count with the one that holds most.
+fn pages(statm: &str) -> Result<u64, String> {
+    let (mut files, mut own) = (0, 0);
+    for process in statm.lines() {
+        let figures: Result<Vec<u64>, String> = process.split_whitespace().map(number).collect();
+        let [_, resident, shared, ..] = figures?[..] else {
+            return Err(format!("`{process}` is no statm"));
+        };
+        files = files.max(shared);
+        own += resident - shared.min(resident);
+    }
+    Ok(files + own)
 }
 
 /// A synapse of 200 services with 10 registered instances each.
@@ -170,4 +202,19 @@ async fn large() -> Result<Line, String> {
 
 fn number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("`{text}` is no number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_that_processes_share_count_once() {
+        assert_eq!(
+            pages("9000 1884 1627 900 0 300 0\n8000 960 836 900 0 100 0"),
+            Ok(1627 + 257 + 124)
+        );
+        assert_eq!(pages("9000 5 7 900 0 300 0"), Ok(7));
+        assert!(pages("9000 5").is_err() && pages("a b c").is_err());
+    }
 }

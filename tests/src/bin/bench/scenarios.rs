@@ -13,7 +13,7 @@ use crate::budget::{Outage, cost};
 use crate::docker::{container, docker};
 use crate::faults::{clear, cut, kill, mend, now, pause, replace, signal, spoil, start, stop, unpause};
 use crate::report::{Report, Row};
-use crate::site::{APPS, CLIENTS, Site, ZOOKEEPERS, address, get, leader};
+use crate::site::{APART, APPS, CLIENTS, Site, ZOOKEEPERS, address, get, leader};
 
 /// Longer than the session timeout of both daemons (6 s), as ZooKeeper rounds it.
 const BEYOND_THE_SESSION: Duration = Duration::from_secs(12);
@@ -54,6 +54,9 @@ pub(crate) fn all() -> Vec<Scenario> {
         scenario("each synapse killed", true, |site| Box::pin(synapses_killed(site))),
         scenario("each synapse's container killed", true, |site| {
             Box::pin(synapse_containers_killed(site))
+        }),
+        scenario("a HAProxy's own container killed", true, |site| {
+            Box::pin(haproxy_container_killed(site))
         }),
         scenario("each client pod killed", false, |site| Box::pin(clients_killed(site))),
         scenario("a nerve paused beyond its session", true, |site| {
@@ -182,7 +185,8 @@ async fn nodes_killed(site: &Site) -> Played {
 async fn haproxies_killed(site: &Site) -> Played {
     let mut outages = Vec::new();
     for client in CLIENTS {
-        let from = signal(&format!("{client}-synapse"), "haproxy", "KILL").await?;
+        let part = haproxy_of(client);
+        let from = signal(&part, "haproxy", "KILL").await?;
         outages.push(Outage {
             client,
             from,
@@ -190,8 +194,8 @@ async fn haproxies_killed(site: &Site) -> Played {
         });
         // Who would fail after its second fails in these.
         sleep(Duration::from_secs(3)).await;
-        // HAProxy's worker has lost its parent: what is left of it is synapse's to clear.
-        site.no_zombie(&format!("{client}-synapse")).await?;
+        // HAProxy's worker has lost its parent: what is left of it is the first process's to clear.
+        site.no_zombie(&part).await?;
     }
     Ok((site.whole().await?, outages))
 }
@@ -208,43 +212,55 @@ async fn synapses_killed(site: &Site) -> Played {
     Ok((longest, Vec::new()))
 }
 
+/// The container that HAProxy runs in.
+fn haproxy_of(client: &str) -> String {
+    let kind = if client == APART { "haproxy" } else { "synapse" };
+    format!("{client}-{kind}")
+}
+
+/// A container with synapse goes, and HAProxy with it unless that has one of its own.
 async fn synapse_containers_killed(site: &Site) -> Played {
     let mut outages = Vec::new();
     for client in CLIENTS {
-        let (name, from) = (format!("{client}-synapse"), now());
-        kill(&name).await?;
-        sleep(Duration::from_secs(2)).await;
-        start(&name).await?;
-        outages.push(Outage {
-            client,
-            from,
-            to: now() + SYNAPSE_IS_BACK,
-        });
+        let part = format!("{client}-synapse");
+        let outage = killed_for_a_while(client, &[&part]).await?;
+        outages.extend((haproxy_of(client) == part).then_some(outage));
         site.found(&APPS).await?;
     }
     Ok((site.whole().await?, outages))
 }
 
+async fn haproxy_container_killed(site: &Site) -> Played {
+    let outage = killed_for_a_while(APART, &[&haproxy_of(APART)]).await?;
+    Ok((site.whole().await?, vec![outage]))
+}
+
 async fn clients_killed(site: &Site) -> Played {
     let mut outages = Vec::new();
     for client in CLIENTS {
-        let parts = ["-load", "-synapse", "-pod"].map(|part| format!("{client}{part}"));
-        let from = now();
-        for part in &parts {
-            kill(part).await?;
-        }
-        sleep(Duration::from_secs(3)).await;
-        for part in parts.iter().rev() {
-            start(part).await?;
-        }
-        outages.push(Outage {
-            client,
-            from,
-            to: now() + SYNAPSE_IS_BACK,
-        });
+        let [load, synapse, pod] = ["load", "synapse", "pod"].map(|part| format!("{client}-{part}"));
+        let haproxy = haproxy_of(client);
+        let mut parts = vec![&*load, &*haproxy, &*synapse, &*pod];
+        parts.dedup();
+        outages.push(killed_for_a_while(client, &parts).await?);
         site.found(&APPS).await?;
     }
     Ok((site.whole().await?, outages))
+}
+
+/// Kills these parts of a client pod in turn, and starts them again, the last first, as its orchestrator would; the
+/// outage that this is if HAProxy is among them.
+async fn killed_for_a_while(client: &'static str, parts: &[&str]) -> Result<Outage, String> {
+    let from = now();
+    for part in parts {
+        kill(part).await?;
+    }
+    sleep(Duration::from_secs(2)).await;
+    for part in parts.iter().rev() {
+        start(part).await?;
+    }
+    let to = now() + SYNAPSE_IS_BACK;
+    Ok(Outage { client, from, to })
 }
 
 async fn nerve_paused(site: &Site) -> Played {
@@ -351,17 +367,14 @@ async fn nerves_upgraded(site: &Site) -> Played {
     Ok((longest, Vec::new()))
 }
 
-/// HAProxy goes with its container: the client is not served until the new one runs, and no other client notices.
+/// As a container with synapse that is killed: without a container of its own HAProxy goes with it.
 async fn synapses_upgraded(site: &Site) -> Played {
     let mut outages = Vec::new();
     for client in CLIENTS {
-        let from = now();
-        replace(&format!("{client}-synapse")).await?;
-        outages.push(Outage {
-            client,
-            from,
-            to: now() + SYNAPSE_IS_BACK,
-        });
+        let (part, from) = (format!("{client}-synapse"), now());
+        replace(&part).await?;
+        let to = now() + SYNAPSE_IS_BACK;
+        outages.extend((haproxy_of(client) == part).then_some(Outage { client, from, to }));
         site.found(&APPS).await?;
     }
     Ok((site.whole().await?, outages))

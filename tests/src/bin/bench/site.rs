@@ -18,6 +18,8 @@ use crate::load::{Load, Second};
 pub(crate) const APPS: [&str; 3] = ["app1", "app2", "app3"];
 /// The client pods.
 pub(crate) const CLIENTS: [&str; 2] = ["client1", "client2"];
+/// The one of them whose HAProxy has a container of its own.
+pub(crate) const APART: &str = "client2";
 /// The ensemble.
 pub(crate) const ZOOKEEPERS: [&str; 3] = ["zk1", "zk2", "zk3"];
 

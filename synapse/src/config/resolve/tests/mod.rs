@@ -107,6 +107,7 @@ fn haproxy_without_reload_command_is_managed() {
     assert_eq!(
         haproxy.control,
         HaproxyControl::Managed {
+            run: true,
             program: "haproxy".to_owned(),
             master_socket: "/run/h.cfg.master.sock".into(),
             stop_on_exit: false,
@@ -296,6 +297,10 @@ fn what_contradicts_managed_or_external_is_a_problem() {
     assert!(problem("cleanupCommand: [/c],").contains("belongs to `reloadCommand`"));
     let external = "reloadCommand: [/r], global: ['stats socket /s level admin', 'daemon'],";
     assert!(problem(&format!("{external} stopOnExit: true,")).contains("synapse can't stop it"));
+    for key in ["stopOnExit: true,", external] {
+        let problem = problem(&format!("runHaproxy: false, {key}"));
+        assert!(problem.contains("HAProxy is run by `synapse haproxy`"), "{problem}");
+    }
     assert!(read(&haproxy_router(external)).is_ok());
 }
 

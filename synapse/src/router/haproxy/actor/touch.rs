@@ -8,7 +8,7 @@ use tracing::{debug, info, warn};
 
 use super::super::command::{Act, Command, Refusal};
 use super::super::live::{self, Live};
-use super::super::parse::Table;
+use super::super::parse::{Process, Table};
 use super::super::plan::{Batch, Plan};
 use super::super::process::Master;
 use super::super::reload::Engine;
@@ -41,16 +41,16 @@ impl Actor {
             Ok((live, table)) => {
                 let path = self.config.config_path.clone();
                 self.say_what_it_can_not(&live);
-                let before = self.pid();
-                let now = Some(live.info.pid);
+                let before = self.process();
+                let (pid, now) = (live.info.pid, Some(live.info.process()));
                 self.state.saw(live, table, || read_disk(&path));
                 if before.is_some() && before != now {
-                    info!(pid = now, "HAProxy was reloaded or restarted by someone else.");
+                    info!(pid, "HAProxy was reloaded or restarted by someone else.");
                 }
                 if let World::Foreign(_) = self.state.world
                     && before.is_none()
                 {
-                    warn!(pid = now, "HAProxy runs with a file that is not the one on disk.");
+                    warn!(pid, "HAProxy runs with a file that is not the one on disk.");
                 }
                 true
             }
@@ -72,7 +72,8 @@ impl Actor {
 
     /// Says, once for each worker, that it makes no servers though it was asked for.
     fn say_what_it_can_not(&self, live: &Live) {
-        if self.config.servers == ServersMode::Dynamic && !live.makes_servers && self.pid() != Some(live.info.pid) {
+        let is_new = self.process() != Some(live.info.process());
+        if self.config.servers == ServersMode::Dynamic && !live.makes_servers && is_new {
             let (pid, version) = (live.info.pid, &live.info.version);
             warn!(
                 pid,
@@ -93,13 +94,13 @@ impl Actor {
         });
     }
 
-    /// Whether there is a master, which a synapse before us may have started.
+    /// Whether there is a master, which somebody else, or a synapse before us, may have started.
     async fn has_master(&mut self) -> bool {
         if let Engine::Managed(control) = &self.engine
-            && self.under_way.master.is_none()
-            && let Ok(processes) = control.processes().await
+            && let None | Some(Master::Elsewhere) = self.under_way.master
         {
-            self.under_way.master = Master::adopt(processes.master).ok();
+            let processes = control.processes().await.ok();
+            self.under_way.master = processes.and_then(|found| control.adopt(found.master).ok());
         }
         self.under_way.master.is_some()
     }
@@ -121,7 +122,7 @@ impl Actor {
             }
             self.status.old_workers = processes.old_workers;
             if self.under_way.master.is_none() {
-                self.under_way.master = Some(Master::adopt(processes.master)?);
+                self.under_way.master = Some(control.adopt(processes.master)?);
                 info!(pid = processes.master, "Found HAProxy running.");
             }
         }
@@ -134,10 +135,11 @@ impl Actor {
         Ok((live, table))
     }
 
-    fn pid(&self) -> Option<u32> {
+    /// The one that answered last.
+    fn process(&self) -> Option<Process> {
         match &self.state.world {
-            World::Loaded(loaded) => Some(loaded.live.info.pid),
-            World::Foreign(live) => Some(live.info.pid),
+            World::Loaded(loaded) => Some(loaded.live.info.process()),
+            World::Foreign(live) => Some(live.info.process()),
             World::Unknown | World::Absent => None,
         }
     }
@@ -237,7 +239,7 @@ impl Actor {
         let started = Instant::now();
         let mut session = Session::open(&self.config.stats_socket).await?;
         let live = live::identify(&mut session).await?;
-        if live.info.pid != loaded.live.info.pid || live.info.stopping {
+        if live.info.process() != loaded.live.info.process() || live.info.stopping {
             self.under_way.look_at = started + SURPRISE;
             return Ok(false);
         }

@@ -22,11 +22,20 @@ pub(super) struct Info {
     pub(super) pid: u32,
     pub(super) version: String,
     pub(super) uptime_secs: u64,
-    /// In seconds of the Unix era. With `pid` it tells two processes apart: in a container, who comes after a restart may
-    /// have the number of who was before.
+    /// In seconds of the Unix era.
     pub(super) started_secs: u64,
     /// A worker that a reload has replaced and that only finishes its connections.
     pub(super) stopping: bool,
+}
+
+/// A process's id and start: in a container, who comes after a restart may have the number of who was before.
+pub(super) type Process = (u32, u64);
+
+impl Info {
+    /// Which process it is.
+    pub(super) fn process(&self) -> Process {
+        (self.pid, self.started_secs)
+    }
 }
 
 /// The master's processes.

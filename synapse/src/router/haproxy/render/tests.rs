@@ -16,6 +16,7 @@ fn config() -> HaproxyConfig {
     HaproxyConfig {
         config_path: PathBuf::from("/run/synapse/haproxy.cfg"),
         control: HaproxyControl::Managed {
+            run: true,
             program: "haproxy".into(),
             master_socket: PathBuf::from("/run/synapse/master.sock"),
             stop_on_exit: false,
