@@ -18,7 +18,7 @@ use common::http::client::{Api, Question};
     after_help = "Exit codes: 0 stopped as asked, 1 broke while running, 64 wrong command line, 78 wrong configuration or what it names on this machine."
 )]
 pub struct Cli {
-    /// Look or ask, and change nothing
+    /// Look, ask, or keep HAProxy running
     #[command(subcommand)]
     pub command: Option<Command>,
 
