@@ -98,13 +98,6 @@ pub struct KeepArgs {
     pub router: Option<usize>,
 }
 
-impl KeepArgs {
-    /// The configuration file.
-    pub fn path(&self) -> PathBuf {
-        self.config.as_ref().or(self.file.as_ref()).cloned().unwrap_or_default()
-    }
-}
-
 /// Where the synapse that runs has its API.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Where {
@@ -173,7 +166,8 @@ impl Cli {
     pub fn path(&self) -> PathBuf {
         let (config, file) = match &self.command {
             Some(Command::Render(args) | Command::Plan(args)) => (&args.config, &args.file),
-            Some(Command::Health(_) | Command::Wait(_) | Command::Haproxy(_)) | None => (&self.config, &self.file),
+            Some(Command::Haproxy(args)) => (&args.config, &args.file),
+            Some(Command::Health(_) | Command::Wait(_)) | None => (&self.config, &self.file),
         };
         config.as_ref().or(file.as_ref()).cloned().unwrap_or_default()
     }

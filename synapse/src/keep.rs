@@ -12,7 +12,6 @@ use common::signal::{Signal, Signals};
 use rustix::process::Signal as Raw;
 use tokio::time::sleep;
 
-use crate::cli::KeepArgs;
 use crate::config::{Config, RouterKind, Source};
 use crate::router::haproxy;
 
@@ -39,18 +38,19 @@ pub fn itself(say: impl Fn(&str)) -> Result<u8, Fatal> {
     run(async { first::keep(kept, say).await.map_err(lost) })
 }
 
-/// `synapse haproxy`: keeps the HAProxy of a synapse elsewhere running, with the file that this one writes; the exit code.
-pub fn haproxy(args: &KeepArgs, say: impl Fn(&str)) -> Result<u8, Fatal> {
+/// `synapse haproxy`: keeps the HAProxy of the synapse with the configuration `path` running, with the file that this one
+/// writes; the exit code. `router` says which HAProxy, counted from 1, where there are several.
+pub fn haproxy(path: PathBuf, router: Option<usize>, say: impl Fn(&str)) -> Result<u8, Fatal> {
     let base = std::env::current_dir()
         .map_err(|error| Fatal::config(format!("the current directory can't be told: {error}")))?;
     let source = Source {
-        path: args.path(),
+        path,
         base,
         unknown: UnknownKeys::Warn,
         level_is_fixed: false,
     };
     let read = source.load().map_err(|problems| Fatal::config(problems.to_string()))?;
-    let (file, command) = chosen(&read.value, args.router)?;
+    let (file, command) = chosen(&read.value, router)?;
     let kept = Kept {
         name: "HAProxy",
         argv: &command,

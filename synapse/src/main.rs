@@ -27,7 +27,9 @@ fn main() -> ExitCode {
     let told = match &cli.command {
         Some(Command::Health(args)) => return tell(ask::health(args)),
         Some(Command::Wait(args)) => return tell(ask::wait(args)),
-        Some(Command::Haproxy(args)) => keep::haproxy(args, |line| say(&format!("synapse haproxy: {line}"))),
+        Some(Command::Haproxy(args)) => {
+            keep::haproxy(cli.path(), args.router, |line| say(&format!("synapse haproxy: {line}")))
+        }
         Some(Command::Render(_) | Command::Plan(_)) | None => {
             if first::is_first() && cli.stays() {
                 keep::itself(|line| say(&format!("synapse: {line}")))

@@ -122,6 +122,7 @@ impl Scenario {
 
 async fn nothing(site: &Site) -> Played {
     sleep(Duration::from_secs(10)).await;
+    site.scraped().await?;
     whole(site).await
 }
 

@@ -81,6 +81,23 @@ impl Site {
         .map_err(|late| late.to_string())
     }
 
+    /// Waits until Prometheus has the figures of every nerve, synapse and HAProxy.
+    pub(crate) async fn scraped(&self) -> Result<(), String> {
+        let all = APPS.len() + 2 * CLIENTS.len();
+        wait_for("Prometheus reads everybody", PATIENCE, async || {
+            let targets = get(&address("prometheus").await?, 9090, "/api/v1/targets?state=active").await?;
+            let targets: Value = serde_json::from_str(&targets).map_err(|error| error.to_string())?;
+            let targets = targets.pointer("/data/activeTargets").and_then(Value::as_array);
+            let targets = targets.ok_or("it names no targets")?;
+            let up = targets.iter().filter(|target| target["health"] == "up").count();
+            ensure(up == all && targets.len() == all, || {
+                format!("{up} of {} targets are up", targets.len())
+            })
+        })
+        .await
+        .map_err(|late| late.to_string())
+    }
+
     /// Waits until a part's first process has no child that is dead and not reaped.
     pub(crate) async fn no_zombie(&self, part: &str) -> Result<(), String> {
         wait_for("what lost its parent is reaped", PATIENCE, async || {
