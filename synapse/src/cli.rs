@@ -22,13 +22,9 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// The configuration file, YAML or JSON
-    #[arg(value_name = "FILE", required_unless_present = "config", conflicts_with = "config")]
-    pub file: Option<PathBuf>,
-
-    /// The same, as an option
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// What it is configured by
+    #[command(flatten)]
+    pub configuration: Configuration,
 
     /// Overrides the file's `logLevel`: trace, debug, info, warn, error or off, alone or per module
     #[arg(short = 'L', long, value_name = "LEVEL")]
@@ -47,7 +43,26 @@ pub struct Cli {
     pub wait: Duration,
 }
 
-/// What can be looked at, and what the synapse that runs is asked.
+/// Where the configuration is.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Configuration {
+    /// The configuration file, YAML or JSON
+    #[arg(value_name = "FILE", required_unless_present = "config", conflicts_with = "config")]
+    pub file: Option<PathBuf>,
+
+    /// The same, as an option
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl Configuration {
+    /// The file.
+    fn path(&self) -> PathBuf {
+        self.config.as_ref().or(self.file.as_ref()).cloned().unwrap_or_default()
+    }
+}
+
+/// What can be looked at, what the synapse that runs is asked, and what is kept running.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Print what the routers would write, from what the sources say now
@@ -65,13 +80,9 @@ pub enum Command {
 /// How to look.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct LookArgs {
-    /// The configuration file, YAML or JSON
-    #[arg(value_name = "FILE", required_unless_present = "config", conflicts_with = "config")]
-    pub file: Option<PathBuf>,
-
-    /// The same, as an option
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// What it is configured by
+    #[command(flatten)]
+    pub configuration: Configuration,
 
     /// Only the router with this number, counted from 1 in the file's order
     #[arg(long, value_name = "N")]
@@ -85,13 +96,9 @@ pub struct LookArgs {
 /// `haproxy`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct KeepArgs {
-    /// The configuration file of that synapse
-    #[arg(value_name = "FILE", required_unless_present = "config", conflicts_with = "config")]
-    pub file: Option<PathBuf>,
-
-    /// The same, as an option
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    /// That synapse's
+    #[command(flatten)]
+    pub configuration: Configuration,
 
     /// The router with this number, counted from 1 in the file's order, where several have `runHaproxy: false`
     #[arg(long, value_name = "N")]
@@ -164,12 +171,11 @@ pub struct Wait {
 impl Cli {
     /// The configuration file.
     pub fn path(&self) -> PathBuf {
-        let (config, file) = match &self.command {
-            Some(Command::Render(args) | Command::Plan(args)) => (&args.config, &args.file),
-            Some(Command::Haproxy(args)) => (&args.config, &args.file),
-            Some(Command::Health(_) | Command::Wait(_)) | None => (&self.config, &self.file),
-        };
-        config.as_ref().or(file.as_ref()).cloned().unwrap_or_default()
+        match &self.command {
+            Some(Command::Render(args) | Command::Plan(args)) => args.configuration.path(),
+            Some(Command::Haproxy(args)) => args.configuration.path(),
+            Some(Command::Health(_) | Command::Wait(_)) | None => self.configuration.path(),
+        }
     }
 
     /// Whether it is to run until it is told to stop.
