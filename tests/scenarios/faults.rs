@@ -147,6 +147,38 @@ async fn haproxy_in_a_container_of_its_own_and_synapse_outlive_each_other() {
     site.serves_all().await.unwrap();
 }
 
+/// synapse would watch, and at its stop signal, whoever has that process id here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_haproxy_in_another_container_is_not_taken_for_a_process_of_this_one() {
+    let mut site = Site::with_router(ZooKeeper::start().await, "runHaproxy: false");
+    let mut keeper = site.synapse.subcommand("haproxy");
+    keeper.contain();
+    keeper.start();
+    site.synapse.start_and_wait().await.unwrap();
+    site.add("one").await;
+    site.serves_all().await.unwrap();
+    let (master, load) = (site.haproxy.master().await.unwrap(), Load::start(site.port()));
+    let file = site.directory().join("synapse.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(site.synapse.terminate().await.success());
+    std::fs::write(&file, text.replace("runHaproxy: false", "stopOnExit: true")).unwrap();
+    site.synapse.start_and_wait().await.unwrap();
+    eventually("it is refused", PATIENCE, async || {
+        let status = site.synapse.status().await?;
+        let error = status.pointer("/routers/0/haproxy/last_error").map(ToString::to_string);
+        let is_said = error.is_some_and(|error| error.contains("say `runHaproxy: false`"));
+        ensure(is_said, || status.to_string())
+    })
+    .await;
+    assert!(site.synapse.terminate().await.success());
+    assert_eq!(site.haproxy.master().await.unwrap(), master);
+    std::fs::write(&file, text).unwrap();
+    site.synapse.start_and_wait().await.unwrap();
+    site.add("two").await;
+    site.serves_all().await.unwrap();
+    load.take().assert_flawless();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn haproxy_3_makes_and_deletes_servers_under_load_without_a_reload() {
     let mut site = Site::start_with_haproxy(&["one", "two"], &program_3()).await;

@@ -17,7 +17,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep};
 
 use super::parse::{self, Processes};
-use super::socket::ask_master;
+use super::socket::{ask_master, listener};
 
 /// How long one question may wait: a master that is just beginning can take a connection and never answer it.
 const TRY: Duration = Duration::from_millis(500);
@@ -65,12 +65,17 @@ impl Control {
     }
 
     /// Takes the master that answers, `pid` by its own word, for ours from now on.
-    pub(super) fn adopt(&self, pid: u32) -> Result<Master, Error> {
-        if self.run {
-            Master::adopt(pid)
-        } else {
-            Ok(Master::Elsewhere)
+    pub(super) async fn adopt(&self, pid: u32) -> Result<Master, Error> {
+        if !self.run {
+            return Ok(Master::Elsewhere);
         }
+        // In another container the number would be a stranger's here.
+        if listener(&self.socket).await? != Some(pid) {
+            return Err(Error::other(
+                "it runs in another container, so that synapse can't watch over it; say `runHaproxy: false`",
+            ));
+        }
+        Master::adopt(pid)
     }
 
     /// Asks the master for its processes.

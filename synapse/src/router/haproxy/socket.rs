@@ -142,6 +142,15 @@ pub(super) async fn ask_master(path: &Path, command: &str, wait: Duration) -> Re
     timeout(wait, ask).await.unwrap_or_else(|_| Err(no_answer(wait)))
 }
 
+/// The process that listens at a socket, by the kernel's word; `None` when it is in another process namespace.
+pub(super) async fn listener(path: &Path) -> Result<Option<u32>, Error> {
+    let peer = deadline(UnixStream::connect(path)).await?.peer_cred()?;
+    Ok(peer
+        .pid()
+        .and_then(|pid| u32::try_from(pid).ok())
+        .filter(|pid| *pid != 0))
+}
+
 /// Whether the error says that nobody listens.
 pub(super) fn is_absent(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)

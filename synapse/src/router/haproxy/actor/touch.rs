@@ -99,8 +99,13 @@ impl Actor {
         if let Engine::Managed(control) = &self.engine
             && let None | Some(Master::Elsewhere) = self.under_way.master
         {
-            let processes = control.processes().await.ok();
-            self.under_way.master = processes.and_then(|found| control.adopt(found.master).ok());
+            let Ok(processes) = control.processes().await else {
+                self.under_way.master = None;
+                return false;
+            };
+            // One that can't be watched over is there all the same: two would take each other's ports.
+            self.under_way.master = control.adopt(processes.master).await.ok();
+            return true;
         }
         self.under_way.master.is_some()
     }
@@ -122,7 +127,7 @@ impl Actor {
             }
             self.status.old_workers = processes.old_workers;
             if self.under_way.master.is_none() {
-                self.under_way.master = Some(control.adopt(processes.master)?);
+                self.under_way.master = Some(control.adopt(processes.master).await?);
                 info!(pid = processes.master, "Found HAProxy running.");
             }
         }
