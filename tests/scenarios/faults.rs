@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use e2e::daemon::Daemon;
 use e2e::eventually::{ensure, eventually, throughout};
 use e2e::haproxy::program_3;
 use e2e::instance::Instance;
@@ -52,11 +53,7 @@ async fn synapse_killed_and_restarted_under_load_touches_nothing() {
 async fn synapse_killed_in_its_container_touches_nothing() {
     let mut site = Site::new(ZooKeeper::start().await);
     site.synapse.contain();
-    site.synapse.start_and_wait().await.unwrap();
-    for name in ["one", "two"] {
-        site.add(name).await;
-    }
-    site.serves_all().await.unwrap();
+    site.start_all(&["one", "two"]).await;
     let load = Load::start(site.port());
     let master = site.haproxy.master().await.unwrap();
     let daemon = |site: &Site| {
@@ -94,18 +91,20 @@ async fn synapse_killed_in_its_container_touches_nothing() {
     assert_eq!(site.synapse.log().matches("Synapse stopped.").count(), 1);
 }
 
-/// As in two containers of a pod: the process ids that HAProxy's master tells are strangers' to synapse.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn haproxy_in_a_container_of_its_own_and_synapse_outlive_each_other() {
+/// A site whose HAProxy is in a container of its own, and what keeps it running there.
+async fn with_haproxy_apart(names: &[&str]) -> (Site, Daemon) {
     let mut site = Site::with_router(ZooKeeper::start().await, "runHaproxy: false");
     let mut keeper = site.synapse.subcommand("haproxy");
     keeper.contain();
     keeper.start();
-    site.synapse.start_and_wait().await.unwrap();
-    for name in ["one", "two"] {
-        site.add(name).await;
-    }
-    site.serves_all().await.unwrap();
+    site.start_all(names).await;
+    (site, keeper)
+}
+
+/// As in two containers of a pod: the process ids that HAProxy's master tells are strangers' to synapse.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn haproxy_in_a_container_of_its_own_and_synapse_outlive_each_other() {
+    let (mut site, mut keeper) = with_haproxy_apart(&["one", "two"]).await;
     let load = Load::start(site.port());
     let master = site.haproxy.master().await.unwrap();
     for name in ["three", "four"] {
@@ -150,13 +149,7 @@ async fn haproxy_in_a_container_of_its_own_and_synapse_outlive_each_other() {
 /// synapse would watch, and at its stop signal, whoever has that process id here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_haproxy_in_another_container_is_not_taken_for_a_process_of_this_one() {
-    let mut site = Site::with_router(ZooKeeper::start().await, "runHaproxy: false");
-    let mut keeper = site.synapse.subcommand("haproxy");
-    keeper.contain();
-    keeper.start();
-    site.synapse.start_and_wait().await.unwrap();
-    site.add("one").await;
-    site.serves_all().await.unwrap();
+    let (mut site, _keeper) = with_haproxy_apart(&["one"]).await;
     let (master, load) = (site.haproxy.master().await.unwrap(), Load::start(site.port()));
     let file = site.directory().join("synapse.yaml");
     let text = std::fs::read_to_string(&file).unwrap();

@@ -113,23 +113,24 @@ impl Site {
     /// As [`Site::start`], with more `keys` of the service, one per line.
     pub async fn start_with_keys(names: &[&str], keys: &str) -> Self {
         let mut site = Self::with_keys(ZooKeeper::start().await, keys);
-        site.synapse.start_and_wait().await.unwrap();
-        for name in names {
-            site.add(name).await;
-        }
-        site.serves_all().await.unwrap();
+        site.start_all(names).await;
         site
     }
 
     /// As [`Site::start`], with another HAProxy than the machine's own.
     pub async fn start_with_haproxy(names: &[&str], program: &str) -> Self {
         let mut site = Self::with_router(ZooKeeper::start().await, &format!("haproxyProgram: {program}"));
-        site.synapse.start_and_wait().await.unwrap();
-        for name in names {
-            site.add(name).await;
-        }
-        site.serves_all().await.unwrap();
+        site.start_all(names).await;
         site
+    }
+
+    /// Starts synapse and the named members, and waits until all of them serve.
+    pub async fn start_all(&mut self, names: &[&str]) {
+        self.synapse.start_and_wait().await.unwrap();
+        for name in names {
+            self.add(name).await;
+        }
+        self.serves_all().await.unwrap();
     }
 
     /// Where clients of the service connect.
