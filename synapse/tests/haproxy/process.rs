@@ -186,3 +186,18 @@ async fn stop_on_exit_stops_haproxy() {
     bench.stop().await;
     assert!(bench.is_dead());
 }
+
+/// As when a task of synapse's breaks: it is started again, and HAProxy is not to be away meanwhile.
+#[tokio::test]
+async fn whoever_leaves_haproxy_to_an_heir_does_not_stop_it() {
+    let one = Backend::start("one").await;
+    let mut bench = Bench::new(&["web_1"]).await;
+    bench.stop_on_exit();
+    bench.start().await;
+    bench.want(&[("web_1", vec![server(&one)])]);
+    bench.in_sync().await;
+    bench.handle().leave(true);
+    bench.stop().await;
+    assert!(!bench.is_dead());
+    assert_eq!(bench.get("web_1").await.as_deref(), Some("one"));
+}
