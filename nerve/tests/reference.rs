@@ -1,8 +1,9 @@
-//! The reference in `nerve/README.md` names every key that the code knows, with its default, and no other.
+//! The tables of `nerve/REFERENCE.md` have every key that the code reads, with its default, and no other.
 
 #![expect(clippy::expect_used, reason = "a helper that fails is a test that fails")]
 
-use std::collections::BTreeMap;
+#[path = "../../tests/reference_tables.rs"]
+mod reference_tables;
 
 use common::config::{Document, KnownKeys, UnknownKeys};
 
@@ -31,39 +32,17 @@ services:
     reporters: [{ type: zookeeper, path: /x, hosts: [zk], auth: { user: a, password: b }, tls: { ca: c }, writeBudget: {} }, { type: file }, { type: console }]
 ";
 
-/// The keys the code asks for.
+/// The keys that the code reads.
 fn known() -> KnownKeys {
     let document = Document::parse("everything.yaml", EVERYTHING.to_owned()).expect("it parses");
     let understood = document.understand(UnknownKeys::Refuse, nerve::config::resolve);
     understood.expect("it is a good configuration").known_keys
 }
 
-/// The tables under `### Keys of NAME`: rows of `` | `key` | default | meaning | ``.
-fn documented() -> KnownKeys {
-    let mut sections = KnownKeys::new();
-    let mut name = None;
-    for line in include_str!("../README.md").lines() {
-        if line.starts_with('#') {
-            name = line.strip_prefix("### Keys of ").map(str::to_owned);
-        }
-        let cells: Vec<_> = line.split('|').map(str::trim).collect();
-        let (Some(name), ["", key, default, meaning, ..]) = (&name, cells.as_slice()) else {
-            continue;
-        };
-        let Some(key) = key.strip_prefix('`').and_then(|key| key.strip_suffix('`')) else {
-            continue;
-        };
-        assert!(!meaning.is_empty(), "`{key}` of {name} has no meaning");
-        let section: &mut BTreeMap<_, _> = sections.entry(name.clone()).or_default();
-        let repeated = section.insert(key.to_owned(), default.trim_matches('`').to_owned());
-        assert_eq!(repeated, None, "`{key}` of {name} is there twice");
-    }
-    sections
-}
-
 #[test]
-fn the_reference_is_the_code() {
-    let (known, documented) = (known(), documented());
+fn the_reference_has_the_keys_of_the_code() {
+    let known = known();
+    let documented = reference_tables::tables(include_str!("../REFERENCE.md"), &known);
     for (section, keys) in &known {
         assert_eq!(documented.get(section), Some(keys), "the keys of {section}");
     }

@@ -13,7 +13,6 @@ mod hostile;
 mod kubelet;
 mod life;
 mod panic;
-mod purity;
 mod readme;
 mod registration;
 mod reload;
