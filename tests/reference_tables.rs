@@ -8,7 +8,7 @@ use common::config::KnownKeys;
 /// "Has the keys of `check`." also has those of that section, where its own table does not have them again.
 ///
 /// `known` are the sections of the code: another section is documentation that others refer to, and left out.
-pub fn tables(text: &str, known: &KnownKeys) -> KnownKeys {
+pub(crate) fn tables(text: &str, known: &KnownKeys) -> KnownKeys {
     let mut tables: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     let mut inherits: BTreeMap<String, String> = BTreeMap::new();
     let mut section = String::new();

@@ -13,7 +13,7 @@ use rustix::process::Signal as Raw;
 use tokio::time::sleep;
 
 use crate::config::{Config, RouterKind, Source};
-use crate::router::haproxy;
+use crate::haproxy;
 
 /// How often it is looked for the first file.
 const LOOK: Duration = Duration::from_millis(100);

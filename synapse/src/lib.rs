@@ -13,20 +13,19 @@
 
 pub mod api;
 pub mod ask;
-pub mod catalog;
 pub mod cli;
 pub mod config;
 pub mod desired;
-pub mod gather;
-pub mod guard;
+pub mod haproxy;
 pub mod health;
 pub mod keep;
 pub mod look;
 pub mod metrics;
+pub mod pipeline;
 pub mod reload;
-pub mod roster;
 pub mod router;
 pub mod run;
+pub mod running;
 pub mod snapshot;
 pub mod template;
 pub mod watcher;

@@ -17,8 +17,8 @@ use tokio::time::{Instant, timeout};
 use crate::cli::LookArgs;
 use crate::config::{Config, RouterConfig, RouterKind};
 use crate::desired::Desired;
-use crate::gather::{self, Inputs, gather};
-use crate::router::haproxy::preview;
+use crate::haproxy::preview;
+use crate::pipeline::{self, Inputs, ServicePipeline};
 use crate::router::{file_output, template};
 use crate::run::host_seed;
 use crate::snapshot::{self, Content};
@@ -184,12 +184,12 @@ async fn desired(
             let source = sources.source(&service.watcher);
             let name = source.description.remembered_as();
             let known = name.and_then(|name| remembered.sources.get(&name));
-            gather::Source {
+            pipeline::Source {
                 state: source.state,
                 remembered: known.map(|known| Arc::new(known.state(now, unix_millis))),
             }
         });
-        let (states, gather) = gather(Inputs {
+        let (states, gather) = ServicePipeline::new(Inputs {
             sources: sources.collect(),
             services: router.services.clone(),
             seed: host_seed(),

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 /// The root of the workspace.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
 /// Every file below `directory` whose name ends with `suffix`, build directories left out, in order.
-pub fn files(directory: &Path, suffix: &str) -> Vec<PathBuf> {
+pub(crate) fn files(directory: &Path, suffix: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut pending = vec![directory.to_owned()];
     while let Some(path) = pending.pop() {
@@ -27,24 +27,24 @@ pub fn files(directory: &Path, suffix: &str) -> Vec<PathBuf> {
 }
 
 /// A path as it is written in a failure: relative to the workspace.
-pub fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     path.strip_prefix(root()).unwrap_or(path).display().to_string()
 }
 
 /// The three kinds of text in Rust source, each with the line breaks of the whole, so that line numbers agree.
 #[derive(Debug, Default)]
-pub struct Parts {
+pub(crate) struct Parts {
     /// Code, with the content of strings and comments left out.
-    pub code: String,
+    pub(crate) code: String,
     /// Comments, documentation included.
-    pub comments: String,
+    pub(crate) comments: String,
     /// The content of string literals.
-    pub strings: String,
+    pub(crate) strings: String,
 }
 
 /// Splits Rust source. Knows line comments, strings with escapes, raw strings and character literals; the workspace
 /// has no block comments.
-pub fn split(source: &str) -> Parts {
+pub(crate) fn split(source: &str) -> Parts {
     const CODE: usize = 0;
     const COMMENTS: usize = 1;
     const STRINGS: usize = 2;
@@ -116,7 +116,7 @@ fn character_end(rest: &str) -> Option<usize> {
 }
 
 /// The code of `source` without its test modules and test-only items.
-pub fn production(code: &str) -> String {
+pub(crate) fn production(code: &str) -> String {
     let mut kept = String::new();
     let mut lines = code.lines();
     while let Some(line) = lines.next() {

@@ -14,10 +14,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep};
 
 use super::view;
-use crate::catalog::Outcome;
-use crate::roster::{Roster, Running};
-use crate::router::Kind;
-use crate::router::haproxy::HaproxyStatus;
+use crate::haproxy::HaproxyStatus;
+use crate::pipeline::catalog::Outcome;
+use crate::running::RouterHandle;
+use crate::running::{Running, RunningState};
 
 /// How many listeners there may be: a part of the connections that the server takes.
 pub(super) const MOST_LISTENERS: usize = 16;
@@ -33,25 +33,25 @@ type Sent = BTreeMap<(&'static str, String), String>;
 type Published = Vec<(Arc<Outcome>, Option<Arc<HaproxyStatus>>)>;
 
 /// The stream for one more listener.
-pub(super) fn listen(roster: Roster, started: Instant, places: &Arc<Semaphore>) -> Reply {
+pub(super) fn listen(running: RunningState, started: Instant, places: &Arc<Semaphore>) -> Reply {
     let Ok(place) = Arc::clone(places).try_acquire_owned() else {
         let detail = format!("There are {MOST_LISTENERS} listeners already; each needs a connection of its own.");
         return Reply::problem(503, "Too many listeners", detail);
     };
     let feed = async move |listener| {
-        feed(&roster, started, &listener).await;
+        feed(&running, started, &listener).await;
         drop(place);
     };
     Reply::stream("text/event-stream", Stream::new(feed))
 }
 
 /// Feeds a listener until it leaves.
-async fn feed(roster: &Roster, started: Instant, listener: &mpsc::Sender<Bytes>) -> Option<()> {
+async fn feed(running: &RunningState, started: Instant, listener: &mpsc::Sender<Bytes>) -> Option<()> {
     let mut sent = Sent::new();
     let mut seen = None;
     let mut heard = Instant::now();
     loop {
-        let running = roster.now();
+        let running = running.load();
         let published = published(&running);
         if seen.as_ref().is_none_or(|seen| !same(seen, &published)) {
             for event in news(&mut sent, all(&running, started)) {
@@ -70,11 +70,11 @@ async fn feed(roster: &Roster, started: Instant, listener: &mpsc::Sender<Bytes>)
 
 fn published(running: &Running) -> Published {
     let states = running.routers.iter().map(|router| {
-        let status = match &router.kind {
-            Kind::Haproxy(haproxy) => Some(haproxy.status()),
-            Kind::Plain(..) => None,
+        let status = match &router.handle {
+            RouterHandle::Haproxy(haproxy) => Some(haproxy.status()),
+            RouterHandle::Plain(..) => None,
         };
-        (Arc::clone(&router.outcome.borrow()), status)
+        (Arc::clone(&router.pipeline.outcome.borrow()), status)
     });
     states.collect()
 }
@@ -98,7 +98,7 @@ fn all(running: &Running, started: Instant) -> Sent {
         all.insert(("service", service.id().to_owned()), json(&service));
     }
     for (number, router) in (1..).zip(&running.routers) {
-        if let Kind::Haproxy(haproxy) = &router.kind {
+        if let RouterHandle::Haproxy(haproxy) = &router.handle {
             let status = haproxy.status();
             let view = view::HaproxyEvent::of(number, &status);
             all.insert(("haproxy", number.to_string()), json(&view));

@@ -9,9 +9,9 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-use crate::gather::Order;
-use crate::guard::{Held, Word};
-use crate::router::{Router, Service};
+use crate::pipeline::GuardRequest;
+use crate::pipeline::guard::{Held, Word};
+use crate::running::{RunningRouter, RunningService};
 
 /// How long an operator's word holds when no span is given, and at most.
 const KEEP: Duration = Duration::from_hours(1);
@@ -61,11 +61,11 @@ struct InstanceView {
 }
 
 /// `GET /v1/holds`: the services of which anything is held.
-pub(super) fn list(routers: &[Router]) -> Reply {
+pub(super) fn list(routers: &[RunningRouter]) -> Reply {
     let now = Instant::now();
     let mut services = Vec::new();
     for router in routers {
-        let guarded = Arc::clone(&router.guarded.borrow());
+        let guarded = Arc::clone(&router.pipeline.guarded.borrow());
         for (service, guarded) in router.services.iter().zip(guarded.iter()) {
             let held = guarded.held.values().map(|held| {
                 let server = &held.candidate.server;
@@ -87,7 +87,7 @@ pub(super) fn list(routers: &[Router]) -> Reply {
 }
 
 /// `POST /v1/holds/:service/:act`.
-pub(super) async fn tell(routers: &[Router], id: &str, act: &str, request: &Request) -> Reply {
+pub(super) async fn tell(routers: &[RunningRouter], id: &str, act: &str, request: &Request) -> Reply {
     if let Some(refusal) = request.refuse_change() {
         return refusal;
     }
@@ -117,15 +117,15 @@ pub(super) async fn tell(routers: &[Router], id: &str, act: &str, request: &Requ
 }
 
 /// Hands the word over; how many were held, `None` when nobody takes it any more.
-async fn follow(router: &Router, service: &Service, word: Word) -> Option<usize> {
+async fn follow(router: &RunningRouter, service: &RunningService, word: Word) -> Option<usize> {
     let (reply, answer) = oneshot::channel();
-    let order = Order {
+    let order = GuardRequest {
         service: service.id.clone(),
         word,
         reply,
     };
     let told = async {
-        router.orders.send(order).await.ok()?;
+        router.pipeline.orders.send(order).await.ok()?;
         answer.await.ok()
     };
     timeout(PATIENCE, told).await.ok().flatten()

@@ -12,10 +12,10 @@ use common::http::{CommonRoutes, Handler, Method, Reply, Request, common_routes,
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::haproxy::Haproxy;
 use crate::reload::Reloads;
-use crate::roster::{Roster, Running};
-use crate::router::Kind;
-use crate::router::haproxy::Haproxy;
+use crate::running::RouterHandle;
+use crate::running::{Running, RunningState};
 pub(crate) use view::age_seconds;
 use view::{EnsembleView, RouterView, ServiceView, StatusView};
 
@@ -47,7 +47,7 @@ pub struct Api {
     /// What both daemons answer.
     pub common: CommonRoutes,
     /// The routers and sessions, and the configuration in effect.
-    pub roster: Roster,
+    pub running: RunningState,
     /// How the configuration is read again.
     pub reloads: Reloads,
     /// When the daemon started.
@@ -80,12 +80,12 @@ impl Api {
             ["status"] => read_only(request, || Reply::json(200, &self.status())),
             ["v1", "services"] => read_only(request, || Reply::json(200, &self.services())),
             ["v1", "services", id] => read_only(request, || self.service(id)),
-            ["v1", "holds"] => read_only(request, || holds::list(&self.roster.now().routers)),
+            ["v1", "holds"] => read_only(request, || holds::list(&self.running.load().routers)),
             ["v1", "holds", id, act] if request.method == Method::Post => {
-                holds::tell(&self.roster.now().routers, id, act, request).await
+                holds::tell(&self.running.load().routers, id, act, request).await
             }
             ["v1", "events"] => read_only(request, || {
-                events::listen(self.roster.clone(), self.started, &self.listeners)
+                events::listen(self.running.clone(), self.started, &self.listeners)
             }),
             ["v1", "haproxy", "config"] => read_only(request, || self.of_haproxy(request, Haproxy::rendered)),
             ["v1", "haproxy", "diff"] => read_only(request, || {
@@ -102,7 +102,7 @@ impl Api {
                 "Forbidden",
                 "The configuration is shown to programs of this machine only.",
             ),
-            ["v1", "config"] => read_only(request, || Reply::json_text(200, &self.roster.now().effective)),
+            ["v1", "config"] => read_only(request, || Reply::json_text(200, &self.running.load().effective)),
             ["v1", "reload"] => reload_route(request, &self.reloads, "synapse").await,
             _ => Reply::problem(404, "Not found", "GET / lists the routes"),
         }
@@ -111,7 +111,7 @@ impl Api {
     fn status(&self) -> StatusView {
         let now = Instant::now();
         let waiting_for = self.common.readiness.waiting_for();
-        let running = self.roster.now();
+        let running = self.running.load();
         StatusView {
             version: self.common.build.version,
             ready: waiting_for.is_empty(),
@@ -130,7 +130,7 @@ impl Api {
     }
 
     fn services(&self) -> Vec<ServiceView> {
-        view::all(&self.roster.now(), self.started, Instant::now())
+        view::all(&self.running.load(), self.started, Instant::now())
     }
 
     fn service(&self, id: &str) -> Reply {
@@ -144,7 +144,7 @@ impl Api {
 
     /// Text of the HAProxy router that is asked for, or of the only one.
     fn of_haproxy(&self, request: &Request, text: impl FnOnce(&Haproxy) -> String) -> Reply {
-        let running = self.roster.now();
+        let running = self.running.load();
         let haproxies = haproxies(&running);
         let wanted = request.query.get("router");
         let found = match (wanted, haproxies.as_slice()) {
@@ -170,7 +170,7 @@ impl Api {
         if let Some(refusal) = request.refuse_change() {
             return refusal;
         }
-        let running = self.roster.now();
+        let running = self.running.load();
         let haproxies = haproxies(&running);
         if haproxies.is_empty() {
             return no_haproxy();
@@ -194,9 +194,9 @@ impl Api {
 fn haproxies(running: &Running) -> Vec<(usize, &Haproxy)> {
     let numbered = (1..).zip(&running.routers);
     numbered
-        .filter_map(|(number, router)| match &router.kind {
-            Kind::Haproxy(haproxy) => Some((number, haproxy)),
-            Kind::Plain(..) => None,
+        .filter_map(|(number, router)| match &router.handle {
+            RouterHandle::Haproxy(haproxy) => Some((number, haproxy)),
+            RouterHandle::Plain(..) => None,
         })
         .collect()
 }

@@ -10,12 +10,13 @@ use common::zk::reflector::Freshness;
 use tokio::sync::{mpsc, watch};
 
 use super::*;
-use crate::catalog::{Note, Outcome, ServiceOutcome, Verdict, ZoneOutcome};
 use crate::desired::Server;
-use crate::gather::Order;
-use crate::guard::{Guarded, Held, Why, Word};
-use crate::router::haproxy::{Haproxy, HaproxyStatus, ServerStatistics, ServerStatus, ServiceStatus};
-use crate::router::{Applier, Router, RouterStatus, Service};
+use crate::haproxy::{Haproxy, HaproxyStatus, ServerStatistics, ServerStatus, ServiceStatus};
+use crate::pipeline::catalog::{Note, Outcome, ServiceOutcome, Verdict, ZoneOutcome};
+use crate::pipeline::guard::{Guarded, Held, Why, Word};
+use crate::pipeline::{GuardRequest, PipelineHandle};
+use crate::router::{Applier, RouterStatus};
+use crate::running::{RunningRouter, RunningService};
 use crate::watcher::{Candidate, Description, Reason, Skipped, WatcherState};
 
 fn candidate(node: &str) -> Candidate {
@@ -41,18 +42,18 @@ fn api() -> Api {
     api_with(mpsc::channel(1).0, console())
 }
 
-fn console() -> Kind {
+fn console() -> RouterHandle {
     let status = RouterStatus {
         in_sync: true,
         last_apply: Some(1_700_000_000_000),
         applies: 3,
         ..RouterStatus::default()
     };
-    Kind::Plain("console", Applier::showing(status))
+    RouterHandle::Plain("console", Applier::showing(status))
 }
 
 /// The held instance is in HAProxy, and what HAProxy has beside it is nobody's any more.
-fn haproxy() -> Kind {
+fn haproxy() -> RouterHandle {
     let server = |node: &str, state| ServerStatus {
         slot: 7,
         name: "name-b_10.0.0.1:80".into(),
@@ -94,10 +95,10 @@ fn haproxy() -> Kind {
         })],
         ..HaproxyStatus::default()
     };
-    Kind::Haproxy(Haproxy::showing(status))
+    RouterHandle::Haproxy(Haproxy::showing(status))
 }
 
-fn api_with(orders: mpsc::Sender<Order>, kind: Kind) -> Api {
+fn api_with(orders: mpsc::Sender<GuardRequest>, handle: RouterHandle) -> Api {
     let state = WatcherState {
         freshness: Freshness::Live,
         candidates: vec![candidate("a"), candidate("b")],
@@ -141,8 +142,8 @@ fn api_with(orders: mpsc::Sender<Order>, kind: Kind) -> Api {
         }],
         ..Outcome::default()
     };
-    let one = Router {
-        services: vec![Service {
+    let one = RunningRouter {
+        services: vec![RunningService {
             id: "web_1".to_owned(),
             name: "web".to_owned(),
             source: Description {
@@ -151,13 +152,17 @@ fn api_with(orders: mpsc::Sender<Order>, kind: Kind) -> Api {
                 reading: String::new(),
             },
         }],
-        outcome: watch::Sender::new(Arc::new(outcome)).subscribe(),
-        guarded: watch::Sender::new(Arc::new(vec![guarded])).subscribe(),
-        orders,
-        kind,
+        pipeline: PipelineHandle {
+            desired: watch::Sender::new(Arc::default()).subscribe(),
+            outcome: watch::Sender::new(Arc::new(outcome)).subscribe(),
+            guarded: watch::Sender::new(Arc::new(vec![guarded])).subscribe(),
+            attention: watch::Sender::new(false).subscribe(),
+            orders,
+        },
+        handle,
     };
-    let roster = Roster::default();
-    roster.publish(Running {
+    let running = RunningState::default();
+    running.publish(Running {
         routers: vec![one],
         ..Running::default()
     });
@@ -169,7 +174,7 @@ fn api_with(orders: mpsc::Sender<Order>, kind: Kind) -> Api {
             registry: Arc::default(),
             level: log::init("info", Format::Text).expect("a level"),
         },
-        roster,
+        running,
         reloads: reloads().0,
         started: Instant::now(),
         listeners: listeners(),
@@ -259,7 +264,7 @@ async fn the_holds_are_listed_with_their_reasons() {
 
 #[tokio::test]
 async fn an_operators_word_on_a_hold_is_handed_on() {
-    let (orders, mut taken) = mpsc::channel::<Order>(1);
+    let (orders, mut taken) = mpsc::channel::<GuardRequest>(1);
     let api = api_with(orders, console());
     let mut told = async |target: &str, held: usize| {
         let take = async {

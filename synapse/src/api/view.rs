@@ -9,12 +9,13 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::holds::HeldView;
-use crate::catalog::{Note, ServiceOutcome};
 use crate::desired::Server;
-use crate::guard::Guarded;
-use crate::roster::Running;
-use crate::router::haproxy::{HaproxyStatus, LastReload, PanicStatus, ServerStatus, ServiceStatus};
-use crate::router::{Kind, Router, RouterStatus, Service};
+use crate::haproxy::{HaproxyStatus, LastReload, PanicStatus, ServerStatus, ServiceStatus};
+use crate::pipeline::catalog::{Note, ServiceOutcome};
+use crate::pipeline::guard::Guarded;
+use crate::router::RouterStatus;
+use crate::running::Running;
+use crate::running::{RouterHandle, RunningRouter, RunningService};
 use crate::watcher::Description;
 
 /// `GET /status`.
@@ -184,10 +185,10 @@ impl EnsembleView {
 }
 
 impl RouterView {
-    pub(super) fn of(router: &Router, started: Instant, now: Instant) -> Self {
+    pub(super) fn of(router: &RunningRouter, started: Instant, now: Instant) -> Self {
         Self {
-            kind: router.kind.name(),
-            status: router.kind.status(),
+            kind: router.handle.kind(),
+            status: router.handle.status(),
             services: services(router, started, now),
             haproxy: haproxy(router),
         }
@@ -225,17 +226,17 @@ pub(super) fn all(running: &Running, started: Instant, now: Instant) -> Vec<Serv
     routers.flat_map(|router| services(router, started, now)).collect()
 }
 
-fn haproxy(router: &Router) -> Option<Arc<HaproxyStatus>> {
-    match &router.kind {
-        Kind::Plain(..) => None,
-        Kind::Haproxy(haproxy) => Some(haproxy.status()),
+fn haproxy(router: &RunningRouter) -> Option<Arc<HaproxyStatus>> {
+    match &router.handle {
+        RouterHandle::Plain(..) => None,
+        RouterHandle::Haproxy(haproxy) => Some(haproxy.status()),
     }
 }
 
 /// The services of one router.
-pub(super) fn services(router: &Router, started: Instant, now: Instant) -> Vec<ServiceView> {
-    let outcome = Arc::clone(&router.outcome.borrow());
-    let guarded = Arc::clone(&router.guarded.borrow());
+pub(super) fn services(router: &RunningRouter, started: Instant, now: Instant) -> Vec<ServiceView> {
+    let outcome = Arc::clone(&router.pipeline.outcome.borrow());
+    let guarded = Arc::clone(&router.pipeline.guarded.borrow());
     let haproxy = haproxy(router);
     let placed: HashMap<&str, &ServiceStatus> = haproxy
         .iter()
@@ -265,7 +266,7 @@ struct Stages<'s> {
 }
 
 impl ServiceView {
-    fn of(service: &Service, stages: Stages<'_>, started: Instant, now: Instant) -> Self {
+    fn of(service: &RunningService, stages: Stages<'_>, started: Instant, now: Instant) -> Self {
         let Stages {
             outcome,
             guarded,

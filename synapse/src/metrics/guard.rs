@@ -5,7 +5,7 @@ use std::fmt::Error;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::gauges;
-use crate::guard::{Guarded, LABELS};
+use crate::pipeline::guard::{Guarded, LABELS};
 
 /// The label of a service that is known from the snapshot only.
 const SNAPSHOT: &str = "snapshot";

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use prometheus_client::encoding::DescriptorEncoder;
 
 use super::{counters, gauges};
-use crate::router::haproxy::{HaproxyStatus, RELOAD_REASONS};
+use crate::haproxy::{HaproxyStatus, RELOAD_REASONS};
 
 /// Reloads that failed.
 pub(super) fn failed_reloads(status: &HaproxyStatus) -> u64 {

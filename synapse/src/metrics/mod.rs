@@ -24,28 +24,28 @@ use tokio::time::Instant;
 pub use reloads::Reloads;
 
 use crate::api::age_seconds;
-use crate::catalog::{Outcome, ServiceOutcome};
-use crate::guard::Guarded;
-use crate::roster::Roster;
-use crate::router::haproxy::HaproxyStatus;
-use crate::router::{Kind, Router};
+use crate::haproxy::HaproxyStatus;
+use crate::pipeline::catalog::{Outcome, ServiceOutcome};
+use crate::pipeline::guard::Guarded;
+use crate::running::RunningState;
+use crate::running::{RouterHandle, RunningRouter};
 
 /// Reads the routers' states.
 #[derive(Debug)]
 pub struct Metrics {
-    roster: Roster,
+    running: RunningState,
     started: Instant,
 }
 
 impl Metrics {
-    /// Metrics of the routers in `roster`; `started` is when the daemon did.
-    pub fn new(roster: Roster, started: Instant) -> Self {
-        Self { roster, started }
+    /// Metrics of the routers in `running`; `started` is when the daemon did.
+    pub fn new(running: RunningState, started: Instant) -> Self {
+        Self { running, started }
     }
 }
 
 /// By service of all routers: the name, or the id where a name is not unique.
-fn labels(routers: &[Router]) -> Vec<&str> {
+fn labels(routers: &[RunningRouter]) -> Vec<&str> {
     let services = || routers.iter().flat_map(|router| &router.services);
     let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
     for service in services() {
@@ -61,11 +61,11 @@ fn labels(routers: &[Router]) -> Vec<&str> {
 
 impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let running = self.roster.now();
+        let running = self.running.load();
         let outcomes: Vec<Arc<Outcome>> = running
             .routers
             .iter()
-            .map(|router| router.outcome.borrow().clone())
+            .map(|router| router.pipeline.outcome.borrow().clone())
             .collect();
         let services: Vec<(&str, &ServiceOutcome)> = labels(&running.routers)
             .into_iter()
@@ -74,9 +74,9 @@ impl Collector for Metrics {
         let haproxies: Vec<Arc<HaproxyStatus>> = running
             .routers
             .iter()
-            .filter_map(|router| match &router.kind {
-                Kind::Haproxy(haproxy) => Some(haproxy.status()),
-                Kind::Plain(..) => None,
+            .filter_map(|router| match &router.handle {
+                RouterHandle::Haproxy(haproxy) => Some(haproxy.status()),
+                RouterHandle::Plain(..) => None,
             })
             .collect();
         encode_updates(&mut encoder, &running.routers, &haproxies)?;
@@ -84,7 +84,7 @@ impl Collector for Metrics {
         let guarded: Vec<Arc<Vec<Guarded>>> = running
             .routers
             .iter()
-            .map(|router| router.guarded.borrow().clone())
+            .map(|router| router.pipeline.guarded.borrow().clone())
             .collect();
         let guards: Vec<(&str, &Guarded)> = labels(&running.routers)
             .into_iter()
@@ -101,14 +101,14 @@ impl Collector for Metrics {
 /// `synapse_router_update_failure{type}`: summed over the routers of a type.
 fn encode_updates(
     encoder: &mut DescriptorEncoder<'_>,
-    routers: &[Router],
+    routers: &[RunningRouter],
     haproxies: &[Arc<HaproxyStatus>],
 ) -> Result<(), Error> {
     let mut failures: BTreeMap<&str, u64> = BTreeMap::new();
     for router in routers {
-        match &router.kind {
-            Kind::Plain(name, applier) => *failures.entry(name).or_default() += applier.status().failures,
-            Kind::Haproxy(_) => {}
+        match &router.handle {
+            RouterHandle::Plain(name, applier) => *failures.entry(name).or_default() += applier.status().failures,
+            RouterHandle::Haproxy(_) => {}
         }
     }
     for status in haproxies {

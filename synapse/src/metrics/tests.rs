@@ -1,7 +1,7 @@
 use prometheus_client::registry::Registry;
 
 use super::*;
-use crate::router::haproxy::{HaproxyStatus, PanicStatus, ServiceStatus};
+use crate::haproxy::{HaproxyStatus, PanicStatus, ServiceStatus};
 use crate::watcher::{Failures, WatcherState};
 
 /// What a scrape shows of one service and one HAProxy.

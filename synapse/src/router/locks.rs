@@ -13,7 +13,7 @@ pub struct Locks(BTreeMap<PathBuf, Weak<Lock>>);
 
 impl Locks {
     /// The lock at `path`; `None` when another process has it.
-    pub(super) fn take(&mut self, path: &Path) -> Result<Option<Arc<Lock>>, FileError> {
+    pub(crate) fn take(&mut self, path: &Path) -> Result<Option<Arc<Lock>>, FileError> {
         if let Some(ours) = self.0.get(path).and_then(Weak::upgrade) {
             return Ok(Some(ours));
         }

@@ -14,7 +14,7 @@ use crate::config::{ApplyBudget, PaceConfig};
 
 /// How much haste a need has, the least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Urgency {
+pub(crate) enum Urgency {
     /// Other hosts may have it at this very moment: gathered, then put off by a chance of this host's own.
     Spreads,
     /// More of its kind may come: worth a wait.
@@ -29,7 +29,7 @@ pub(super) enum Urgency {
 
 /// What is left of a budget.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub(crate) struct Allowance {
     budget: ApplyBudget,
     /// When it was last drawn on: as often as the budget allows in a span.
     spent: VecDeque<Instant>,
@@ -37,7 +37,7 @@ pub(super) struct Allowance {
 
 impl Allowance {
     /// All of it.
-    pub(super) fn new(budget: ApplyBudget) -> Self {
+    pub(crate) fn new(budget: ApplyBudget) -> Self {
         Self {
             budget,
             spent: VecDeque::new(),
@@ -45,7 +45,7 @@ impl Allowance {
     }
 
     /// When it allows one more; `None` if it always did.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         let ApplyBudget { applies, per } = self.budget;
         self.spent
             .front()
@@ -54,7 +54,7 @@ impl Allowance {
     }
 
     /// One was drawn at `now`.
-    pub(super) fn spend(&mut self, now: Instant) {
+    pub(crate) fn spend(&mut self, now: Instant) {
         self.spent.push_back(now);
         while self.spent.len() > self.budget.applies {
             self.spent.pop_front();
@@ -64,7 +64,7 @@ impl Allowance {
 
 /// The clock of one router.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     config: PaceConfig,
     wanted: Option<Wanted>,
     allowance: Option<Allowance>,
@@ -86,7 +86,7 @@ struct Wanted {
 
 impl Pace {
     /// A clock for which nothing was applied yet.
-    pub(super) fn new(config: PaceConfig) -> Self {
+    pub(crate) fn new(config: PaceConfig) -> Self {
         let backoff = BackoffConfig {
             min: Duration::from_secs(1),
             max: Duration::from_mins(1),
@@ -103,7 +103,7 @@ impl Pace {
 
     /// The need is there, `grown` if the desired state changed since it was last said. `chance` is uniform in
     /// `0.0..1.0`, and counts once for each need.
-    pub(super) fn want(&mut self, now: Instant, grown: bool, chance: f64) {
+    pub(crate) fn want(&mut self, now: Instant, grown: bool, chance: f64) {
         let wanted = self.wanted.get_or_insert_with(|| Wanted {
             first: now,
             last: now,
@@ -115,24 +115,24 @@ impl Pace {
     }
 
     /// Whether there is a need.
-    pub(super) fn is_wanted(&self) -> bool {
+    pub(crate) fn is_wanted(&self) -> bool {
         self.wanted.is_some()
     }
 
     /// The need is gone.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.wanted = None;
     }
 
     /// What failed is not what is wanted now: that is a need of its own, and does not wait for the failure.
-    pub(super) fn try_anew(&mut self) {
+    pub(crate) fn try_anew(&mut self) {
         if self.backed_off.take().is_some() {
             self.wanted = None;
         }
     }
 
     /// When to act. `None` when nothing is wanted.
-    pub(super) fn due(&self, urgency: Urgency) -> Option<Instant> {
+    pub(crate) fn due(&self, urgency: Urgency) -> Option<Instant> {
         let Wanted { first, last, hold } = self.wanted?;
         let gathered = (last + self.config.buffer).min(first + self.config.max_buffer);
         let (at, not_before) = match urgency {
@@ -154,7 +154,7 @@ impl Pace {
     }
 
     /// Something was applied, or could not be, at `now`.
-    pub(super) fn ended(&mut self, now: Instant, worked: bool, chance: f64) {
+    pub(crate) fn ended(&mut self, now: Instant, worked: bool, chance: f64) {
         self.wanted = None;
         if let Some(allowance) = &mut self.allowance {
             allowance.spend(now);
@@ -167,7 +167,7 @@ impl Pace {
     }
 
     /// All is well at `now`, for which nothing had to be applied.
-    pub(super) fn worked(&mut self, now: Instant) {
+    pub(crate) fn worked(&mut self, now: Instant) {
         self.wanted = None;
         self.backoff.succeeded(now);
         self.backed_off = None;

@@ -33,7 +33,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::api::{Api, listeners};
 use crate::config::{Config, Source};
 use crate::metrics::{self, Metrics};
-use crate::roster::Roster;
+use crate::running::RunningState;
 use crew::Crew;
 pub(crate) use parts::host_seed;
 
@@ -76,10 +76,10 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
         None => None,
     };
 
-    let roster = Roster::default();
+    let running = RunningState::default();
     let mut supervisor = Supervisor::new();
     let groups = supervisor.groups();
-    let mut crew = Crew::new((source, config), level.clone(), groups, roster.clone());
+    let mut crew = Crew::new((source, config), level.clone(), groups, running.clone());
     crew.start(&mut supervisor, &readiness, &first).await?;
     let stop = crew.grace();
     let (reloads, requests) = reloads();
@@ -89,7 +89,7 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
     let count = metrics::Reloads::register(&mut registry);
     supervisor.start(Stage::Routers, "reload", |stop| crew.run(requests, count, stop));
 
-    registry.register_collector(Box::new(Metrics::new(roster.clone(), started)));
+    registry.register_collector(Box::new(Metrics::new(running.clone(), started)));
     let common = CommonRoutes {
         build: BUILD,
         started: first.clone(),
@@ -104,13 +104,13 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
     }
     let api = Api {
         common,
-        roster: roster.clone(),
+        running: running.clone(),
         reloads: reloads.clone(),
         started,
         listeners: listeners(),
     };
     supervisor.start(Stage::Api, "api", |stop| bound.serve(api.handler(), API_DRAIN, stop));
-    let (telling, look) = (notifier.clone(), (first, roster.clone()));
+    let (telling, look) = (notifier.clone(), (first, running.clone()));
     supervisor.start(Stage::Api, "service manager", |stop| {
         telling.run(move || state(&look.0, &look.1), stop)
     });
@@ -125,7 +125,7 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
         loop {
             let signal = tokio::select! {
                 signal = signals.next() => signal,
-                waited_for = settled(&readiness, &roster, once), if !asked => {
+                waited_for = settled(&readiness, &running, once), if !asked => {
                     missed = waited_for;
                     Signal::Stop
                 }
@@ -145,7 +145,7 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
     let on_stop = |failed: Option<&Ended>| {
         if failed.is_some() {
             // Whoever starts synapse again is the heir; until then HAProxy goes on, whatever `stopOnExit` says.
-            roster.now().routers.iter().for_each(|router| router.leave(true));
+            running.load().routers.iter().for_each(|router| router.leave(true));
         }
         stopping = Some(readiness.latch("the daemon stops"));
         notifier.stopping(stop.borrow().timeout);
@@ -182,9 +182,9 @@ async fn linger(signals: &mut Signals, delay: Duration, reload: impl Fn()) {
 }
 
 /// synapse is up once every HAProxy was applied: who waits for it finds its services.
-fn state(started: &Readiness, roster: &Roster) -> State {
+fn state(started: &Readiness, running: &RunningState) -> State {
     let waiting_for = started.waiting_for();
-    let services: usize = roster.now().routers.iter().map(|router| router.services.len()).sum();
+    let services: usize = running.load().routers.iter().map(|router| router.services.len()).sum();
     State {
         ready: waiting_for.is_empty(),
         status: if waiting_for.is_empty() {
@@ -197,15 +197,15 @@ fn state(started: &Readiness, roster: &Roster) -> State {
 
 /// Returns when every router was applied with what its sources say, or after `once`, with what is missing; never without
 /// it.
-async fn settled(readiness: &Readiness, roster: &Roster, once: Option<Duration>) -> Option<Vec<String>> {
+async fn settled(readiness: &Readiness, running: &RunningState, once: Option<Duration>) -> Option<Vec<String>> {
     let Some(limit) = once else { return pending().await };
     let missing = || {
         let mut missing = readiness.waiting_for();
-        for router in &roster.now().routers {
+        for router in &running.load().routers {
             missing.extend(
                 router
                     .is_incomplete()
-                    .then(|| format!("the sources of {}", router.kind.name())),
+                    .then(|| format!("the sources of {}", router.handle.kind())),
             );
         }
         missing

@@ -9,15 +9,16 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Stage;
-use crate::catalog::Seed;
 use crate::config::{RouterConfig, RouterKind};
-use crate::gather::{self, Gather, Inputs, gather};
-use crate::guard::Guarded;
+use crate::haproxy::{self, HaproxyTask, Links};
+use crate::pipeline::catalog::Seed;
+use crate::pipeline::guard::Guarded;
+use crate::pipeline::{self, Inputs, ServicePipeline};
 use crate::router::console::{Console, console};
 use crate::router::file_output::{self, FileOutput};
-use crate::router::haproxy::{self, HaproxyTask, Links};
 use crate::router::template::{self, TemplateFile};
-use crate::router::{ApplierTask, Kind, Locks, Router, Service};
+use crate::router::{ApplierTask, Locks};
+use crate::running::{RouterHandle, RunningRouter, RunningService};
 use crate::snapshot::{Content, Followed};
 use crate::watcher::WatcherState;
 use crate::watcher::sources::{Source, Sources};
@@ -38,8 +39,8 @@ pub(super) struct Parts {
 /// A router that is built and does not run yet.
 #[derive(Debug)]
 pub(super) struct Built {
-    pub(super) router: Router,
-    gather: Gather,
+    pub(super) router: RunningRouter,
+    pipeline: ServicePipeline,
     task: Task,
 }
 
@@ -55,7 +56,9 @@ impl Built {
     /// Its tasks; `name` tells them from other routers'.
     pub(super) fn group(self, name: &str) -> Group<Stage> {
         let mut group = Group::default();
-        group.add(Stage::Watchers, format!("gather {name}"), |stop| self.gather.run(stop));
+        group.add(Stage::Watchers, format!("pipeline of {name}"), |stop| {
+            self.pipeline.run(stop)
+        });
         let name = format!("router {name}");
         match self.task {
             Task::Console(task) => group.add(Stage::Routers, name, |stop| task.run(stop)),
@@ -91,7 +94,7 @@ impl Parts {
         &mut self,
         config: RouterConfig,
         first_apply: Latch,
-        predecessor: Option<&Router>,
+        predecessor: Option<&RunningRouter>,
     ) -> Result<Built, Fatal> {
         let sources: Vec<Source> = config
             .services
@@ -99,18 +102,18 @@ impl Parts {
             .map(|service| self.sources.source(&service.watcher))
             .collect();
         let services = config.services.iter().zip(&sources);
-        let services = services.map(|(service, source)| Service {
+        let services = services.map(|(service, source)| RunningService {
             id: service.id.clone(),
             name: service.name.clone(),
             source: source.description.clone(),
         });
-        let services: Vec<Service> = services.collect();
-        let sources = services.iter().zip(sources).map(|(service, source)| gather::Source {
+        let services: Vec<RunningService> = services.collect();
+        let sources = services.iter().zip(sources).map(|(service, source)| pipeline::Source {
             state: source.state,
             remembered: self.remembered(service, predecessor),
         });
         let health = watch::Sender::new(Arc::default());
-        let (gathered, gather) = gather(Inputs {
+        let (pipeline, pipeline_task) = ServicePipeline::new(Inputs {
             sources: sources.collect(),
             services: Arc::clone(&config.services),
             seed: self.seed,
@@ -118,45 +121,47 @@ impl Parts {
             health: health.subscribe(),
             news: self.news.clone(),
         });
-        let (desired, locks) = (gathered.desired, &mut self.locks);
-        let (kind, task) = match config.kind {
+        let (desired, locks) = (pipeline.desired.clone(), &mut self.locks);
+        let (handle, task) = match config.kind {
             RouterKind::Console => {
                 let (applier, task) = console(desired, config.pace, first_apply);
-                (Kind::Plain("console", applier), Task::Console(task))
+                (RouterHandle::Plain("console", applier), Task::Console(task))
             }
             RouterKind::Template(template) => {
                 let built = template::build(template, &config.services, config.pace, desired, first_apply, locks);
                 let (applier, task) = built?;
-                (Kind::Plain("template", applier), Task::Template(Box::new(task)))
+                (RouterHandle::Plain("template", applier), Task::Template(Box::new(task)))
             }
             RouterKind::FileOutput(output) => {
                 let (applier, task) = file_output::build(output, config.pace, desired, first_apply, locks)?;
-                (Kind::Plain("file_output", applier), Task::FileOutput(task))
+                (RouterHandle::Plain("file_output", applier), Task::FileOutput(task))
             }
             RouterKind::Haproxy(haproxy) => {
                 let links = Links {
                     desired,
-                    attention: gathered.attention,
+                    attention: pipeline.attention.clone(),
                     health,
                 };
                 let build = haproxy::build(*haproxy, config.services, config.pace, links, first_apply, locks);
                 let (haproxy, task) = build.await?;
-                (Kind::Haproxy(haproxy), Task::Haproxy(Box::new(task)))
+                (RouterHandle::Haproxy(haproxy), Task::Haproxy(Box::new(task)))
             }
         };
-        let router = Router {
+        let router = RunningRouter {
             services,
-            outcome: gathered.outcome,
-            guarded: gathered.guarded,
-            orders: gathered.orders,
-            kind,
+            pipeline,
+            handle,
         };
-        Ok(Built { router, gather, task })
+        Ok(Built {
+            router,
+            pipeline: pipeline_task,
+            task,
+        })
     }
 
-    fn remembered(&self, service: &Service, predecessor: Option<&Router>) -> Option<Arc<WatcherState>> {
+    fn remembered(&self, service: &RunningService, predecessor: Option<&RunningRouter>) -> Option<Arc<WatcherState>> {
         let known = predecessor.and_then(|router| {
-            let guarded = Arc::clone(&router.guarded.borrow());
+            let guarded = Arc::clone(&router.pipeline.guarded.borrow());
             let place = router
                 .services
                 .iter()
@@ -177,14 +182,14 @@ impl Parts {
 }
 
 /// What the snapshot keeps of a router.
-pub(super) fn followed(router: &Router) -> Followed {
+pub(super) fn followed(router: &RunningRouter) -> Followed {
     Followed {
         sources: router
             .services
             .iter()
             .map(|service| service.source.remembered_as())
             .collect(),
-        guarded: router.guarded.clone(),
+        guarded: router.pipeline.guarded.clone(),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::config::{Config, RouterConfig, RouterKind, ServiceConfig};
+use crate::haproxy;
 use crate::reload::{Act, By, RouterReload};
-use crate::router::haproxy;
 
 /// What becomes of each router.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

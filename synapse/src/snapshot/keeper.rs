@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{Content, Remembered, checksum, decode, encode};
-use crate::guard::Guarded;
+use crate::pipeline::guard::Guarded;
 
 /// The least time between two writes.
 const PACE: Duration = Duration::from_secs(2);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use common::zk::reflector::Freshness;
-use synapse::catalog::{Outcome, Seed, outcome};
 use synapse::config::{LocalZone, ZoneConfig, ZonePolicy};
 use synapse::health::{Check, Health};
+use synapse::pipeline::catalog::{Outcome, Seed, outcome};
 use synapse::watcher::{Candidate, WatcherState};
 
 use crate::bench::{Backend, Bench, eventually, server};

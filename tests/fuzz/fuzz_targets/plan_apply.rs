@@ -3,4 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|bytes: &[u8]| synapse::router::haproxy::fuzz::plan(bytes));
+fuzz_target!(|bytes: &[u8]| synapse::haproxy::fuzz::plan(bytes));

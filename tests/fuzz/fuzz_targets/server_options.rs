@@ -3,4 +3,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|text: &str| synapse::router::haproxy::fuzz::options(text));
+fuzz_target!(|text: &str| synapse::haproxy::fuzz::options(text));

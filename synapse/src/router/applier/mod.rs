@@ -24,14 +24,14 @@ use super::pace::{Pace, Urgency};
 use super::status::RouterStatus;
 
 /// What a router writes to.
-pub(super) trait Target: Send {
+pub(crate) trait Target: Send {
     /// Makes `desired` true. An error is for the operator; whatever was done is found out again at the next call.
     fn apply(&mut self, desired: &Arc<Desired>) -> impl Future<Output = Result<Applied, String>> + Send;
 }
 
 /// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Applied {
+pub(crate) enum Applied {
     /// It was so already.
     Unchanged,
     /// It is so now.
@@ -84,7 +84,7 @@ struct Progress {
 
 impl Applier {
     /// Applies `desired` to `target` at this pace.
-    pub(super) fn new<T: Target>(
+    pub(crate) fn new<T: Target>(
         target: T,
         desired: watch::Receiver<Arc<Desired>>,
         pace: PaceConfig,

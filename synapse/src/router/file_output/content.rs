@@ -35,19 +35,19 @@ impl<'s> Backend<'s> {
 }
 
 /// The bytes of a service's file.
-pub(super) fn backends(servers: &[Server]) -> Vec<u8> {
+pub(crate) fn backends(servers: &[Server]) -> Vec<u8> {
     let backends: Vec<Backend<'_>> = servers.iter().map(Backend::of).collect();
     // Text and numbers in structs: there is nothing that JSON has no form for.
     serde_json::to_vec(&backends).unwrap_or_default()
 }
 
 /// The name of a service's file.
-pub(super) fn file_name(service: &str) -> String {
+pub(crate) fn file_name(service: &str) -> String {
     format!("{service}.json")
 }
 
 /// The service that a file of this name would be of.
-pub(super) fn service_of(file: &str) -> Option<String> {
+pub(crate) fn service_of(file: &str) -> Option<String> {
     let service = file.strip_suffix(".json")?;
     let is_plain = !service.is_empty() && !service.starts_with('.') && !service.contains('/');
     is_plain.then(|| service.to_owned())
@@ -55,7 +55,7 @@ pub(super) fn service_of(file: &str) -> Option<String> {
 
 /// The services whose files have to go: those that we wrote once, or that are there, but are not among the configured
 /// (`files`: by id). One that is configured keeps its file, known or not.
-pub(super) fn stale(
+pub(crate) fn stale(
     files: &BTreeMap<String, String>,
     written: &BTreeSet<String>,
     present: &BTreeSet<String>,

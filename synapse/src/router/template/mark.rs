@@ -7,24 +7,24 @@ use common::file::write_atomic;
 
 /// The mark of one file.
 #[derive(Debug)]
-pub(super) struct Mark(PathBuf);
+pub(crate) struct Mark(PathBuf);
 
 impl Mark {
-    pub(super) fn of(file: &Path) -> Self {
+    pub(crate) fn of(file: &Path) -> Self {
         Self(super::hidden(file, "pending"))
     }
 
     /// It is on disk when this returns.
-    pub(super) fn set(&self) -> Result<(), String> {
+    pub(crate) fn set(&self) -> Result<(), String> {
         let written = write_atomic(&self.0, b"", 0o600);
         written.map(drop).map_err(|error| error.to_string())
     }
 
-    pub(super) fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.0.exists()
     }
 
-    pub(super) fn clear(&self) -> Result<(), String> {
+    pub(crate) fn clear(&self) -> Result<(), String> {
         match std::fs::remove_file(&self.0) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(format!("cannot remove {}: {error}", self.0.display()))

@@ -23,8 +23,8 @@ use super::plan::{Fate, Plan, needs_restart, plan};
 use crate::config::{Config, RouterConfig, RouterKind, Source, StopConfig};
 use crate::metrics::Reloads;
 use crate::reload::{Reload, ReloadResult, Requests};
-use crate::roster::{Roster, Running};
-use crate::router::{Kind, Router};
+use crate::running::{RouterHandle, RunningRouter};
+use crate::running::{Running, RunningState};
 use crate::snapshot::{self, Followed, Keeper};
 use crate::zone;
 
@@ -36,7 +36,7 @@ const READING: Duration = Duration::from_secs(30);
 struct Member {
     id: GroupId,
     config: RouterConfig,
-    router: Router,
+    router: RunningRouter,
 }
 
 /// The daemon stops: nothing starts any more.
@@ -68,7 +68,7 @@ pub(super) struct Crew {
     followed: watch::Sender<Vec<Followed>>,
     /// How many routers were ever started: their tasks are named for it.
     started: usize,
-    roster: Roster,
+    running: RunningState,
     grace: watch::Sender<StopConfig>,
 }
 
@@ -78,7 +78,7 @@ impl Crew {
         (source, mut config): (Source, Config),
         level: LevelHandle,
         groups: Groups<Stage>,
-        roster: Roster,
+        running: RunningState,
     ) -> Self {
         zone::settle(&mut config);
         let remembered = config.snapshot_path.as_deref().map(snapshot::load).unwrap_or_default();
@@ -93,7 +93,7 @@ impl Crew {
             groups,
             members: Vec::new(),
             started: 0,
-            roster,
+            running,
         }
     }
 
@@ -295,7 +295,7 @@ impl Crew {
     fn publish(&self) {
         self.followed
             .send_replace(self.members.iter().map(|member| followed(&member.router)).collect());
-        self.roster.publish(Running {
+        self.running.publish(Running {
             routers: self.members.iter().map(|member| member.router.clone()).collect(),
             ensembles: self.parts.sources.ensembles(),
             effective: self.config.effective.clone(),
@@ -303,12 +303,12 @@ impl Crew {
     }
 }
 
-impl Router {
+impl RunningRouter {
     /// It is about to end, for an heir or for good.
     pub(super) fn leave(&self, has_heir: bool) {
-        match &self.kind {
-            Kind::Haproxy(haproxy) => haproxy.leave(has_heir),
-            Kind::Plain(..) => {}
+        match &self.handle {
+            RouterHandle::Haproxy(haproxy) => haproxy.leave(has_heir),
+            RouterHandle::Plain(..) => {}
         }
     }
 }

@@ -29,7 +29,7 @@ fn crew(is_fixed: bool) -> Crew {
     };
     let level = init("info", Format::Text).expect("a level");
     let groups = Supervisor::new().groups();
-    Crew::new((source, empty), level, groups, Roster::default())
+    Crew::new((source, empty), level, groups, RunningState::default())
 }
 
 #[tokio::test]

@@ -16,9 +16,9 @@ use synapse::config::{
     ServiceHaproxy, WatcherConfig,
 };
 use synapse::desired::{Desired, Server, Service};
+use synapse::haproxy::{Haproxy, HaproxyStatus, HaproxyTask, Links, ServerStatus, build};
 use synapse::health::Health;
 use synapse::router::Locks;
-use synapse::router::haproxy::{Haproxy, HaproxyStatus, HaproxyTask, Links, ServerStatus, build};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};

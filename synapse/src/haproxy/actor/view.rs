@@ -1,0 +1,106 @@
+//! From what is known to what is shown. Pure.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::haproxy::actor::state::{State, World};
+use crate::haproxy::cfg::panic_threshold;
+use crate::haproxy::plan::model::{Occupant, Wanted};
+use crate::haproxy::runtime::parse::Statistics;
+use crate::haproxy::status::{HaproxyStatus, PanicStatus, ReloadCount, ServerStatus, ServiceStatus};
+
+/// Counts one more.
+pub(crate) fn count(counts: &mut Vec<ReloadCount>, reason: &'static str, result: &'static str) {
+    if let Some(known) = counts
+        .iter_mut()
+        .find(|known| known.reason == reason && known.result == result)
+    {
+        known.count = known.count.saturating_add(1);
+    } else {
+        counts.push(ReloadCount {
+            reason,
+            result,
+            count: 1,
+        });
+    }
+}
+
+/// Fills in what follows from `state`.
+pub(crate) fn fill(status: &mut HaproxyStatus, state: &State, statistics: &Statistics) {
+    let live = match &state.world {
+        World::Loaded(loaded) => Some(&loaded.live),
+        World::Foreign(live) => Some(live),
+        World::Unknown | World::Absent => None,
+    };
+    status.pid = live.map(|live| live.info.pid);
+    status.uptime_secs = live.map(|live| live.info.uptime_secs);
+    if let Some(live) = live {
+        status.version.clone_from(&live.info.version);
+    }
+    status.servers = state.kind().word();
+    status.acts = state.plan().lines();
+    let mut before = std::mem::take(&mut status.services).into_iter();
+    let services = state.services().map(|id| {
+        let now = service(id, state, statistics);
+        match before.next() {
+            Some(before) if *before == now => before,
+            _ => Arc::new(now),
+        }
+    });
+    status.services = services.collect();
+}
+
+fn service(id: &str, state: &State, statistics: &Statistics) -> ServiceStatus {
+    let wants = state.wants.get(id);
+    let wanted: HashMap<_, &Wanted> = wants
+        .iter()
+        .flat_map(|wants| &wants.servers)
+        .map(|server| (server.address, server))
+        .collect();
+    let backend = match &state.world {
+        World::Loaded(loaded) => loaded.layout.get(id),
+        World::Unknown | World::Absent | World::Foreign(_) => None,
+    };
+    let counted = statistics.get(id);
+    let mut servers = Vec::new();
+    for slot in backend.iter().flat_map(|backend| &backend.slots) {
+        let (address, weight, word) = match slot.occupant {
+            Occupant::Free | Occupant::Gone => continue,
+            Occupant::Active { address, weight } => (address, weight, "active"),
+            Occupant::Draining { address } => (address, 0, "draining"),
+        };
+        let known = wanted.get(&address);
+        servers.push(ServerStatus {
+            slot: slot.id,
+            name: Arc::clone(&slot.name),
+            instance: known.map(|server| Arc::clone(&server.instance)).unwrap_or_default(),
+            node: known.map(|server| Arc::clone(&server.node)).unwrap_or_default(),
+            address,
+            weight,
+            state: word,
+            options: Arc::clone(&slot.class),
+            ignored_options: known.map(|server| server.ignored.clone()).unwrap_or_default(),
+            statistics: counted.and_then(|counted| counted.get(&slot.name)).cloned(),
+        });
+    }
+    servers.shrink_to_fit();
+    let active = servers.iter().filter(|server| server.state == "active").count();
+    ServiceStatus {
+        id: id.to_owned(),
+        quarantined: state.quarantine.get(id).map(|known| known.words.clone()),
+        free_slots: backend.map_or(0, crate::haproxy::plan::model::Backend::free),
+        waiting: wants.map_or(0, |wants| wants.servers.len()).saturating_sub(active),
+        panic: panicking(id, state),
+        skipped: wants.map(|wants| wants.skipped.clone()).unwrap_or_default(),
+        servers,
+    }
+}
+
+fn panicking(id: &str, state: &State) -> Option<PanicStatus> {
+    let (second, rule) = state.second(id)?;
+    let live = |backend: &str| match &state.world {
+        World::Loaded(loaded) => loaded.table.get(backend),
+        World::Unknown | World::Absent | World::Foreign(_) => None,
+    };
+    Some(panic_threshold::look(rule, live(id), live(second)))
+}

@@ -1,0 +1,222 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::Share;
+use crate::haproxy::plan::model::{Layout, NOWHERE, Wanted, Wants};
+use crate::haproxy::plan::slots::{assign, relayout};
+use crate::haproxy::plan::{Plan, plan};
+use crate::haproxy::runtime::command::Act;
+use crate::haproxy::runtime::parse::{Off, Table};
+
+const ID: &str = "web_1";
+
+fn wants(servers: &[(u8, u16, &str)]) -> Wants {
+    let servers = servers.iter().map(|(last, weight, class)| Wanted {
+        address: SocketAddr::from(([10, 0, 0, *last], 80)),
+        weight: *weight,
+        class: (*class).into(),
+        operators: (*class).into(),
+        instance: format!("s{last}").into(),
+        node: format!("n{last}").into(),
+        options: String::new(),
+        ignored: Vec::new(),
+    });
+    Wants {
+        servers: servers.collect(),
+        spare_class: Some("check".into()),
+        skipped: Vec::new(),
+    }
+}
+
+fn seated(backend: &Backend) -> Vec<(SocketAddr, u16)> {
+    let seats = backend.slots.iter().filter_map(|slot| match slot.occupant {
+        Occupant::Active { address, weight } => Some((address, weight)),
+        Occupant::Free | Occupant::Draining { .. } | Occupant::Gone => None,
+    });
+    seats.collect()
+}
+
+fn ends(backend: &Backend) -> Vec<u8> {
+    let ends = seated(backend).into_iter().map(|(address, _)| match address {
+        SocketAddr::V4(v4) => v4.ip().octets()[3],
+        SocketAddr::V6(_) => 0,
+    });
+    ends.collect()
+}
+
+#[test]
+fn who_drains_and_who_stands_by_does_not_count() {
+    let first = relayout(None, &wants(&[(1, 5, "check"), (2, 0, "check"), (3, 1, "check")]), None);
+    let all = second(&first, Then::UseAll);
+    assert_eq!(ends(&all), [1, 3]);
+    assert_eq!(seated(&all)[0].1, 5);
+    assert_eq!(
+        seated(&second(&first, Then::FailFast))[0].1,
+        1,
+        "its weight never changes"
+    );
+
+    let backup = relayout(None, &wants(&[(1, 5, "check"), (2, 1, "check backup")]), None);
+    assert!(ends(&second(&backup, Then::UseAll)).is_empty());
+    let draining = relayout(None, &wants(&[(1, 5, "check"), (2, 0, "check backup")]), None);
+    assert_eq!(
+        ends(&second(&draining, Then::UseAll)),
+        [1],
+        "a backup without traffic is none"
+    );
+}
+
+#[test]
+fn a_server_of_the_second_backend_is_always_up() {
+    for (first, then, is) in [
+        ("check inter 1s", Then::UseAll, "check inter 1s no-check no-agent-check"),
+        ("track a/b maxconn 5", Then::UseAll, "maxconn 5 no-check no-agent-check"),
+        ("init-state down check", Then::UseAll, "check no-check no-agent-check"),
+        ("", Then::UseAll, "no-check no-agent-check"),
+        (
+            "check cookie a ssl verify none",
+            Then::FailFast,
+            "no-check no-agent-check",
+        ),
+    ] {
+        assert_eq!(&*class(first, then), is);
+    }
+}
+
+fn live(backend: &Backend) -> LiveBackend {
+    let servers = backend.slots.iter().map(|slot| {
+        let (address, weight, maint) = match slot.occupant {
+            Occupant::Active { address, weight } => (address, weight, false),
+            Occupant::Free | Occupant::Draining { .. } | Occupant::Gone => (NOWHERE, 1, true),
+        };
+        let server = LiveServer {
+            id: slot.id,
+            address: Some(address),
+            weight: weight.into(),
+            maint,
+            drain: false,
+            check: None,
+            off: Off::default(),
+        };
+        (Arc::clone(&slot.name), server)
+    });
+    LiveBackend {
+        id: 1,
+        servers: servers.collect(),
+    }
+}
+
+fn carry_out(table: &mut Table, backend: &str, server: &str, act: &Act) {
+    let backend = table.get_mut(backend).expect("it is there");
+    let server = backend.servers.get_mut(server).expect("it is there");
+    match act {
+        Act::Maint => server.maint = true,
+        Act::Ready => server.maint = false,
+        Act::Addr(address) => server.address = Some(*address),
+        Act::Weight(weight) => server.weight = (*weight).into(),
+        Act::Add(_) | Act::EnableHealth | Act::EnableAgent | Act::Del => {
+            unreachable!("a service with a rule has slots")
+        }
+    }
+}
+
+#[test]
+fn what_it_does_is_told() {
+    let rule = Panic {
+        below: Below::Share(Share::of_percent(50)),
+        then: Then::FailFast,
+    };
+    let first = relayout(None, &wants(&[(1, 5, "check"), (2, 5, "check"), (3, 0, "check")]), None);
+    let (mut healthy, all) = (live(&first), live(&second(&first, rule.then)));
+    let status = look(rule, Some(&healthy), Some(&all));
+    assert_eq!((status.healthy, status.all, status.active), (2, 2, false));
+    assert_eq!(status.why, "2 of 2 servers are healthy, which is enough");
+    for server in healthy.servers.values_mut() {
+        server.check = Some(Check::Failing);
+    }
+    let status = look(rule, Some(&healthy), Some(&all));
+    assert_eq!(
+        (status.below.as_str(), status.then, status.active),
+        ("50%", "fail-fast", true)
+    );
+    assert_eq!(status.why, "0 of 2 servers are healthy: requests are refused at once");
+    assert!(look(rule, None, None).why.contains("yet"));
+    let nobody = live(&second(&Backend::default(), rule.then));
+    assert!(
+        look(rule, Some(&healthy), Some(&nobody))
+            .why
+            .contains("no server counts")
+    );
+}
+
+fn members() -> impl Strategy<Value = BTreeMap<u8, (u16, bool)>> {
+    proptest::collection::btree_map(
+        1_u8..12,
+        (prop_oneof![Just(0_u16), 1_u16..=256], prop::bool::weighted(0.05)),
+        0..8,
+    )
+}
+
+fn wanted(members: &BTreeMap<u8, (u16, bool)>) -> Wants {
+    let class = |backup: bool| if backup { "check backup" } else { "check" };
+    let servers: Vec<_> = members
+        .iter()
+        .map(|(last, (weight, backup))| (*last, *weight, class(*backup)))
+        .collect();
+    wants(&servers)
+}
+
+proptest! {
+    /// Whoever comes and goes, and however it was laid out: the second has the first's slots, and in each nobody or the
+    /// first's own.
+    #[test]
+    fn the_second_follows_the_first(before in members(), after in members(), fast in any::<bool>()) {
+        let then = if fast { Then::FailFast } else { Then::UseAll };
+        let first = relayout(None, &wanted(&before), None);
+        let mut follower = second(&first, then);
+        let (first, _) = assign(&first, &wanted(&after), None);
+        follow(&mut follower, &first, then);
+        prop_assert_eq!(&follower, &second(&first, then), "it is as if it were made anew");
+        let has_backup = first.slots.iter().any(|slot| has_traffic(slot.occupant) && slot.class.contains("backup"));
+        for (slot, twin) in first.slots.iter().zip(&follower.slots) {
+            prop_assert_eq!((slot.id, &slot.name), (twin.id, &twin.name));
+            let counts = has_traffic(slot.occupant) && !has_backup;
+            prop_assert_eq!(matches!(twin.occupant, Occupant::Active { .. }), counts);
+        }
+    }
+
+    /// After no command of a change are there more servers that count than servers that are usable: while all are healthy
+    /// the rule never acts, not for a moment.
+    #[test]
+    fn a_change_of_members_is_no_panic(before in members(), after in members(), fast in any::<bool>()) {
+        let then = if fast { Then::FailFast } else { Then::UseAll };
+        // Backups have rules of their own.
+        let plain = |members: BTreeMap<u8, (u16, bool)>| -> BTreeMap<u8, (u16, bool)> {
+            members.into_iter().map(|(last, (weight, _))| (last, (weight, false))).collect()
+        };
+        let first = relayout(None, &wanted(&plain(before)), None);
+        let name = Panic::second_backend(ID);
+        let mut table = Table::from([
+            (ID.into(), live(&first)),
+            (name.as_str().into(), live(&second(&first, then))),
+        ]);
+        let (first, _) = assign(&first, &wanted(&plain(after)), None);
+        let all = second(&first, then);
+        let layout = Layout::from([(ID.to_owned(), first), (name.clone(), all)]);
+        let usable = |table: &Table, name: &str| table[name].servers.values().filter(|server| is_usable(server)).count();
+        if let Plan::Runtime(batch) = plan(&layout, &table, &BTreeMap::new(), None, &BTreeSet::new()) {
+            for command in batch.commands() {
+                carry_out(&mut table, &command.target.backend, &command.target.server, &command.act);
+                prop_assert!(
+                    usable(&table, &name) <= usable(&table, ID),
+                    "{} of {} after {command}", usable(&table, ID), usable(&table, &name)
+                );
+            }
+        }
+        prop_assert_eq!(plan(&layout, &table, &BTreeMap::new(), None, &BTreeSet::new()), Plan::Nothing);
+        prop_assert_eq!(usable(&table, &name), usable(&table, ID));
+    }
+}

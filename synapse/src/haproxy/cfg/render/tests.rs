@@ -1,0 +1,514 @@
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::config::{ExtraSection, SelectionConfig, ServiceHaproxy, WatcherConfig};
+use crate::desired::Server;
+use crate::haproxy::cfg::read;
+use crate::haproxy::plan::desired::wants;
+use crate::haproxy::plan::options::OperatorOptions;
+use crate::haproxy::plan::slots::{assign, relayout};
+use crate::haproxy::process::alerts::blame;
+
+fn config() -> HaproxyConfig {
+    HaproxyConfig {
+        config_path: PathBuf::from("/run/synapse/haproxy.cfg"),
+        control: HaproxyControl::Managed {
+            run: true,
+            program: "haproxy".into(),
+            master_socket: PathBuf::from("/run/synapse/master.sock"),
+            stop_on_exit: false,
+        },
+        stats_socket: PathBuf::from("/run/synapse/haproxy.sock"),
+        reload_min_interval: Duration::from_millis(500),
+        start_wait: Duration::from_secs(10),
+        reconcile_interval: Duration::from_secs(10),
+        global: vec!["maxconn 1000".into()],
+        defaults: Vec::new(),
+        extra_sections: vec![extra(
+            "listen stats",
+            &["mode http", "bind 127.0.0.1:9999", "stats enable"],
+        )],
+        shared_frontend: None,
+        options_policy: crate::config::OptionsPolicy::default(),
+        servers: crate::config::ServersMode::default(),
+        state_file: Some(PathBuf::from("/run/synapse/haproxy.cfg.state")),
+    }
+}
+
+fn extra(title: &str, lines: &[&str]) -> ExtraSection {
+    ExtraSection {
+        title: title.into(),
+        lines: lines.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn service(id: &str, frontend: &[&str], backend: &[&str]) -> ServiceConfig {
+    ServiceConfig {
+        guard: crate::config::Guard::default(),
+        id: id.into(),
+        name: id.into(),
+        watcher: WatcherConfig::Static(Vec::new()),
+        selection: SelectionConfig::default(),
+        server_options: String::new(),
+        frontend: frontend.iter().map(ToString::to_string).collect(),
+        backend: backend.iter().map(ToString::to_string).collect(),
+        haproxy: ServiceHaproxy::default(),
+    }
+}
+
+fn services() -> Vec<ServiceConfig> {
+    vec![
+        service(
+            "web_1",
+            &["mode http", "bind 127.0.0.1:8001"],
+            &["mode http", "balance leastconn"],
+        ),
+        service("tcp_2", &["bind 127.0.0.1:8002"], &[]),
+        service("empty_3", &["bind 127.0.0.1:8003"], &[]),
+    ]
+}
+
+fn server(name: &str, address: &str, weight: u16, options: &str) -> Server {
+    Server {
+        node: format!("{name}_0001").into(),
+        name: name.into(),
+        address: address.parse().unwrap(),
+        weight: Some(weight),
+        options: options.into(),
+        labels: BTreeMap::new(),
+        created: 1,
+        backup: false,
+    }
+}
+
+fn layout() -> Layout {
+    let mut none = OperatorOptions::new("").unwrap();
+    let web = [
+        server(
+            "web\n program evil",
+            "10.0.0.1:8080",
+            255,
+            "check inter 2s\nprogram evil",
+        ),
+        server("web2", "[2001:db8::1]:8080", 128, "check inter 2s"),
+    ];
+    let mut checked = OperatorOptions::new("check port 81").unwrap();
+    Layout::from([
+        ("web_1".into(), relayout(None, &wants(&web, &mut none), None)),
+        (
+            "tcp_2".into(),
+            relayout(
+                None,
+                &wants(&[server("db", "10.0.0.3:5432", 1, "backup")], &mut checked),
+                None,
+            ),
+        ),
+        ("empty_3".into(), relayout(None, &wants(&[], &mut none), None)),
+    ])
+}
+
+#[test]
+fn golden() {
+    insta::assert_snapshot!(Frame::new(&config(), &services()).render(&layout(), Kind::Slots).text);
+}
+
+/// Everything a file can ask for, from its text to HAProxy's.
+fn rich() -> Frame {
+    let text = "
+routers:
+  - type: haproxy
+    configPath: /run/synapse/haproxy.cfg
+    modernise: true
+    bindAddress: 127.0.0.3
+    global: ['log stdout format raw local0', nbproc 2]
+    sharedFrontend: [mode http, 'bind 127.0.0.1:8000']
+    extraSections:
+      'listen stats :3212': [mode http, option forceclose]
+      userlist admins: [user a insecure-password b]
+      defaults tcp: [mode tcp, timeout connect 9s, timeout client 9s, timeout server 9s]
+      frontend side from tcp: ['bind 127.0.0.1:8009', default_backend web]
+    services:
+      - name: web
+        watcher: {type: zookeeper, hosts: [zk], path: /web}
+        haproxy: {mode: http, port: 8001, bindOptions: accept-proxy, backendName: web, cookieValue: name,
+                  sharedFrontend: ['acl is_web hdr(host) web', use_backend web if is_web]}
+        routerOptions: {backend: [cookie SRV insert]}
+      - name: only-a-backend
+        watcher: {type: zookeeper, hosts: [zk], path: /b}
+        haproxy: {sharedFrontend: [default_backend only-a-backend_2]}
+      - name: sock
+        watcher: {type: zookeeper, hosts: [zk], path: /c}
+        haproxy: {mode: tcp, bindAddress: /run/synapse/sock}
+";
+    frame(text)
+}
+
+/// The frame of the one router in `text`.
+fn frame(text: &str) -> Frame {
+    let document = common::config::Document::parse("synapse.yaml", text.to_owned()).unwrap();
+    let base = std::path::Path::new("/");
+    let understood = crate::config::understand(&document, common::config::UnknownKeys::Refuse, base);
+    let mut config = understood.unwrap_or_else(|problems| panic!("{problems}")).value;
+    let router = config.routers.remove(0);
+    let crate::config::RouterKind::Haproxy(haproxy) = router.kind else {
+        panic!("another router");
+    };
+    Frame::new(&haproxy, &router.services)
+}
+
+#[test]
+fn golden_of_all_there_is() {
+    let mut named = OperatorOptions::with_cookie("check", Some(crate::config::CookieValue::Name)).unwrap();
+    let web = [server("one", "10.0.0.1:80", 1, "")];
+    let layout = Layout::from([
+        ("web".into(), relayout(None, &wants(&web, &mut named), None)),
+        ("only-a-backend_2".into(), Backend::default()),
+        ("sock_3".into(), Backend::default()),
+    ]);
+    let file = rich().render(&layout, Kind::Slots);
+    insta::assert_snapshot!(file.text);
+    let disk = read::read(&file.text);
+    assert_eq!(rich().render(&disk.layout, Kind::Slots), file, "it is read back whole");
+}
+
+#[test]
+fn the_shared_frontend_has_the_lines_of_those_alone_who_are_there() {
+    let layout = Layout::from([("only-a-backend_2".into(), Backend::default())]);
+    let file = rich().render(&layout, Kind::Slots);
+    assert!(!file.text.contains("is_web") && file.text.contains("  default_backend only-a-backend_2\n"));
+    let all = Layout::from(["web", "only-a-backend_2"].map(|id| (id.to_owned(), Backend::default())));
+    let file = rich().render(&all, Kind::Slots);
+    let alert = |text: &str| {
+        let line = file.text.lines().position(|line| line.trim() == text).unwrap() + 1;
+        blame(
+            &format!("[ALERT]    (1) : config : parsing [/h.cfg:{line}] : no.\n"),
+            &file,
+        )
+    };
+    assert!(alert("acl is_web hdr(host) web").services.contains_key("web"));
+    assert!(
+        alert("default_backend only-a-backend_2")
+            .services
+            .contains_key("only-a-backend_2")
+    );
+    assert_eq!(alert("frontend shared-frontend").rest.len(), 1);
+    assert_eq!(alert("bind 127.0.0.1:8000").rest.len(), 1);
+}
+
+#[test]
+fn the_structure_is_the_file_without_who_sits_where() {
+    let frame = Frame::new(&config(), &services());
+    let all = layout();
+    let file = frame.render(&all, Kind::Slots);
+    assert_eq!(file, frame.render(&all, Kind::Slots));
+    let mut none = OperatorOptions::new("").unwrap();
+    let fewer = wants(&[server("web3", "10.0.0.9:8080", 7, "")], &mut none);
+    let mut moved = all.clone();
+    moved.insert("empty_3".into(), assign(&all["empty_3"], &fewer, None).0);
+    let other = frame.render(&moved, Kind::Slots);
+    assert_ne!(other.text, file.text);
+    assert_eq!(other.structure, file.structure);
+    let mut grown = all.clone();
+    grown.insert("empty_3".into(), relayout(None, &fewer, None));
+    assert_ne!(frame.render(&grown, Kind::Slots).structure, file.structure);
+    let mut without = all;
+    without.remove("empty_3");
+    assert_ne!(frame.render(&without, Kind::Slots).structure, file.structure);
+}
+
+#[test]
+fn a_file_is_read_back_as_it_was_written() {
+    let frame = Frame::new(&config(), &services());
+    let file = frame.render(&layout(), Kind::Slots);
+    let disk = read::read(&file.text);
+    assert_eq!(disk.layout, layout());
+    assert_eq!(disk.structure.as_ref(), Some(&file.structure));
+    assert_eq!(frame.render(&disk.layout, Kind::Slots), file);
+    assert_eq!(disk.binds.len(), 4);
+    assert_eq!(
+        read::read(&file.text.replacen(HEADER, "# mine", 1)),
+        read::Disk::default()
+    );
+}
+
+#[test]
+fn seating_changes_the_occupants_alone() {
+    let frame = Frame::new(&config(), &services());
+    let file = frame.render(&layout(), Kind::Slots);
+    assert_eq!(seat(&file.text, &layout()), *file.text);
+    let mut none = OperatorOptions::new("").unwrap();
+    let mut moved = layout();
+    let fewer = wants(&[server("web3", "10.0.0.9:8080", 7, "check")], &mut none);
+    moved.insert("web_1".into(), assign(&moved["web_1"], &fewer, None).0);
+    assert_eq!(seat(&file.text, &moved), *frame.render(&moved, Kind::Slots).text);
+}
+
+#[test]
+fn servers_that_are_made_leave_the_lasting_part_of_the_fingerprint_alone() {
+    let frame = Frame::new(&config(), &services());
+    let growths = frame.growths();
+    let growth = growths["empty_3"];
+    let mut none = OperatorOptions::new("").unwrap();
+    let mut before = layout();
+    let nobody = wants(&[], &mut none);
+    before.insert("empty_3".into(), relayout(None, &nobody, Some(growth)));
+    assert_eq!(before["empty_3"].slots, [], "no spare ones");
+    let file = frame.render(&before, Kind::Dynamic);
+    let one = wants(&[server("web3", "10.0.0.9:8080", 7, "check")], &mut none);
+    let room = crate::haproxy::plan::slots::Room { growth, live: None };
+    let mut after = before.clone();
+    after.insert("empty_3".into(), assign(&before["empty_3"], &one, Some(room)).0);
+
+    let seated = seat(&file.text, &after);
+    let line = "  server web3_10.0.0.9:8080 10.0.0.9:8080 id 1 weight 7 enabled check\n";
+    assert!(seated.contains(line) && !file.text.contains(line), "{seated}");
+    assert_eq!(seated.replacen(line, "", 1), *file.text, "nothing else");
+    assert_eq!(seat(&seated, &before), *file.text, "and back");
+    assert_eq!(read::read(&seated).structure, Some(file.structure.clone()));
+    let rendered = frame.render(&after, Kind::Dynamic);
+    let without_print = |text: &str| text.replace(&file.structure, "").replace(&rendered.structure, "");
+    assert_eq!(
+        without_print(&seated),
+        without_print(&rendered.text),
+        "as a reload would render it"
+    );
+    let lasting = |structure| Kind::Dynamic.lasting_part(structure).map(str::to_owned);
+    assert_eq!(lasting(&rendered.structure), lasting(&file.structure));
+    assert_ne!(rendered.structure, file.structure);
+    let slots = frame.render(&before, Kind::Slots).structure;
+    assert_ne!(
+        lasting(&slots),
+        lasting(&file.structure),
+        "another way is another structure"
+    );
+}
+
+#[test]
+fn lines_know_their_service() {
+    let file = Frame::new(&config(), &services()).render(&layout(), Kind::Slots);
+    let line = |text: &str| file.text.lines().position(|line| line.trim() == text).unwrap() + 1;
+    let alert = |line| format!("[ALERT]    (1) : config : parsing [/run/haproxy.cfg:{line}] : unknown keyword.\n");
+    let text = [
+        alert(line("bind 127.0.0.1:8002")),
+        alert(line("balance leastconn")),
+        alert(line("maxconn 1000")),
+        "[ALERT]    (1) : config : proxy 'empty_3': unable to find required default_backend: 'x'.\n".into(),
+        "[ALERT]    (1) : config : Error(s) found in configuration file : x\n".into(),
+        "[WARNING]  (1) : config : parsing [/run/haproxy.cfg:1] : nothing.\n".into(),
+    ]
+    .concat();
+    let found = blame(&text, &file);
+    assert_eq!(
+        found.services.keys().map(String::as_str).collect::<BTreeSet<_>>(),
+        BTreeSet::from(["web_1", "tcp_2", "empty_3"])
+    );
+    assert_eq!(found.rest.len(), 1);
+    assert!(found.services["tcp_2"].contains("unknown keyword"));
+}
+
+#[test]
+fn what_the_operator_said_is_not_said_again() {
+    let mut config = config();
+    config.global = vec![
+        "stats  socket /run/synapse/haproxy.sock level admin".into(),
+        "hard-stop-after 1h".into(),
+    ];
+    config.defaults = vec!["mode http".into(), "no option idle-close-on-response".into()];
+    let services = [
+        service("web_1", &["bind :80", "default_backend other"], &[]),
+        service("unix_2", &[], &["mode tcp"]),
+    ];
+    let layout = Layout::from([
+        ("web_1".into(), Backend::default()),
+        ("unix_2".into(), Backend::default()),
+    ]);
+    let text = Frame::new(&config, &services).render(&layout, Kind::Slots).text;
+    for (what, count) in [
+        ("stats", 3),
+        ("hard-stop-after", 1),
+        ("fd-hard-limit", 1),
+        ("load-server-state", 1),
+        ("idle-close", 1),
+        ("default_backend", 1),
+        ("disable-l7-retry", 0),
+        ("retries", 0),
+        ("frontend", 1),
+    ] {
+        let found = text.lines().filter(|line| line.contains(what)).count();
+        assert_eq!(found, count, "{what}\n{text}");
+    }
+    config.control = HaproxyControl::External {
+        reload_command: vec!["true".into()],
+        reload_timeout: Duration::from_secs(1),
+        cleanup_command: Vec::new(),
+        cleanup_timeout: Duration::from_secs(1),
+        program: "haproxy".into(),
+    };
+    config.global.clear();
+    let text = Frame::new(&config, &services).render(&layout, Kind::Slots).text;
+    assert!(
+        ["mworker-max-reloads", "stats socket", "fd-hard-limit", "server-state"]
+            .iter()
+            .all(|ours| !text.contains(ours)),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_newer_of_two_registrations_at_one_address_counts() {
+    let mut none = OperatorOptions::new("").unwrap();
+    let old = server("old", "10.0.0.1:80", 1, "");
+    let new = Server {
+        created: 2,
+        ..server("new", "10.0.0.1:80", 2, "")
+    };
+    let useless = ["0.0.0.0:80", "10.0.0.2:0", "224.0.0.1:80"].map(|at| server("x", at, 1, ""));
+    let found = wants(&[vec![old, new], useless.to_vec()].concat(), &mut none);
+    assert_eq!(
+        found.servers.iter().map(|server| &*server.instance).collect::<Vec<_>>(),
+        ["new"]
+    );
+    assert_eq!(found.skipped.len(), 4);
+    let plain = wants(&[server("a", "10.0.0.1:80", 300, "backup")], &mut none).plain();
+    assert_eq!((&*plain.servers[0].class, plain.servers[0].weight), ("", 256));
+    assert_eq!(plain.servers[0].ignored, ["backup"]);
+    assert_eq!(none.spare(), Some(&Arc::from("")));
+}
+
+#[test]
+fn weights_are_taken_as_they_are() {
+    let servers = [Some(7), Some(0), None].map(|weight| Server {
+        weight,
+        ..server("a", &format!("10.0.0.1:{}", 80 + weight.unwrap_or(100)), 1, "")
+    });
+    let wanted = wants(&servers, &mut OperatorOptions::new("").unwrap());
+    let weights: Vec<u16> = wanted.servers.iter().map(|server| server.weight).collect();
+    assert_eq!(weights, [7, 0, 1]);
+}
+
+#[test]
+fn a_backup_is_one_whatever_else_is_left_out() {
+    let mut checked = OperatorOptions::new("check").unwrap();
+    let backup = Server {
+        backup: true,
+        ..server("a", "10.0.0.1:80", 1, "inter 1s")
+    };
+    let with_check = wants(std::slice::from_ref(&backup), &mut checked);
+    assert_eq!(&*with_check.servers[0].class, "inter 1s check backup");
+    assert_eq!(&*with_check.plain().servers[0].class, "check backup");
+
+    let mut said = OperatorOptions::new("backup").unwrap();
+    assert_eq!(&*wants(&[backup], &mut said).servers[0].class, "inter 1s backup");
+}
+
+/// Each kind of panic rule, in HTTP and TCP.
+fn rules() -> (Frame, Layout) {
+    let text = "
+routers:
+  - type: haproxy
+    configPath: /run/synapse/haproxy.cfg
+    global: ['log stderr format raw local0']
+    services:
+      - name: all
+        watcher: {type: zookeeper, hosts: [zk], path: /a}
+        haproxy: {mode: http, port: 8001}
+        panic: {then: use-all}
+        routerOptions:
+          frontend: ['http-request allow if { src 127.0.0.2 }', 'use_backend fast_2 if { path /fast }']
+          backend: [balance leastconn, option httpchk GET /health]
+      - name: fast
+        watcher: {type: zookeeper, hosts: [zk], path: /b}
+        haproxy: {mode: http, backendName: fast_2}
+        panic: {below: 3, then: fail-fast}
+        routerOptions: {backend: ['http-request set-header x y']}
+      - name: tcp-all
+        watcher: {type: zookeeper, hosts: [zk], path: /c}
+        haproxy: {mode: tcp, port: 8003}
+        panic: {below: 2, then: use-all}
+        routerOptions: {frontend: [tcp-request inspect-delay 1s, 'tcp-request content accept if HTTP']}
+      - name: tcp-fast
+        watcher: {type: zookeeper, hosts: [zk], path: /d}
+        haproxy: {mode: tcp, port: 8004}
+        panic: {below: 33.3%, then: fail-fast}
+";
+    let frame = frame(text);
+    let mut checked = OperatorOptions::new("check inter 1s track a/b init-state down").unwrap();
+    let some = |count: u8, weight: u16| -> Vec<Server> {
+        (1..=count)
+            .map(|last| server("s", &format!("10.0.0.{last}:80"), weight, "maxconn 5"))
+            .collect()
+    };
+    let mut layout = Layout::new();
+    for (id, servers) in [
+        ("all_1", some(2, 7)),
+        ("fast_2", some(1, 0)),
+        (
+            "tcp-all_3",
+            [some(2, 3), vec![server("b", "10.0.0.9:80", 1, "backup")]].concat(),
+        ),
+        ("tcp-fast_4", some(2, 9)),
+    ] {
+        layout.insert(id.into(), relayout(None, &wants(&servers, &mut checked), None));
+    }
+    frame.add_seconds(&mut layout);
+    (frame, layout)
+}
+
+#[test]
+fn golden_of_panic_rules() {
+    let (frame, layout) = rules();
+    let file = frame.render(&layout, Kind::Slots);
+    insta::assert_snapshot!(file.text);
+    let disk = read::read(&file.text);
+    assert_eq!(frame.render(&disk.layout, Kind::Slots), file, "it is read back whole");
+    let mut seated = disk.layout.clone();
+    frame.seat_seconds(&mut seated);
+    assert_eq!(seated, disk.layout, "and everybody is where the rule has him");
+}
+
+#[tokio::test]
+async fn panic_rules_are_lines_that_haproxy_takes_without_a_warning() {
+    let (frame, mut layout) = rules();
+    for slot in layout.values_mut().flat_map(|backend| &mut backend.slots) {
+        // Nothing here that HAProxy would want to find, and nothing that 2.6 does not know.
+        slot.class = slot.class.replace(" track a/b init-state down", "").into();
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("haproxy.cfg");
+    let text = frame
+        .render(&layout, Kind::Slots)
+        .text
+        .replace("/run/synapse", &directory.path().display().to_string());
+    std::fs::write(&path, text).unwrap();
+    std::fs::write(directory.path().join("haproxy.cfg.state"), "1\n").unwrap();
+    let check = common::process::Program {
+        argv: ["haproxy", "-dW", "-c", "-f", &path.to_string_lossy()]
+            .map(str::to_owned)
+            .to_vec(),
+        env: Vec::new(),
+        timeout: Duration::from_secs(30),
+    };
+    let outcome = check.run().await.unwrap();
+    assert!(
+        matches!(outcome, common::process::Outcome::Success { .. }),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn a_refused_line_of_a_second_backend_is_its_services() {
+    let (frame, layout) = rules();
+    let file = frame.render(&layout, Kind::Slots);
+    let second = file.text.lines().position(|line| line == "backend all_1_all").unwrap() + 1;
+    let found = blame(
+        &format!("[ALERT]    (1) : config : parsing [/h.cfg:{}] : no.\n", second + 1),
+        &file,
+    );
+    assert_eq!(found.services.keys().collect::<Vec<_>>(), ["all_1"]);
+    let mut without = layout;
+    without.remove("all_1");
+    assert!(!frame.render(&without, Kind::Slots).text.contains("all_1_all"));
+}

@@ -1,0 +1,169 @@
+//! What to do next, from what should be, what HAProxy has loaded and what it says it is. Pure.
+//!
+//! Membership comes first: as long as the runtime API can bring HAProxy nearer, the plan is [`Plan::Runtime`]; only what
+//! is left then asks for a reload. Equal states give [`Plan::Nothing`].
+
+pub(crate) mod desired;
+pub(crate) mod dynamic;
+pub(crate) mod model;
+pub(crate) mod options;
+pub(crate) mod reason;
+pub(crate) mod slots;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::haproxy::plan::dynamic::Growth;
+use crate::haproxy::plan::model::{Layout, Occupant, Slot};
+use crate::haproxy::plan::reason::ReloadReason;
+use crate::haproxy::runtime::batch::Batch;
+use crate::haproxy::runtime::command::{Act, Command, New, Target};
+use crate::haproxy::runtime::parse::{LiveServer, Table};
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a plan does nothing by itself"]
+pub(crate) enum Plan {
+    /// Everything is as it should be.
+    Nothing,
+    /// Never empty.
+    Runtime(Batch),
+    /// The runtime API can't do it.
+    Reload(ReloadReason),
+}
+
+impl Plan {
+    /// What it does, a line for each command or for the reload.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::Runtime(batch) => batch.commands().map(ToString::to_string).collect(),
+            Self::Reload(reason) => vec![format!("reload ({}): {reason}", reason.label())],
+        }
+    }
+}
+
+/// `growths` are the backends that get new servers while HAProxy runs; `structural` says why what it has loaded will not
+/// do, if it will not; `fixed_weights` are the backends whose weights HAProxy refused to change.
+pub(crate) fn plan(
+    layout: &Layout,
+    table: &Table,
+    growths: &BTreeMap<&str, &Growth>,
+    structural: Option<&ReloadReason>,
+    fixed_weights: &BTreeSet<String>,
+) -> Plan {
+    let mut batch = Batch::default();
+    let mut deleted = Vec::new();
+    let mut fixed = None;
+    for (service, backend) in layout {
+        let live = table.get(service.as_str());
+        let backend_name: Arc<str> = service.as_str().into();
+        for slot in &backend.slots {
+            let growth = growths.get(service.as_str()).copied();
+            let Some(server) = live.and_then(|live| live.servers.get(&slot.name)) else {
+                if slot.dynamic && (!slot.is_listed() || add_server(&mut batch, &backend_name, slot, growth)) {
+                    continue;
+                }
+                let what = format!("HAProxy has no server {service}/{}", slot.name);
+                return most_urgent(Some(ReloadReason::Drift { what }), structural);
+            };
+            let command = |act| command(&backend_name, slot, act);
+            let Occupant::Active { address, weight } = slot.occupant else {
+                if !server.maint {
+                    batch.retire.push(command(Act::Maint));
+                }
+                if slot.occupant == Occupant::Gone {
+                    deleted.push(command(Act::Del));
+                }
+                continue;
+            };
+            let moves = server.address != Some(address);
+            if moves && !server.maint {
+                batch.address.push(command(Act::Maint));
+            }
+            if moves {
+                batch.address.push(command(Act::Addr(address)));
+            }
+            if server.weight != u32::from(weight) {
+                if fixed_weights.contains(service) {
+                    fixed.get_or_insert_with(|| service.clone());
+                } else if weight == 0 && !moves && !server.maint {
+                    batch.retire.push(command(Act::Weight(weight)));
+                } else {
+                    batch.activate.push(command(Act::Weight(weight)));
+                }
+            }
+            if slot.dynamic && server.maint {
+                let begin = begin(server).into_iter();
+                batch.activate.extend(begin.map(command));
+            }
+            if moves || server.maint || server.drain {
+                batch.activate.push(command(Act::Ready));
+            }
+        }
+    }
+    // A second backend (see `panic`) comes after its first: so it gains servers after that, and loses them before it.
+    // Else what it counts would, for a moment, be more than can be healthy.
+    batch.retire.reverse();
+    batch.retire.extend(deleted);
+    if !batch.is_empty() {
+        return Plan::Runtime(batch);
+    }
+    let fixed = fixed.map(|service| ReloadReason::StaticBalance { service });
+    most_urgent(fixed, structural)
+}
+
+fn command(backend: &Arc<str>, slot: &Slot, act: Act) -> Command {
+    Command {
+        target: Target {
+            backend: Arc::clone(backend),
+            server: Arc::clone(&slot.name),
+        },
+        act,
+    }
+}
+
+/// The checks to be begun of a server that was made while HAProxy runs; each after its making, which may have got lost.
+fn begin(server: &LiveServer) -> Vec<Act> {
+    let off = [
+        (server.off.check, Act::EnableHealth),
+        (server.off.agent, Act::EnableAgent),
+    ];
+    off.into_iter()
+        .filter_map(|(is_off, act)| is_off.then_some(act))
+        .collect()
+}
+
+/// Adds the commands that create the server of a slot; `false` if the options to create it with are unknown.
+fn add_server(batch: &mut Batch, backend: &Arc<str>, slot: &Slot, growth: Option<&Growth>) -> bool {
+    let options = growth.and_then(|growth| Some((growth, growth.options(&slot.class)?)));
+    let (Some((growth, (inherited, options))), Occupant::Active { address, weight }) = (options, slot.occupant) else {
+        return false;
+    };
+    let new = New {
+        address,
+        id: slot.id,
+        weight,
+        inherited,
+        options,
+    };
+    batch.address.push(command(backend, slot, Act::Add(new)));
+    for (keyword, act) in [("check", Act::EnableHealth), ("agent-check", Act::EnableAgent)] {
+        if growth.begins(keyword, &slot.class) {
+            batch.activate.push(command(backend, slot, act));
+        }
+    }
+    batch.activate.push(command(backend, slot, Act::Ready));
+    true
+}
+
+/// One reload serves both reasons, and the one with less haste may be put off.
+fn most_urgent(own: Option<ReloadReason>, structural: Option<&ReloadReason>) -> Plan {
+    let reasons = own.into_iter().chain(structural.cloned());
+    reasons
+        .max_by_key(ReloadReason::urgency)
+        .map_or(Plan::Nothing, Plan::Reload)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! Why HAProxy was reloaded: said once in the log, counted, shown in the status.
+
+use std::fmt;
+
+use crate::router::pace::Urgency;
+
+/// The reason of a reload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ReloadReason {
+    /// HAProxy did not run.
+    FirstStart,
+    /// Sections differ from what HAProxy has loaded.
+    Structure {
+        /// Which.
+        what: String,
+    },
+    /// An instance found no free slot.
+    SlotsExhausted {
+        /// Whose.
+        service: String,
+    },
+    /// An instance has options no slot was made for; HAProxy 2.6 can't set them while it runs.
+    OptionClass {
+        /// Whose.
+        service: String,
+    },
+    /// HAProxy refuses to change weights under this backend's `balance`.
+    StaticBalance {
+        /// Whose.
+        service: String,
+    },
+    /// The runtime API could not make HAProxy equal to the desired state.
+    Drift {
+        /// Where.
+        what: String,
+    },
+    /// HAProxy runs, but with a file that is not ours or was lost.
+    Adoption,
+    /// Sections that were left out are tried again.
+    Quarantine,
+    /// Somebody asked.
+    Operator,
+}
+
+/// The words of all reasons, so that each has its metric from the start.
+pub const LABELS: [&str; 9] = [
+    "first_start",
+    "structure",
+    "slots_exhausted",
+    "option_class",
+    "static_balance",
+    "drift",
+    "adoption",
+    "quarantine",
+    "operator",
+];
+
+impl ReloadReason {
+    /// One word of a fixed set, for metrics.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::FirstStart => "first_start",
+            Self::Structure { .. } => "structure",
+            Self::SlotsExhausted { .. } => "slots_exhausted",
+            Self::OptionClass { .. } => "option_class",
+            Self::StaticBalance { .. } => "static_balance",
+            Self::Drift { .. } => "drift",
+            Self::Adoption => "adoption",
+            Self::Quarantine => "quarantine",
+            Self::Operator => "operator",
+        }
+    }
+
+    /// Whose registrations alone ask for it, and may ask again and again.
+    pub(crate) fn service(&self) -> Option<&str> {
+        match self {
+            Self::SlotsExhausted { service } | Self::OptionClass { service } | Self::StaticBalance { service } => {
+                Some(service)
+            }
+            Self::FirstStart
+            | Self::Structure { .. }
+            | Self::Drift { .. }
+            | Self::Adoption
+            | Self::Quarantine
+            | Self::Operator => None,
+        }
+    }
+
+    /// How much haste it has.
+    pub(crate) fn urgency(&self) -> Urgency {
+        match self {
+            // A new configuration comes to many hosts at once.
+            Self::Structure { .. } => Urgency::Spreads,
+            Self::StaticBalance { .. } => Urgency::Gathers,
+            Self::SlotsExhausted { .. } | Self::OptionClass { .. } => Urgency::Waits,
+            Self::Drift { .. } | Self::Adoption | Self::Quarantine | Self::Operator => Urgency::Now,
+            Self::FirstStart => Urgency::Start,
+        }
+    }
+}
+
+impl fmt::Display for ReloadReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FirstStart => f.write_str("HAProxy did not run"),
+            Self::Structure { what } => write!(f, "the sections differ: {what}"),
+            Self::SlotsExhausted { service } => write!(f, "no free slot left in {service}"),
+            Self::OptionClass { service } => write!(f, "an instance of {service} has options that no slot has"),
+            Self::StaticBalance { service } => write!(f, "the balance of {service} takes weights from the file only"),
+            Self::Drift { what } => write!(f, "the runtime API could not repair it: {what}"),
+            Self::Adoption => f.write_str("HAProxy runs with another file"),
+            Self::Quarantine => f.write_str("what HAProxy had refused is tried again"),
+            Self::Operator => f.write_str("asked for"),
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! Who sits where. Pure.
+//!
+//! Invariants: an instance that stays keeps its slot; a slot in use is never given another address; an instance never
+//! sits in a slot of another class unless it sat there before its options changed (it goes on until the reload that
+//! makes the right slot); a slot bears the name of its instance or none. Where HAProxy makes servers while it runs
+//! ([`Room`]), whoever finds no slot gets a new one.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::haproxy::plan::dynamic::Growth;
+use crate::haproxy::plan::model::{
+    Backend, NOWHERE, Occupant, Slot, UNKNOWN_CLASS, Wanted, Wants, own_name, spare_name,
+};
+use crate::haproxy::runtime::batch::Idle;
+use crate::haproxy::runtime::parse::{LiveBackend, Servers};
+
+/// At least this many slots of a class are free after a reload.
+pub(crate) const MIN_SPARE: usize = 8;
+/// Spare slots don't grow a backend beyond this: before HAProxy 3.2 the cost of a reload is worse than linear in it.
+const MAX_SLOTS: usize = 4096;
+/// Classes of one backend that get spare slots, the most used first.
+const MAX_SPARE_CLASSES: usize = 8;
+
+/// Why an instance is not where it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unplaced {
+    /// Every slot of its class is taken or still draining.
+    Exhausted,
+    /// There is no slot of its class at all.
+    NoClass,
+}
+
+/// Where new slots can be made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room<'a> {
+    pub(crate) growth: &'a Growth,
+    /// What HAProxy has there, whose names and ids are taken; `None` for nothing.
+    pub(crate) live: Option<&'a LiveBackend>,
+}
+
+/// Gives each wanted instance a slot of `backend`, changing as few as possible; whoever is not wanted starts to drain.
+/// Says why if somebody has no slot: then [`relayout`] and a reload are due.
+pub(crate) fn assign(backend: &Backend, wants: &Wants, room: Option<Room<'_>>) -> (Backend, Option<Unplaced>) {
+    let wanted: HashMap<SocketAddr, &Wanted> = wants.servers.iter().map(|server| (server.address, server)).collect();
+    let mut slots = backend.slots.clone();
+    let mut placed: HashSet<SocketAddr> = HashSet::new();
+    let mut misfits: HashMap<SocketAddr, usize> = HashMap::new();
+    for (index, slot) in slots.iter_mut().enumerate() {
+        let Occupant::Active { address, .. } = slot.occupant else {
+            continue;
+        };
+        slot.occupant = match wanted.get(&address) {
+            Some(server) if server.class == slot.class && placed.insert(address) => active(server),
+            Some(server) if server.class != slot.class && !misfits.contains_key(&address) => {
+                misfits.insert(address, index);
+                active(server)
+            }
+            Some(_) | None => Occupant::Draining { address },
+        };
+    }
+
+    let mut vacancies = Vacancies::of(&slots);
+    let mut births = Births::default();
+    let mut unplaced = None;
+    for server in &wants.servers {
+        if placed.contains(&server.address) {
+            continue;
+        }
+        if let Some(slot) = vacancies.take(server, &slots).and_then(|index| slots.get_mut(index)) {
+            slot.occupant = active(server);
+            placed.insert(server.address);
+        } else if let Some(slot) = room.and_then(|room| births.one(server, &slots, room)) {
+            slots.push(slot);
+            placed.insert(server.address);
+        } else {
+            let known = slots.iter().any(|slot| slot.class == server.class);
+            unplaced.get_or_insert(if known { Unplaced::Exhausted } else { Unplaced::NoClass });
+        }
+    }
+    for (address, index) in misfits {
+        if let Some(slot) = slots.get_mut(index).filter(|_| placed.contains(&address)) {
+            slot.occupant = Occupant::Draining { address };
+        }
+    }
+    (Backend { slots }, unplaced)
+}
+
+/// Draining slots at one of `idle` become free, or are given up.
+pub(crate) fn release(backend: &mut Backend, idle: &Idle) {
+    for slot in &mut backend.slots {
+        let (idle, then) = if slot.dynamic {
+            (&idle.for_nobody, Occupant::Gone)
+        } else {
+            (&idle.for_another, Occupant::Free)
+        };
+        if matches!(slot.occupant, Occupant::Draining { .. }) && idle.contains(&slot.name) {
+            slot.occupant = then;
+        }
+    }
+}
+
+/// Marks the slots that are deleted once their instances have left.
+pub(crate) fn make_dynamic(backend: &mut Backend, growth: &Growth) {
+    for slot in &mut backend.slots {
+        slot.dynamic = slot.occupant != Occupant::Free && growth.options(&slot.class).is_some();
+    }
+}
+
+/// Takes in what HAProxy has in a backend that grows, `None` for nothing: forgets the servers that were given up and are
+/// gone, and lets those drain that somebody else has made, also in the place of one of ours. `leave` are the names of
+/// servers that are not ours to touch.
+pub(crate) fn meet(backend: &mut Backend, live: Option<&LiveBackend>, leave: impl Fn(&str) -> bool) {
+    let live = live.map(|live| &live.servers);
+    let of = |name: &Arc<str>| live.and_then(|servers| servers.get(name));
+    let has_left = |slot: &Slot| slot.dynamic && !slot.is_listed();
+    backend.slots.retain(|slot| !has_left(slot) || of(&slot.name).is_some());
+    for slot in &mut backend.slots {
+        if let Some(other) = of(&slot.name).filter(|live| slot.dynamic && live.id != 0 && live.id != slot.id) {
+            *slot = strange(Arc::clone(&slot.name), other.id, other.address);
+        }
+    }
+    let known: HashSet<Arc<str>> = backend.slots.iter().map(|slot| Arc::clone(&slot.name)).collect();
+    let strangers: Vec<_> = live
+        .into_iter()
+        .flat_map(Servers::iter)
+        .filter(|(name, _)| !known.contains(name) && !leave(name))
+        .map(|(name, server)| strange(Arc::clone(name), server.id, server.address))
+        .collect();
+    // Whose id somebody else has got can't be made again with it.
+    let ids: HashSet<u32> = live
+        .into_iter()
+        .flat_map(Servers::values)
+        .map(|server| server.id)
+        .collect();
+    let can_be = |slot: &Slot| !slot.dynamic || of(&slot.name).is_some() || !ids.contains(&slot.id);
+    backend.slots.retain(can_be);
+    backend.slots.extend(strangers);
+}
+
+/// The slot of a server that somebody else has made.
+fn strange(name: Arc<str>, id: u32, address: Option<SocketAddr>) -> Slot {
+    Slot {
+        id,
+        name,
+        class: UNKNOWN_CLASS.into(),
+        occupant: Occupant::Draining {
+            address: address.unwrap_or(NOWHERE),
+        },
+        dynamic: true,
+    }
+}
+
+/// The slots for a reload: every wanted instance under its own name, its id kept if it had one, in the catalog's order;
+/// then spare ones, but of no class that HAProxy makes servers of while it runs. Who was removed is forgotten.
+pub(crate) fn relayout(backend: Option<&Backend>, wants: &Wants, growth: Option<&Growth>) -> Backend {
+    let grows = |class: &str| growth.is_some_and(|growth| growth.options(class).is_some());
+    let mut taken: BTreeSet<u32> = BTreeSet::new();
+    let mut ids: HashMap<SocketAddr, u32> = HashMap::new();
+    for slot in backend.iter().flat_map(|backend| &backend.slots) {
+        if let Occupant::Active { address, .. } = slot.occupant {
+            ids.entry(address).or_insert(slot.id);
+        }
+    }
+    taken.extend(wants.servers.iter().filter_map(|server| ids.get(&server.address)));
+    let mut unused = (1..).filter(|id| !taken.contains(id));
+    let mut slots: Vec<Slot> = Vec::with_capacity(wants.servers.len().saturating_add(MIN_SPARE));
+    for server in &wants.servers {
+        let Some(id) = ids.get(&server.address).copied().or_else(|| unused.next()) else {
+            break;
+        };
+        slots.push(Slot {
+            id,
+            name: own_name(&server.instance, server.address).into(),
+            class: Arc::clone(&server.class),
+            occupant: active(server),
+            dynamic: grows(&server.class),
+        });
+    }
+    for (class, count) in spares(wants, grows) {
+        slots.extend(unused.by_ref().take(count).map(|id| Slot {
+            id,
+            name: spare_name(id).into(),
+            class: Arc::clone(&class),
+            occupant: Occupant::Free,
+            dynamic: false,
+        }));
+    }
+    Backend { slots }
+}
+
+fn active(server: &Wanted) -> Occupant {
+    Occupant::Active {
+        address: server.address,
+        weight: server.weight,
+    }
+}
+
+/// How many spare slots of which class; none where it `grows`.
+fn spares(wants: &Wants, grows: impl Fn(&str) -> bool) -> Vec<(Arc<str>, usize)> {
+    let Some(spare_class) = &wants.spare_class else {
+        return Vec::new();
+    };
+    let mut used: BTreeMap<&Arc<str>, usize> = BTreeMap::new();
+    // A cookie names one instance: nobody else fits a slot with it.
+    let shared = |class: &str| !class.split(' ').any(|word| word == "cookie");
+    for server in wants.servers.iter().filter(|server| shared(&server.class)) {
+        let count = used.entry(&server.class).or_default();
+        *count = count.saturating_add(1);
+    }
+    if wants.servers.is_empty() {
+        used.insert(spare_class, 0);
+    }
+    let mut classes: Vec<_> = used.into_iter().filter(|(class, _)| !grows(class)).collect();
+    classes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let mut total = wants.servers.len();
+    classes
+        .into_iter()
+        .take(MAX_SPARE_CLASSES)
+        .map(|(class, used)| {
+            let spare = capacity(used).saturating_sub(used);
+            let spare = spare.min(MAX_SLOTS.saturating_sub(total)).max(MIN_SPARE);
+            total = total.saturating_add(spare);
+            (Arc::clone(class), spare)
+        })
+        .collect()
+}
+
+/// The size of a pool: a quarter and [`MIN_SPARE`] of it free, and growing by doubling, so that a service that grows
+/// steadily is reloaded ever less often.
+fn capacity(used: usize) -> usize {
+    used.saturating_add(used.div_ceil(3).max(MIN_SPARE)).next_power_of_two()
+}
+
+/// The slots that can be given away, found without a walk through all slots for each instance.
+struct Vacancies {
+    draining: HashMap<SocketAddr, usize>,
+    /// Free, by name.
+    named: HashMap<Arc<str>, usize>,
+    /// Free and without a name, by class; the first slot last.
+    spare: HashMap<Arc<str>, Vec<usize>>,
+}
+
+impl Vacancies {
+    fn of(slots: &[Slot]) -> Self {
+        let mut found = Self {
+            draining: HashMap::new(),
+            named: HashMap::new(),
+            spare: HashMap::new(),
+        };
+        for (index, slot) in slots.iter().enumerate().rev() {
+            match slot.occupant {
+                Occupant::Active { .. } | Occupant::Gone => {}
+                Occupant::Draining { address } => {
+                    found.draining.insert(address, index);
+                }
+                Occupant::Free if *slot.name == *spare_name(slot.id) => {
+                    found.spare.entry(Arc::clone(&slot.class)).or_default().push(index);
+                }
+                Occupant::Free => {
+                    // The address at the end of the name says whose it is.
+                    let address = slot.name.rsplit_once('_').map_or("", |(_, address)| address);
+                    found.named.insert(address.into(), index);
+                }
+            }
+        }
+        found
+    }
+
+    /// The slot it left, the one with its name, or a spare one.
+    fn take(&mut self, server: &Wanted, slots: &[Slot]) -> Option<usize> {
+        let fits = |index: &usize| slots.get(*index).is_some_and(|slot| slot.class == server.class);
+        if let Some(index) = self.draining.get(&server.address).copied().filter(fits) {
+            self.draining.remove(&server.address);
+            return Some(index);
+        }
+        let own = own_name("", server.address);
+        let own = own.trim_start_matches('_');
+        if let Some(index) = self.named.get(own).copied().filter(fits) {
+            self.named.remove(own);
+            return Some(index);
+        }
+        self.spare.get_mut(&server.class)?.pop()
+    }
+}
+
+/// Names and ids for new slots; the taken ones are gathered when the first is made.
+#[derive(Default)]
+struct Births {
+    taken: Option<(BTreeSet<u32>, HashSet<Arc<str>>)>,
+}
+
+impl Births {
+    /// A slot for an instance, under its own name unless one that is leaving has it; `None` if HAProxy makes none like it.
+    fn one(&mut self, server: &Wanted, slots: &[Slot], room: Room<'_>) -> Option<Slot> {
+        room.growth.options(&server.class)?;
+        let (ids, names) = self.taken.get_or_insert_with(|| {
+            let live = room.live.into_iter().flat_map(|live| live.servers.iter());
+            let live = live.map(|(name, server)| (server.id, Arc::clone(name)));
+            slots
+                .iter()
+                .map(|slot| (slot.id, Arc::clone(&slot.name)))
+                .chain(live)
+                .unzip()
+        });
+        let own: Arc<str> = own_name(&server.instance, server.address).into();
+        let mut free = (1..).filter(|id| !ids.contains(id));
+        let (id, name) = if names.contains(&own) {
+            free.map(|id| (id, spare_name(id).into()))
+                .find(|(_, name)| !names.contains(name))?
+        } else {
+            (free.next()?, own)
+        };
+        ids.insert(id);
+        names.insert(Arc::clone(&name));
+        Some(Slot {
+            id,
+            name,
+            class: Arc::clone(&server.class),
+            occupant: active(server),
+            dynamic: true,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

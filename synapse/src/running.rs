@@ -1,0 +1,94 @@
+//! What runs now, for the API and the metrics. Written by `run` alone, when routers start and stop.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use common::zk::session::Ensemble;
+
+use crate::haproxy::Haproxy;
+use crate::pipeline::PipelineHandle;
+use crate::router::{Applier, RouterStatus};
+use crate::watcher::Description;
+
+/// The running routers and sessions.
+#[derive(Debug, Clone, Default)]
+pub struct RunningState(Arc<ArcSwap<Running>>);
+
+/// A snapshot of them.
+#[derive(Debug, Default)]
+pub struct Running {
+    /// The routers, in the file's order.
+    pub routers: Vec<RunningRouter>,
+    /// The ZooKeeper sessions, one per ensemble.
+    pub ensembles: Vec<Ensemble>,
+    /// The configuration in effect, without secrets.
+    pub effective: Arc<str>,
+}
+
+impl RunningState {
+    /// Returns what runs now.
+    pub fn load(&self) -> Arc<Running> {
+        self.0.load_full()
+    }
+
+    /// Publishes a new snapshot.
+    pub fn publish(&self, running: Running) {
+        self.0.store(Arc::new(running));
+    }
+}
+
+/// A running router, as the API and the metrics see it.
+#[derive(Debug, Clone)]
+pub struct RunningRouter {
+    /// Its services, in the file's order.
+    pub services: Vec<RunningService>,
+    /// The pipeline that decides their servers.
+    pub pipeline: PipelineHandle,
+    /// The router that applies them.
+    pub handle: RouterHandle,
+}
+
+impl RunningRouter {
+    /// Whether a source has not answered, or its content is not applied.
+    pub fn is_incomplete(&self) -> bool {
+        !self.handle.status().complete
+    }
+}
+
+/// The identity of a service.
+#[derive(Debug, Clone)]
+pub struct RunningService {
+    /// `<name>_<n>`, unique.
+    pub id: String,
+    /// As configured; other services may have the same.
+    pub name: String,
+    /// The source of its servers.
+    pub source: Description,
+}
+
+/// The handle of a router by its type.
+#[derive(Debug, Clone)]
+pub enum RouterHandle {
+    /// A router that prints or writes files, with its `type`.
+    Plain(&'static str, Applier),
+    /// The handle of HAProxy's router.
+    Haproxy(Haproxy),
+}
+
+impl RouterHandle {
+    /// Returns the `type` of the configuration.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Plain(kind, _) => kind,
+            Self::Haproxy(_) => "haproxy",
+        }
+    }
+
+    /// Returns the status that every type has.
+    pub fn status(&self) -> Arc<RouterStatus> {
+        match self {
+            Self::Plain(_, applier) => applier.status(),
+            Self::Haproxy(haproxy) => Arc::new(haproxy.status().summary()),
+        }
+    }
+}

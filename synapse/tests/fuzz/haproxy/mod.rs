@@ -1,0 +1,482 @@
+//! What the fuzz targets in `tests/fuzz` call: bytes from outside go in, and what must hold of what is made of them is
+//! asserted. In no build but theirs and the tests', which replay the targets' seeds.
+
+#![allow(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::panic,
+    reason = "a finding is a panic"
+)]
+
+mod replies;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use common::config::{Document, UnknownKeys};
+
+use crate::config::OptionsPolicy;
+use crate::config::{RouterKind, understand};
+use crate::desired::Server;
+use crate::haproxy::cfg::read;
+use crate::haproxy::cfg::render::{Frame, Kind, seat};
+use crate::haproxy::plan::desired::wants;
+use crate::haproxy::plan::dynamic::Growth;
+use crate::haproxy::plan::model::{Backend, Layout, NOWHERE, Occupant, Slot, Wanted, Wants};
+use crate::haproxy::plan::options::{self, OperatorOptions, Parsed};
+use crate::haproxy::plan::slots::{Room, Unplaced, assign, make_dynamic, meet, relayout, release};
+use crate::haproxy::plan::{Plan, plan as next};
+use crate::haproxy::runtime::batch::Idle;
+use crate::haproxy::runtime::command::{Act, Command};
+use crate::haproxy::runtime::parse::{LiveBackend, LiveServer, Off, Table};
+pub use replies::replies;
+
+/// The service of [`FRAME`].
+const SERVICE: &str = "web_1";
+
+/// So much happens to a service at most.
+const STEPS: usize = 32;
+
+static FRAME: LazyLock<Frame> = LazyLock::new(|| {
+    let text = "routers: [{type: haproxy, configPath: /run/h.cfg, services: [{name: web, watcher: \
+        {type: zookeeper, hosts: ['zk:2181'], path: /web}, routerOptions: {frontend: ['bind 127.0.0.1:80']}}]}]";
+    let document = Document::parse("synapse.yaml", text.to_owned()).expect("YAML");
+    let config =
+        understand(&document, UnknownKeys::Refuse, Path::new("/")).unwrap_or_else(|problems| panic!("{problems}"));
+    let router = config.value.routers.first().expect("a router");
+    let RouterKind::Haproxy(haproxy) = &router.kind else {
+        panic!("another router")
+    };
+    Frame::new(haproxy, &router.services)
+});
+
+/// A text as the file on disk: what is read of it is still there when its own occupants were seated in it, if it is one
+/// that HAProxy could have loaded.
+pub fn file(text: &str) {
+    let found = read::read(text);
+    // What parts words for people alone: HAProxy takes it for a letter, and we never write it.
+    let odd = |c: char| c.is_whitespace() && !c.is_ascii_whitespace();
+    if !names_are_unique(&found.text) || found.text.contains(odd) {
+        return;
+    }
+    let seated = read::read(&seat(&found.text, &found.layout));
+    assert_eq!(
+        (seated.layout, seated.structure, seated.binds),
+        (found.layout, found.structure, found.binds)
+    );
+}
+
+/// Whether no two backends and no two servers of one have the same name, as HAProxy demands.
+fn names_are_unique(text: &str) -> bool {
+    let (mut backends, mut servers) = (BTreeSet::new(), BTreeSet::new());
+    text.lines().all(|line| {
+        let mut words = line.split_ascii_whitespace();
+        match (words.next(), words.next()) {
+            (Some("server"), Some(name)) => servers.insert(name),
+            (Some(section), name) if !line.starts_with(' ') => {
+                servers.clear();
+                section != "backend" || backends.insert(name)
+            }
+            _ => true,
+        }
+    })
+}
+
+/// A text as the name and the options of a registration: what goes into the file is of the safe alphabet, is taken as it
+/// is the next time, and is read back from the file as it was meant.
+pub fn options(text: &str) {
+    let Parsed { options, ignored } = options::parse(text, OptionsPolicy::Strict);
+    let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    assert!(options.bytes().all(|byte| safe(byte) || byte == b' '), "{options}");
+    assert!(!ignored.concat().contains(char::is_control), "{ignored:?}");
+    let name = options::safe_name(text);
+    assert!(
+        (1..=60).contains(&name.len()) && name.bytes().all(|byte| safe(byte) || byte == b':'),
+        "{name}"
+    );
+
+    let server = Server {
+        node: "node".into(),
+        name: text.to_owned(),
+        address: address(1),
+        weight: Some(5),
+        options: text.to_owned(),
+        labels: BTreeMap::new(),
+        created: 1,
+        backup: text.len().is_multiple_of(2),
+    };
+    let mut operators = OperatorOptions::new("check port {{.Port}} # {{.Name}}").expect("a template");
+    let wants = wants(&[server], &mut operators);
+    let layout = Layout::from([(SERVICE.to_owned(), relayout(None, &wants, None))]);
+    let file = FRAME.render(&layout, Kind::Slots);
+    let found = read::read(&file.text);
+    assert_eq!((found.layout, found.structure), (layout, Some(file.structure)));
+    let again = options::parse(&options, OptionsPolicy::Strict);
+    assert_eq!(
+        again,
+        Parsed {
+            options,
+            ignored: Vec::new()
+        }
+    );
+}
+
+/// Bytes as what happens to one service: instances come and go, HAProxy is reloaded, somebody meddles with its servers.
+/// After each of these the plan leads to a HAProxy that is as laid out, and leaves alone who was right before. Once with
+/// slots, and once with servers that are made and deleted.
+pub fn plan(bytes: &[u8]) {
+    let growth = Growth::of(&["default-server inter 2s".to_owned()], &[]).expect("it grows");
+    for growth in [None, Some(&growth)] {
+        live(bytes, growth);
+    }
+}
+
+fn live(bytes: &[u8], growth: Option<&Growth>) {
+    let mut dice = bytes.iter().copied();
+    let mut wanted = Wants::default();
+    let mut backend = Backend::default();
+    let mut table = Table::from([(SERVICE.into(), LiveBackend::default())]);
+    for _ in 0..STEPS {
+        let Some(step) = dice.next() else { break };
+        let before = backend.clone();
+        match step % 8 {
+            0 => {
+                backend = relayout(Some(&before), &wanted, growth);
+                table = started(&backend);
+                assert_eq!(
+                    assigned(&backend, &wanted, &table, growth),
+                    (backend.clone(), None),
+                    "there is room for all"
+                );
+                assert_eq!(planned(&backend, &table, growth), Plan::Nothing);
+            }
+            1 => {
+                let idle = |slot: &&Slot| u32::from(step >> 3) & (1 << (slot.id % 5)) != 0;
+                let idle = backend.slots.iter().filter(idle).map(|slot| Arc::clone(&slot.name));
+                let idle: BTreeSet<_> = idle.collect();
+                let idle = Idle {
+                    for_another: idle.clone(),
+                    for_nobody: idle,
+                };
+                release(&mut backend, &idle);
+            }
+            2 => meddle(&mut table, &mut dice, growth.is_some()),
+            _ => wanted = any_wants(&mut dice),
+        }
+        met(&mut backend, &table, growth);
+        let unplaced;
+        (backend, unplaced) = assigned(&backend, &wanted, &table, growth);
+        assert_eq!(
+            assigned(&backend, &wanted, &table, growth),
+            (backend.clone(), unplaced),
+            "assigning again changes nothing"
+        );
+        assert!(
+            growth.is_none() || unplaced.is_none(),
+            "a backend that grows has room for all"
+        );
+        seated(&backend, &wanted, unplaced);
+        if step % 8 > 2 || step % 8 == 2 && growth.is_none() {
+            not_given_away(&before, &backend);
+        }
+        settle(&mut backend, &mut table, growth);
+        adopted(&backend, &table, growth);
+    }
+}
+
+fn assigned(backend: &Backend, wanted: &Wants, table: &Table, growth: Option<&Growth>) -> (Backend, Option<Unplaced>) {
+    let live = table.get(SERVICE);
+    assign(backend, wanted, growth.map(|growth| Room { growth, live }))
+}
+
+fn planned(backend: &Backend, table: &Table, growth: Option<&Growth>) -> Plan {
+    let growths = growth.map(|growth| (SERVICE, growth)).into_iter().collect();
+    next(&layout(backend), table, &growths, None, &BTreeSet::new())
+}
+
+fn met(backend: &mut Backend, table: &Table, growth: Option<&Growth>) {
+    if growth.is_some() {
+        meet(backend, table.get(SERVICE), |_| false);
+    }
+}
+
+fn address(last: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, last], 80))
+}
+
+fn layout(backend: &Backend) -> Layout {
+    Layout::from([(SERVICE.to_owned(), backend.clone())])
+}
+
+fn any_wants(dice: &mut impl Iterator<Item = u8>) -> Wants {
+    let count = dice.next().unwrap_or_default() % 24;
+    let mut servers = BTreeMap::new();
+    for _ in 0..count {
+        let (Some(last), Some(kind)) = (dice.next(), dice.next()) else {
+            break;
+        };
+        let class = ["", "check", "check backup", "cookie a"]
+            .get(usize::from(kind % 4))
+            .copied()
+            .unwrap_or_default();
+        let server = Wanted {
+            address: address(last % 32),
+            weight: u16::from(kind),
+            class: class.into(),
+            operators: "".into(),
+            instance: format!("web{last}").into(),
+            node: format!("node{last}").into(),
+            options: String::new(),
+            ignored: Vec::new(),
+        };
+        servers.insert(server.address, server);
+    }
+    Wants {
+        servers: servers.into_values().collect(),
+        spare_class: Some("".into()),
+        skipped: Vec::new(),
+    }
+}
+
+/// HAProxy's servers after a start with the file of `backend`.
+fn started(backend: &Backend) -> Table {
+    let text = FRAME.render(&layout(backend), Kind::Dynamic).text;
+    let found = read::read(&text).layout.remove(SERVICE).expect("the service");
+    let server = |slot: &Slot| {
+        let (address, weight, maint) = match slot.occupant {
+            Occupant::Active { address, weight } => (address, weight, false),
+            Occupant::Free | Occupant::Draining { .. } | Occupant::Gone => (NOWHERE, 1, true),
+        };
+        let server = LiveServer {
+            id: slot.id,
+            address: Some(address),
+            weight: weight.into(),
+            maint,
+            ..LiveServer::default()
+        };
+        (Arc::clone(&slot.name), server)
+    };
+    let servers = found.slots.iter().map(server).collect();
+    Table::from([(SERVICE.into(), LiveBackend { id: 3, servers })])
+}
+
+/// Somebody changes servers, and perhaps makes and deletes some.
+fn meddle(table: &mut Table, dice: &mut impl Iterator<Item = u8>, and_makes: bool) {
+    let servers = &mut table.get_mut(SERVICE).expect("the backend").servers;
+    let names: Vec<_> = servers.iter().map(|(name, _)| Arc::clone(name)).collect();
+    for name in names {
+        let Some(how) = dice.next() else { return };
+        let unused = servers
+            .values()
+            .map(|server| server.id)
+            .max()
+            .unwrap_or(0)
+            .saturating_add(1);
+        let server = servers.get_mut(&name).expect("it is there");
+        match how % 8 {
+            0 => server.address = None,
+            1 => server.address = Some(address(how >> 3)),
+            2 => server.weight = u32::from(how),
+            3 => server.maint = true,
+            4 => server.maint = false,
+            5 => server.drain = true,
+            6 if and_makes => drop(servers.remove(&name)),
+            7 if and_makes && how & 8 == 0 => server.id = unused,
+            7 if and_makes => {
+                let id = server.id;
+                servers.remove(&name);
+                let other = LiveServer {
+                    id,
+                    address: Some(address(how >> 3)),
+                    maint: how & 16 == 0,
+                    ..LiveServer::default()
+                };
+                servers.insert(format!("stranger_{how}").into(), other);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Each slot has its own id and name, and its instance is wanted; who is wanted has a slot, unless it is said why not.
+fn seated(backend: &Backend, wanted: &Wants, unplaced: Option<Unplaced>) {
+    let ids: BTreeSet<u32> = backend.slots.iter().map(|slot| slot.id).collect();
+    let names: BTreeSet<&str> = backend.slots.iter().map(|slot| &*slot.name).collect();
+    assert_eq!((ids.len(), names.len()), (backend.slots.len(), backend.slots.len()));
+    let active = |slot: &Slot| match slot.occupant {
+        Occupant::Active { address, .. } => Some(address),
+        Occupant::Free | Occupant::Draining { .. } | Occupant::Gone => None,
+    };
+    let active: Vec<SocketAddr> = backend.slots.iter().filter_map(active).collect();
+    let placed: BTreeSet<SocketAddr> = active.iter().copied().collect();
+    assert_eq!(placed.len(), active.len(), "nobody sits twice");
+    let wanted: BTreeSet<SocketAddr> = wanted.servers.iter().map(|server| server.address).collect();
+    assert!(placed.is_subset(&wanted));
+    assert!(placed == wanted || unplaced.is_some());
+}
+
+/// A slot in use is not given to another address.
+fn not_given_away(before: &Backend, after: &Backend) {
+    let address = |slot: &Slot| match slot.occupant {
+        Occupant::Free | Occupant::Gone => None,
+        Occupant::Active { address, .. } | Occupant::Draining { address } => Some(address),
+    };
+    let used: HashMap<u32, SocketAddr> = before
+        .slots
+        .iter()
+        .filter_map(|slot| Some((slot.id, address(slot)?)))
+        .collect();
+    for slot in &after.slots {
+        let old = used.get(&slot.id);
+        assert!(
+            old.is_none() || old == address(slot).as_ref(),
+            "{slot:?} was at {old:?}"
+        );
+    }
+}
+
+/// Carries out the plan on `table`.
+fn settle(backend: &mut Backend, table: &mut Table, growth: Option<&Growth>) {
+    if let Plan::Runtime(batch) = planned(backend, table, growth) {
+        assert!(!batch.is_empty());
+        for command in batch.commands() {
+            carry_out(backend, table, command);
+        }
+    }
+    met(backend, table, growth);
+    assert_eq!(planned(backend, table, growth), Plan::Nothing);
+    let servers = &table.get(SERVICE).expect("the backend").servers;
+    for slot in &backend.slots {
+        assert!(is_right(slot, servers.get(&slot.name)), "{slot:?} in {table:?}");
+    }
+    if growth.is_some() {
+        assert!(
+            servers
+                .iter()
+                .all(|(name, _)| backend.slots.iter().any(|slot| slot.name == *name))
+        );
+    }
+}
+
+/// Whether HAProxy has in this slot whom it should.
+fn is_right(slot: &Slot, server: Option<&LiveServer>) -> bool {
+    let Some(server) = server else {
+        return slot.dynamic && !slot.is_listed();
+    };
+    match slot.occupant {
+        Occupant::Active { address, weight } => {
+            let there = server.address == Some(address) && server.weight == u32::from(weight);
+            there && !server.maint && !server.drain
+        }
+        Occupant::Free | Occupant::Draining { .. } => server.maint,
+        Occupant::Gone => false,
+    }
+}
+
+/// What HAProxy does with a command.
+fn carry_out(backend: &Backend, table: &mut Table, command: &Command) {
+    let slot = backend
+        .slots
+        .iter()
+        .find(|slot| slot.name == command.target.server)
+        .expect("a slot");
+    let servers = &mut table.get_mut(SERVICE).expect("the backend").servers;
+    assert!(
+        !is_right(slot, servers.get(&slot.name)),
+        "`{command}` for one that is right"
+    );
+    if let Act::Add(new) = &command.act {
+        assert!(servers.values().all(|other| other.id != new.id), "two of one id");
+        let server = LiveServer {
+            id: new.id,
+            address: Some(new.address),
+            weight: new.weight.into(),
+            maint: true,
+            off: Off {
+                check: new.options.split(' ').any(|word| word == "check"),
+                agent: false,
+            },
+            ..LiveServer::default()
+        };
+        assert_eq!(servers.insert(Arc::clone(&slot.name), server), None, "two of one name");
+        return;
+    }
+    let server = servers.get_mut(&slot.name).expect("it is there");
+    match &command.act {
+        Act::Maint => server.maint = true,
+        Act::Ready => {
+            assert!(!server.off.check, "nobody would check it");
+            (server.maint, server.drain) = (false, false);
+        }
+        Act::Weight(weight) => server.weight = (*weight).into(),
+        Act::Addr(address) => {
+            assert!(server.maint, "an address is changed in maintenance only");
+            server.address = Some(*address);
+        }
+        Act::EnableHealth => server.off.check = false,
+        Act::EnableAgent => server.off.agent = false,
+        Act::Del => {
+            assert!(server.maint, "only a server in maintenance is deleted");
+            servers.remove(&slot.name);
+        }
+        Act::Add(_) => {}
+    }
+}
+
+/// The next synapse finds the same instances in the same slots.
+fn adopted(backend: &Backend, table: &Table, growth: Option<&Growth>) {
+    let text = FRAME.render(&layout(backend), Kind::Dynamic).text;
+    let mut found = read::read(&text).layout;
+    read::occupy(&mut found, table);
+    let mut found = found.remove(SERVICE).unwrap_or_default();
+    if let Some(growth) = growth {
+        make_dynamic(&mut found, growth);
+    }
+    let listed: Vec<&Slot> = backend.slots.iter().filter(|slot| slot.is_listed()).collect();
+    for (now, then) in listed.iter().zip(&found.slots) {
+        let same = match now.occupant {
+            Occupant::Active { .. } => *now == then,
+            Occupant::Free | Occupant::Draining { .. } | Occupant::Gone => {
+                !matches!(then.occupant, Occupant::Active { .. })
+            }
+        };
+        assert!(
+            same && (now.id, &now.name) == (then.id, &then.name),
+            "{now:?} is found as {then:?}"
+        );
+    }
+    assert_eq!(found.slots.len(), listed.len());
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::seeds::seeds;
+
+    proptest! {
+        #[test]
+        fn whatever_happens_the_plan_leads_there(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            plan(&bytes);
+        }
+    }
+
+    #[test]
+    fn the_seeds_of_the_fuzz_targets_hold() {
+        for seed in seeds("haproxy_replies") {
+            replies(&String::from_utf8_lossy(&seed));
+        }
+        for seed in seeds("haproxy_file") {
+            file(&String::from_utf8_lossy(&seed));
+        }
+        for seed in seeds("server_options") {
+            options(&String::from_utf8_lossy(&seed));
+        }
+        for seed in seeds("plan_apply") {
+            plan(&seed);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What HAProxy answers, and refuses.
+
+use std::fmt::Write as _;
+
+use super::{FRAME, SERVICE};
+use crate::haproxy::cfg::render::Kind;
+use crate::haproxy::plan::model::{Backend, Layout, NOWHERE};
+use crate::haproxy::process::alerts::blame;
+use crate::haproxy::runtime::command::{Act, Command, New, Refusal, Target};
+use crate::haproxy::runtime::parse::{self, Info, Processes, Statistics, Table};
+use crate::health::Check;
+
+/// A text as each of HAProxy's replies: what was read is read again from a reply that says just that.
+pub fn replies(text: &str) {
+    if let Some(table) = parse::servers_state(text) {
+        assert_eq!(parse::servers_state(&say_servers(&table)), Some(table));
+    }
+    if let Some(info) = parse::info(text) {
+        let Info {
+            pid,
+            version,
+            uptime_secs,
+            started_secs,
+            stopping,
+        } = &info;
+        let stopping = u8::from(*stopping);
+        let said = format!(
+            "Stopping: {stopping}\nPid: {pid}\nVersion: {version}\nUptime_sec: {uptime_secs}\n\
+             Start_time_sec: {started_secs}\n"
+        );
+        assert_eq!(parse::info(&said), Some(info));
+    }
+    if let Some(value) = parse::env(text, "X") {
+        assert_eq!(parse::env(&format!("X={value}\n"), "X"), Some(value));
+    }
+    if let Some(processes) = parse::processes(text) {
+        assert_eq!(parse::processes(&say_processes(&processes)), Some(processes));
+    }
+    if let Some(version) = parse::version(text) {
+        assert_eq!(
+            parse::version(&format!("HAProxy version {version} 2023")),
+            Some(version)
+        );
+    }
+    let idle = parse::idle_servers(text);
+    let mut said = "# svname,idle_conn_cur,used_conn_cur,qcur,scur\n".to_owned();
+    for name in &idle {
+        said.push_str(name);
+        said.push_str(",0,0,0,0\n");
+    }
+    assert_eq!(parse::idle_servers(&said), idle);
+    let counted = parse::statistics(text);
+    assert_eq!(parse::statistics(&say_statistics(&counted)), counted);
+
+    let target = Target {
+        backend: SERVICE.into(),
+        server: "slot_1".into(),
+    };
+    let new = Act::Add(New {
+        address: NOWHERE,
+        id: 1,
+        weight: 1,
+        inherited: "".into(),
+        options: "".into(),
+    });
+    for act in [
+        Act::Maint,
+        Act::Ready,
+        Act::Addr(NOWHERE),
+        Act::Weight(1),
+        new,
+        Act::EnableHealth,
+        Act::Del,
+    ] {
+        if let Err(Refusal::Other(words)) = (Command {
+            target: target.clone(),
+            act,
+        })
+        .understand(text)
+        {
+            assert!(words.chars().count() <= 200);
+        }
+    }
+    let file = FRAME.render(&Layout::from([(SERVICE.to_owned(), Backend::default())]), Kind::Slots);
+    let blamed = blame(text, &file);
+    assert!(blamed.services.keys().all(|service| service == SERVICE));
+    assert!(blamed.rest.iter().map(String::len).sum::<usize>() <= text.len());
+}
+
+fn say_servers(table: &Table) -> String {
+    let mut said = "1\n# be_id srv_id srv_name be_name srv_addr srv_admin_state srv_uweight srv_port srv_agent_state \
+        srv_op_state srv_check_state srv_check_result\n"
+        .to_owned();
+    for (backend, live) in table {
+        for (name, server) in live.servers.iter() {
+            let (ip, port) = match server.address {
+                Some(address) => (address.ip().to_string(), address.port()),
+                None => ("-".to_owned(), 0),
+            };
+            let admin = u32::from(server.maint) | u32::from(server.drain) << 3;
+            let state = if server.off.check { 2 } else { 6 };
+            let health = match server.check {
+                None => format!("2 {state} 0"),
+                Some(Check::Failing) => format!("0 {state} 2"),
+                Some(Check::Passing) => format!("2 {state} 3"),
+                Some(Check::Unchecked) => "2 0 0".to_owned(),
+            };
+            let agent = if server.off.agent { 18 } else { 0 };
+            let (place, id, weight) = (live.id, server.id, server.weight);
+            writeln!(
+                said,
+                "{place} {id} {name} {backend} {ip} {admin} {weight} {port} {agent} {health}"
+            )
+            .expect("room");
+        }
+    }
+    said
+}
+
+fn say_statistics(counted: &Statistics) -> String {
+    let mut said = "# check_status,status,svname,pxname,lastchg,scur,qcur,stot,econ,eresp\n".to_owned();
+    for (backend, servers) in counted {
+        for (name, server) in servers {
+            let words = format!("{},{},{name},{backend}", server.check, server.status);
+            let (changed, now, queued) = (server.last_change_secs, server.sessions, server.queued);
+            let (total, errors, broken) = (server.total_sessions, server.connection_errors, server.response_errors);
+            writeln!(said, "{words},{changed},{now},{queued},{total},{errors},{broken}").expect("room");
+        }
+    }
+    said
+}
+
+fn say_processes(processes: &Processes) -> String {
+    let Processes {
+        master,
+        reloads,
+        failed,
+        workers,
+        old_workers,
+    } = processes;
+    let mut said = format!("#<PID> <type> <reloads>\n{master} master {reloads} [failed: {failed}] 0d00h00m01s 2.6\n");
+    said.push_str("# workers\n");
+    for worker in workers {
+        writeln!(said, "{worker} worker 0 0d00h00m01s 2.6").expect("room");
+    }
+    said.push_str("# old workers\n");
+    said.push_str(&"1 worker 1 0d00h00m01s 2.6\n".repeat(*old_workers));
+    said
+}
