@@ -1,7 +1,7 @@
-//! Keeps HAProxy exactly as the catalog wants it, and says so only when HAProxy has confirmed it.
+//! Keeps HAProxy exactly as desired, and reports it only when HAProxy has confirmed it.
 //!
 //! ```text
-//! Desired ─▶ wants ─▶ slots ─▶ plan ─┬─▶ runtime commands ─▶ read back ─▶ file
+//! Desired ─▶ desired ─▶ slots ─▶ plan ─┬─▶ runtime commands ─▶ read back ─▶ file
 //!                       ▲            └─▶ candidate ─▶ haproxy -c ─▶ rename ─▶ reload ─▶ verdict
 //!                       └──── what HAProxy says it is (pid, structure, servers)
 //! ```
@@ -52,9 +52,9 @@ use crate::router::Locks;
 use crate::router::pace::Pace;
 pub use actor::Links;
 use actor::state::State;
-use actor::state::dynamic::Abilities;
+use actor::state::dynamic::Capabilities;
 use actor::{Actor, Request, Shared, UnderWay};
-use cfg::render::{self, Frame};
+use cfg::render::{self, ConfigTemplate};
 use plan::options::OperatorOptions;
 pub use plan::reason::LABELS as RELOAD_REASONS;
 pub use preview::{Preview, preview};
@@ -154,7 +154,7 @@ pub fn differs_in_structure(
             .collect()
     };
     was.servers != is.servers
-        || Frame::new(was, services_before) != Frame::new(is, services)
+        || ConfigTemplate::new(was, services_before) != ConfigTemplate::new(is, services)
         || options(services_before) != options(services)
 }
 
@@ -172,7 +172,7 @@ pub async fn build(
     let (HaproxyControl::Managed { program, .. } | HaproxyControl::External { program, .. }) = &config.control;
     let program = program.clone();
     let version = version(&program).await?;
-    let abilities = abilities(&config, &program, &version)?;
+    let capabilities = capabilities(&config, &program, &version)?;
     let lock = lock(&config.config_path, locks)?;
     let Operators { options, defaults } = Operators::of(&config, &services)?;
     let managed = matches!(config.control, HaproxyControl::Managed { .. });
@@ -183,7 +183,7 @@ pub async fn build(
         path: beside(&config.config_path, ".candidate"),
         mode: mode(&config.config_path, managed),
     };
-    let frame = Arc::new(Frame::new(&config, &services));
+    let frame = Arc::new(ConfigTemplate::new(&config, &services));
     let status = HaproxyStatus {
         control: if managed { "managed" } else { "external" },
         version,
@@ -211,7 +211,7 @@ pub async fn build(
         shared: Arc::clone(&shared),
         links,
         requests: receiver,
-        state: State::new(frame, abilities, options, defaults),
+        state: State::new(frame, capabilities, options, defaults),
         first_apply: Some(first_apply),
         status,
         statistics: parse::Statistics::new(),
@@ -317,18 +317,18 @@ async fn version(program: &str) -> Result<String, Fatal> {
 }
 
 /// What the program can do with servers while it runs; an error if that is less than was asked for.
-fn abilities(config: &HaproxyConfig, program: &str, version: &str) -> Result<Abilities, Fatal> {
-    let program_makes_servers = parse::release(version) >= parse::MAKES_SERVERS;
-    if config.servers == ServersMode::Dynamic && !program_makes_servers {
-        let (major, minor) = parse::MAKES_SERVERS;
+fn capabilities(config: &HaproxyConfig, program: &str, version: &str) -> Result<Capabilities, Fatal> {
+    let program_supports_dynamic_servers = parse::release(version) >= parse::MIN_DYNAMIC_RELEASE;
+    if config.servers == ServersMode::Dynamic && !program_supports_dynamic_servers {
+        let (major, minor) = parse::MIN_DYNAMIC_RELEASE;
         return Err(Fatal::config(format!(
             "servers: dynamic: `{program}` is HAProxy {version}, and before {major}.{minor} servers that are made while it \
              runs are not safe. Install a later one, or use `servers: auto`."
         )));
     }
-    Ok(Abilities {
+    Ok(Capabilities {
         mode: config.servers,
-        program_makes_servers,
+        program_supports_dynamic_servers,
     })
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use common::exit::Fatal;
 
-use super::{Operators, abilities, mode, version};
+use super::{Operators, capabilities, mode, version};
 use crate::config::{HaproxyConfig, HaproxyControl, ServiceConfig};
 use crate::desired::Desired;
 use crate::haproxy::actor::state::{State, World};
 use crate::haproxy::cfg::read;
-use crate::haproxy::cfg::render::Frame;
+use crate::haproxy::cfg::render::ConfigTemplate;
 use crate::haproxy::plan::Plan;
 use crate::haproxy::plan::reason::ReloadReason;
 use crate::haproxy::process::master::beside;
@@ -43,8 +43,8 @@ pub async fn preview(config: &HaproxyConfig, services: &[ServiceConfig], desired
     let disk = read::read(&before);
     let operators = Operators::of(config, services)?;
     let mut state = State::new(
-        Arc::new(Frame::new(config, services)),
-        abilities(config, program, &version)?,
+        Arc::new(ConfigTemplate::new(config, services)),
+        capabilities(config, program, &version)?,
         operators.options,
         operators.defaults,
     );

@@ -11,7 +11,7 @@ use super::{Actor, StartWith};
 use crate::config::ApplyBudget;
 use crate::haproxy::actor::state::World;
 use crate::haproxy::actor::view;
-use crate::haproxy::cfg::read::{self, Disk};
+use crate::haproxy::cfg::read::{self, ConfigFile};
 use crate::haproxy::plan::Plan;
 use crate::haproxy::plan::reason::ReloadReason;
 use crate::haproxy::process::reload::{self, Done, Ended, Engine, Job};
@@ -115,7 +115,7 @@ impl Actor {
     }
 
     /// What to load; `None` as long as nothing can be.
-    fn start_with(&self, disk: &Disk) -> Option<StartWith> {
+    fn start_with(&self, disk: &ConfigFile) -> Option<StartWith> {
         let new = self.state.can_render().then_some(StartWith::New);
         let absent = matches!(self.state.world, World::Absent) && matches!(self.engine, Engine::Managed(_));
         if !absent || disk.structure.is_none() {
@@ -202,7 +202,7 @@ impl Actor {
         }
     }
 
-    /// The operator's second command, beside everything else; the next reload waits for it.
+    /// The operator's cleanup command runs in the background; the next reload waits until it ends.
     fn clean_up(&mut self) {
         if let Engine::External { cleanup, .. } = &self.engine
             && !cleanup.argv.is_empty()
@@ -300,7 +300,7 @@ impl Actor {
 }
 
 /// What the file on disk says; nothing when there is none that can be read.
-pub(crate) fn read_disk(path: &Path) -> Disk {
+pub(crate) fn read_disk(path: &Path) -> ConfigFile {
     std::fs::read_to_string(path)
         .map(|text| read::read(&text))
         .unwrap_or_default()

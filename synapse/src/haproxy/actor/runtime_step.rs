@@ -14,10 +14,10 @@ use crate::haproxy::plan::Plan;
 use crate::haproxy::process::master::Master;
 use crate::haproxy::process::reload::Engine;
 use crate::haproxy::runtime::batch::Batch;
-use crate::haproxy::runtime::client::{self, Live};
-use crate::haproxy::runtime::command::{Act, Command, Refusal};
+use crate::haproxy::runtime::client::{self, Worker};
+use crate::haproxy::runtime::command::{Action, Command, Refusal};
 use crate::haproxy::runtime::parse::{Process, Table};
-use crate::haproxy::runtime::socket::{Session, is_absent};
+use crate::haproxy::runtime::socket::{Session, is_not_listening};
 
 /// The waits before a mismatch is looked at again; one that outlasts them needs a reload.
 const RETRIES: [u64; 4] = [0, 1, 10, 100];
@@ -57,7 +57,7 @@ impl Actor {
             }
             Err(error) => {
                 self.under_way.look_at = Instant::now() + AGAIN;
-                if is_absent(&error) && !self.has_master().await {
+                if is_not_listening(&error) && !self.has_master().await {
                     if let World::Loaded(_) = self.state.world {
                         self.complain("HAProxy is gone: nobody answers on its stats socket".to_owned());
                     }
@@ -72,9 +72,9 @@ impl Actor {
     }
 
     /// Says, once for each worker, that it makes no servers though it was asked for.
-    fn say_what_it_can_not(&self, live: &Live) {
+    fn say_what_it_can_not(&self, live: &Worker) {
         let is_new = self.process() != Some(live.info.process());
-        if self.config.servers == ServersMode::Dynamic && !live.makes_servers && is_new {
+        if self.config.servers == ServersMode::Dynamic && !live.supports_dynamic_servers && is_new {
             let (pid, version) = (live.info.pid, &live.info.version);
             warn!(
                 pid,
@@ -111,7 +111,7 @@ impl Actor {
         self.under_way.master.is_some()
     }
 
-    async fn see(&mut self) -> Result<(Live, Table), std::io::Error> {
+    async fn see(&mut self) -> Result<(Worker, Table), std::io::Error> {
         let mut session = Session::open(&self.config.stats_socket).await?;
         let live = client::identify(&mut session).await?;
         if let Engine::Managed(control) = &self.engine {
@@ -174,12 +174,12 @@ impl Actor {
             for Draining {
                 service,
                 backend,
-                second,
+                shadow,
             } in draining
             {
                 let mut idle = client::idle(&mut session, backend).await?;
-                if let Some(second) = second {
-                    let there = client::idle(&mut session, second).await?;
+                if let Some(shadow) = shadow {
+                    let there = client::idle(&mut session, shadow).await?;
                     idle.and(&there);
                 }
                 found.push((service.to_owned(), idle));
@@ -220,7 +220,7 @@ impl Actor {
             if wait > 0 {
                 sleep(Duration::from_millis(wait)).await;
             }
-            match self.carry_out(&batch).await {
+            match self.execute(&batch).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
@@ -238,7 +238,7 @@ impl Actor {
     }
 
     /// `false` when another worker answers than the one the plan was made for: look first.
-    async fn carry_out(&mut self, batch: &Batch) -> Result<bool, std::io::Error> {
+    async fn execute(&mut self, batch: &Batch) -> Result<bool, std::io::Error> {
         let World::Loaded(loaded) = &mut self.state.world else {
             return Ok(false);
         };
@@ -249,11 +249,11 @@ impl Actor {
             self.under_way.look_at = started + SURPRISE;
             return Ok(false);
         }
-        let report = client::carry_out(&mut session, batch, &mut loaded.table).await?;
+        let report = client::execute(&mut session, batch, &mut loaded.table).await?;
         let refused = u64::try_from(report.refused.len()).unwrap_or(u64::MAX);
         self.status.runtime_commands_ok = self.status.runtime_commands_ok.saturating_add(report.accepted);
         self.status.runtime_commands_failed = self.status.runtime_commands_failed.saturating_add(refused);
-        self.state.meet();
+        self.state.sync_with_live();
         for (command, refusal) in report.refused {
             self.take_refusal(&command, refusal);
         }
@@ -269,12 +269,12 @@ impl Actor {
             Refusal::StaticBalance => {
                 self.state.fixed_weights.insert(target.backend.to_string());
             }
-            Refusal::Busy => self.state.not_deleted(target, true),
+            Refusal::Busy => self.state.delete_refused(target, true),
             Refusal::Other(words) => {
                 warn!(%command, %words, "HAProxy refused a command.");
                 match act {
-                    Act::Add(_) => self.state.not_made(target),
-                    Act::Del => self.state.not_deleted(target, false),
+                    Action::Add(_) => self.state.add_refused(target),
+                    Action::Del => self.state.delete_refused(target, false),
                     _ => {}
                 }
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::haproxy::actor::state::{State, World};
 use crate::haproxy::cfg::panic_threshold;
-use crate::haproxy::plan::model::{Occupant, Wanted};
+use crate::haproxy::plan::model::{Assignment, DesiredServer};
 use crate::haproxy::runtime::parse::Statistics;
 use crate::haproxy::status::{HaproxyStatus, PanicStatus, ReloadCount, ServerStatus, ServiceStatus};
 
@@ -51,10 +51,10 @@ pub(crate) fn fill(status: &mut HaproxyStatus, state: &State, statistics: &Stati
 }
 
 fn service(id: &str, state: &State, statistics: &Statistics) -> ServiceStatus {
-    let wants = state.wants.get(id);
-    let wanted: HashMap<_, &Wanted> = wants
+    let desired = state.desired.get(id);
+    let wanted: HashMap<_, &DesiredServer> = desired
         .iter()
-        .flat_map(|wants| &wants.servers)
+        .flat_map(|desired| &desired.servers)
         .map(|server| (server.address, server))
         .collect();
     let backend = match &state.world {
@@ -64,10 +64,10 @@ fn service(id: &str, state: &State, statistics: &Statistics) -> ServiceStatus {
     let counted = statistics.get(id);
     let mut servers = Vec::new();
     for slot in backend.iter().flat_map(|backend| &backend.slots) {
-        let (address, weight, word) = match slot.occupant {
-            Occupant::Free | Occupant::Gone => continue,
-            Occupant::Active { address, weight } => (address, weight, "active"),
-            Occupant::Draining { address } => (address, 0, "draining"),
+        let (address, weight, word) = match slot.assignment {
+            Assignment::Free | Assignment::Gone => continue,
+            Assignment::Active { address, weight } => (address, weight, "active"),
+            Assignment::Draining { address } => (address, 0, "draining"),
         };
         let known = wanted.get(&address);
         servers.push(ServerStatus {
@@ -78,7 +78,7 @@ fn service(id: &str, state: &State, statistics: &Statistics) -> ServiceStatus {
             address,
             weight,
             state: word,
-            options: Arc::clone(&slot.class),
+            options: Arc::clone(&slot.options),
             ignored_options: known.map(|server| server.ignored.clone()).unwrap_or_default(),
             statistics: counted.and_then(|counted| counted.get(&slot.name)).cloned(),
         });
@@ -89,18 +89,20 @@ fn service(id: &str, state: &State, statistics: &Statistics) -> ServiceStatus {
         id: id.to_owned(),
         quarantined: state.quarantine.get(id).map(|known| known.words.clone()),
         free_slots: backend.map_or(0, crate::haproxy::plan::model::Backend::free),
-        waiting: wants.map_or(0, |wants| wants.servers.len()).saturating_sub(active),
+        waiting: desired
+            .map_or(0, |desired| desired.servers.len())
+            .saturating_sub(active),
         panic: panicking(id, state),
-        skipped: wants.map(|wants| wants.skipped.clone()).unwrap_or_default(),
+        skipped: desired.map(|desired| desired.skipped.clone()).unwrap_or_default(),
         servers,
     }
 }
 
 fn panicking(id: &str, state: &State) -> Option<PanicStatus> {
-    let (second, rule) = state.second(id)?;
+    let (shadow, rule) = state.shadow(id)?;
     let live = |backend: &str| match &state.world {
         World::Loaded(loaded) => loaded.table.get(backend),
         World::Unknown | World::Absent | World::Foreign(_) => None,
     };
-    Some(panic_threshold::look(rule, live(id), live(second)))
+    Some(panic_threshold::status(rule, live(id), live(shadow)))
 }

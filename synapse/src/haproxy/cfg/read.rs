@@ -1,19 +1,19 @@
 //! Reads our own file back: which slots it has, so that a new synapse takes over where the old one stopped. Pure.
 //!
-//! It reads only lines as `render` writes them and nothing of them is trusted further than a name, a number and a class:
+//! It reads only lines as `render` writes them and nothing of them is trusted further than a name, a number and a options:
 //! what HAProxy really runs is asked of HAProxy.
 
 use std::net::SocketAddr;
 
 use crate::haproxy::cfg::bind;
 use crate::haproxy::cfg::format::{HEADER, is_structure};
-use crate::haproxy::plan::model::{Backend, Layout, Occupant, Slot};
-use crate::haproxy::runtime::interner::Words;
+use crate::haproxy::plan::model::{Assignment, Backend, Layout, Slot};
+use crate::haproxy::runtime::interner::Interner;
 use crate::haproxy::runtime::parse::Table;
 
 /// What a file on disk says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Disk {
+pub(crate) struct ConfigFile {
     /// The fingerprint in it; `None` for a file that is not ours.
     pub(crate) structure: Option<String>,
     /// Its slots and who sat in them; an extra backend of the operator's has none.
@@ -25,15 +25,15 @@ pub(crate) struct Disk {
 }
 
 /// Reads a file.
-pub(crate) fn read(text: &str) -> Disk {
-    let mut disk = Disk::default();
+pub(crate) fn read(text: &str) -> ConfigFile {
+    let mut disk = ConfigFile::default();
     if text.lines().next() != Some(HEADER) {
         return disk;
     }
     text.clone_into(&mut disk.text);
     let mut backend: Option<&str> = None;
     // Thousands of lines share a few classes, and the spare slots of all services their names.
-    let mut shared = Words::default();
+    let mut shared = Interner::default();
     for line in text.lines() {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         match words.as_slice() {
@@ -46,8 +46,8 @@ pub(crate) fn read(text: &str) -> Disk {
             [_, ..] if !line.starts_with(' ') => backend = None,
             words => {
                 if let Some((backend, mut slot)) = backend.and_then(|name| disk.layout.get_mut(name)).zip(slot(words)) {
-                    slot.class = shared.once(&slot.class);
-                    slot.name = shared.once(&slot.name);
+                    slot.options = shared.intern(&slot.options);
+                    slot.name = shared.intern(&slot.name);
                     backend.slots.push(slot);
                 }
             }
@@ -68,7 +68,7 @@ pub(crate) fn slot(words: &[&str]) -> Option<Slot> {
         "weight",
         weight,
         state @ ("enabled" | "disabled"),
-        class @ ..,
+        options @ ..,
     ] = words
     else {
         return None;
@@ -77,11 +77,11 @@ pub(crate) fn slot(words: &[&str]) -> Option<Slot> {
     Some(Slot {
         id: id.parse().ok()?,
         name: (*name).into(),
-        class: class.join(" ").into(),
-        occupant: if *state == "enabled" {
-            Occupant::Active { address, weight }
+        options: options.join(" ").into(),
+        assignment: if *state == "enabled" {
+            Assignment::Active { address, weight }
         } else {
-            Occupant::Free
+            Assignment::Free
         },
         dynamic: false,
     })
@@ -89,7 +89,7 @@ pub(crate) fn slot(words: &[&str]) -> Option<Slot> {
 
 /// Who sits in the slots according to HAProxy itself. A server in maintenance with a real address may still have
 /// requests of its last instance. Of one that HAProxy does not have, the file's word stands.
-pub(crate) fn occupy(layout: &mut Layout, table: &Table) {
+pub(crate) fn apply_live_state(layout: &mut Layout, table: &Table) {
     for (service, backend) in layout {
         for slot in &mut backend.slots {
             let Some(live) = table
@@ -98,13 +98,15 @@ pub(crate) fn occupy(layout: &mut Layout, table: &Table) {
             else {
                 continue;
             };
-            slot.occupant = match live.address.map(|address| (live, address)) {
-                Some((server, address)) if !server.maint => Occupant::Active {
+            slot.assignment = match live.address.map(|address| (live, address)) {
+                Some((server, address)) if !server.maint => Assignment::Active {
                     address,
                     weight: u16::try_from(server.weight).unwrap_or(u16::MAX),
                 },
-                Some((_, address)) if address != crate::haproxy::plan::model::NOWHERE => Occupant::Draining { address },
-                Some(_) | None => Occupant::Free,
+                Some((_, address)) if address != crate::haproxy::plan::model::NOWHERE => {
+                    Assignment::Draining { address }
+                }
+                Some(_) | None => Assignment::Free,
             };
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::desired::Server;
 
-use crate::haproxy::plan::model::{Wanted, Wants};
+use crate::haproxy::plan::model::{DesiredBackend, DesiredServer};
 use crate::haproxy::plan::options::{OperatorOptions, parse, safe_name};
 
 /// HAProxy's own default.
@@ -14,7 +14,7 @@ const DEFAULT_WEIGHT: u16 = 1;
 const MAX_WEIGHT: u16 = 256;
 
 /// Of two registrations at one address the newer one counts.
-pub(crate) fn wants(servers: &[Server], operator: &mut OperatorOptions) -> Wants {
+pub(crate) fn desired_backend(servers: &[Server], operator: &mut OperatorOptions) -> DesiredBackend {
     let mut newest: HashMap<SocketAddr, &Server> = HashMap::new();
     for server in servers {
         let known = newest.entry(server.address).or_insert(server);
@@ -22,55 +22,55 @@ pub(crate) fn wants(servers: &[Server], operator: &mut OperatorOptions) -> Wants
             *known = server;
         }
     }
-    let mut wants = Wants {
-        spare_class: operator.spare().cloned(),
+    let mut desired = DesiredBackend {
+        spare_options: operator.spare().cloned(),
         servers: Vec::with_capacity(servers.len()),
-        ..Wants::default()
+        ..DesiredBackend::default()
     };
-    let mut classes: BTreeSet<Arc<str>> = BTreeSet::new();
+    let mut seen: BTreeSet<Arc<str>> = BTreeSet::new();
     for server in servers {
         if newest
             .get(&server.address)
             .is_none_or(|newest| newest.node != server.node)
         {
-            wants
+            desired
                 .skipped
                 .push(format!("{}: a newer registration has the same address", server.node));
             continue;
         }
         if !is_usable(server.address) {
-            wants
+            desired
                 .skipped
                 .push(format!("{}: no server can be at {}", server.node, server.address));
             continue;
         }
         let instance = safe_name(&server.name);
         let mut parsed = parse(&server.options, operator.policy);
-        let operators = operator.of(&instance, server.address).unwrap_or_else(|error| {
+        let operator_options = operator.of(&instance, server.address).unwrap_or_else(|error| {
             parsed.ignored.push(format!("serverOptions: {error}"));
             Arc::from("")
         });
-        let operators = if server.backup {
-            as_backup(&operators)
+        let operator_options = if server.backup {
+            as_backup(&operator_options)
         } else {
-            operators
+            operator_options
         };
-        let class: Arc<str> = [parsed.options.as_str(), &operators].join(" ").trim().into();
-        let class = classes.get(&class).cloned().unwrap_or(class);
-        classes.insert(Arc::clone(&class));
-        wants.servers.push(Wanted {
+        let options: Arc<str> = [parsed.options.as_str(), &operator_options].join(" ").trim().into();
+        let options = seen.get(&options).cloned().unwrap_or(options);
+        seen.insert(Arc::clone(&options));
+        desired.servers.push(DesiredServer {
             address: server.address,
             weight: server.weight.unwrap_or(DEFAULT_WEIGHT).min(MAX_WEIGHT),
-            class,
-            operators,
+            options,
+            operator_options,
             instance: instance.into(),
             node: Arc::clone(&server.node),
-            options: parsed.options,
+            instance_options: parsed.options,
             ignored: parsed.ignored,
         });
     }
     operator.retain(|address| newest.contains_key(&address));
-    wants
+    desired
 }
 
 /// The options with `backup` among them.

@@ -19,7 +19,7 @@ const BY_MAP: [&str; 7] = ["source", "uri", "url_param", "hdr", "rdp-cookie", "h
 
 /// How a backend gets new servers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Growth {
+pub(crate) struct DynamicServers {
     /// What its server lines inherit.
     inherited: Arc<str>,
     /// The operator's own servers in it.
@@ -28,10 +28,10 @@ pub(crate) struct Growth {
     templates: Vec<String>,
 }
 
-impl Growth {
+impl DynamicServers {
     /// Of a backend of these lines after these `defaults`; `None` when it gets none, or that can't be told.
     pub(crate) fn of(defaults: &[String], backend: &[String]) -> Option<Self> {
-        let mut growth = Self::default();
+        let mut dynamic = Self::default();
         let mut inherited = Vec::new();
         let (mut balance, mut consistent) = ("roundrobin", false);
         for line in defaults.iter().chain(backend).flat_map(|text| text.lines()) {
@@ -42,8 +42,8 @@ impl Growth {
                 ["default-server", options @ ..] => inherited.push(plain(options)?),
                 ["balance", algorithm, ..] => balance = algorithm,
                 ["hash-type", kind, ..] => consistent = *kind == "consistent",
-                ["server", name, ..] if is_plain(name) => growth.named.push((*name).to_owned()),
-                ["server-template", prefix, ..] if is_plain(prefix) => growth.templates.push((*prefix).to_owned()),
+                ["server", name, ..] if is_plain(name) => dynamic.named.push((*name).to_owned()),
+                ["server-template", prefix, ..] if is_plain(prefix) => dynamic.templates.push((*prefix).to_owned()),
                 ["server" | "server-template", ..] => return None,
                 _ => {}
             }
@@ -52,25 +52,25 @@ impl Growth {
         if BY_MAP.contains(&algorithm) && (algorithm == "static-rr" || !consistent) {
             return None;
         }
-        growth.inherited = inherited.concat().join(" ").into();
-        growth.words(&[]).is_some().then_some(growth)
+        dynamic.inherited = inherited.concat().join(" ").into();
+        dynamic.words(&[]).is_some().then_some(dynamic)
     }
 
     /// What a new server of this class inherits and what is its own; `None` when a command can't say it.
-    pub(crate) fn options(&self, class: &str) -> Option<(Arc<str>, Arc<str>)> {
-        let own = plain(&class.split_ascii_whitespace().collect::<Vec<_>>())?;
+    pub(crate) fn options(&self, options: &str) -> Option<(Arc<str>, Arc<str>)> {
+        let own = plain(&options.split_ascii_whitespace().collect::<Vec<_>>())?;
         self.words(&own)?;
         Some((Arc::clone(&self.inherited), own.join(" ").into()))
     }
 
     /// Whether such a server has a check or an agent that has to be begun.
-    pub(crate) fn begins(&self, keyword: &str, class: &str) -> bool {
-        let mut words = self.inherited.split(' ').chain(class.split(' '));
+    pub(crate) fn has_keyword(&self, keyword: &str, options: &str) -> bool {
+        let mut words = self.inherited.split(' ').chain(options.split(' '));
         words.any(|word| word == keyword)
     }
 
     /// Whether the operator has a server of this name in the backend.
-    pub(crate) fn is_the_operators(&self, name: &str) -> bool {
+    pub(crate) fn is_operator_server(&self, name: &str) -> bool {
         let of_template = |prefix: &String| {
             let number = name.strip_prefix(prefix.as_str()).unwrap_or_default();
             !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
@@ -116,51 +116,51 @@ mod tests {
 
     use super::*;
 
-    fn growth(defaults: &[&str], backend: &[&str]) -> Option<Growth> {
+    fn dynamic(defaults: &[&str], backend: &[&str]) -> Option<DynamicServers> {
         let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
-        Growth::of(&lines(defaults), &lines(backend))
+        DynamicServers::of(&lines(defaults), &lines(backend))
     }
 
     #[test]
     fn what_a_line_would_inherit_is_said() {
-        let growth = growth(
+        let dynamic = dynamic(
             &["default-server init-addr last,libc,none inter 2s", "mode http"],
             &["default-server check disabled rise 2"],
         )
         .unwrap();
-        let (inherited, own) = growth.options("backup init-addr none").unwrap();
+        let (inherited, own) = dynamic.options("backup init-addr none").unwrap();
         assert_eq!((&*inherited, &*own), ("inter 2s check rise 2", "backup"));
-        assert!(growth.begins("check", "backup") && !growth.begins("agent-check", "backup"));
+        assert!(dynamic.has_keyword("check", "backup") && !dynamic.has_keyword("agent-check", "backup"));
     }
 
     #[test]
     fn not_where_haproxy_makes_none() {
-        let by = |line: &str| growth(&[], &[line]).is_some();
+        let by = |line: &str| dynamic(&[], &[line]).is_some();
         assert!(by("balance roundrobin") && by("balance leastconn") && by("balance random(2)") && by("balance first"));
         assert!(
             !by("balance static-rr") && !by("balance source") && !by("balance hdr(host)") && !by("balance uri whole")
         );
-        assert!(growth(&["hash-type consistent"], &["balance uri"]).is_some());
-        assert!(growth(&["hash-type consistent"], &["balance static-rr"]).is_none());
-        assert!(growth(&["balance source"], &["hash-type map-based"]).is_none());
-        assert!(growth(&["balance source"], &["balance leastconn"]).is_some());
+        assert!(dynamic(&["hash-type consistent"], &["balance uri"]).is_some());
+        assert!(dynamic(&["hash-type consistent"], &["balance static-rr"]).is_none());
+        assert!(dynamic(&["balance source"], &["hash-type map-based"]).is_none());
+        assert!(dynamic(&["balance source"], &["balance leastconn"]).is_some());
     }
 
     #[test]
     fn not_where_it_can_not_be_told() {
-        assert!(growth(&[], &[".if defined(X)", "default-server check"]).is_none());
-        assert!(growth(&[], &["default-server ca-file \"/a b\""]).is_none());
-        assert!(growth(&[], &["server \"a\" 10.0.0.1:80"]).is_none());
-        let growth = growth(&[], &[]).unwrap();
+        assert!(dynamic(&[], &[".if defined(X)", "default-server check"]).is_none());
+        assert!(dynamic(&[], &["default-server ca-file \"/a b\""]).is_none());
+        assert!(dynamic(&[], &["server \"a\" 10.0.0.1:80"]).is_none());
+        let dynamic = dynamic(&[], &[]).unwrap();
         for odd in ["sni str(a);quit", "cookie $X", "cookie a\\", "check <<", "crt 'a'"] {
-            assert_eq!(growth.options(odd), None, "{odd}");
+            assert_eq!(dynamic.options(odd), None, "{odd}");
         }
-        assert_eq!(growth.options(&"check ".repeat(60)), None);
+        assert_eq!(dynamic.options(&"check ".repeat(60)), None);
     }
 
     #[test]
     fn the_operators_own_servers_are_known() {
-        let growth = growth(
+        let dynamic = dynamic(
             &[],
             &["server spare 10.0.0.1:80 backup", "server-template t 1-3 10.0.0.1:80"],
         )
@@ -172,15 +172,15 @@ mod tests {
             ("tx", false),
             ("other", false),
         ] {
-            assert_eq!(growth.is_the_operators(name), whose, "{name}");
+            assert_eq!(dynamic.is_operator_server(name), whose, "{name}");
         }
     }
 
     proptest! {
         #[test]
-        fn whatever_is_said_stays_one_command(class in "[ -~\n\t]{0,60}") {
-            let growth = growth(&["default-server inter 2s"], &[]).unwrap();
-            if let Some((inherited, own)) = growth.options(&class) {
+        fn whatever_is_said_stays_one_command(options in "[ -~\n\t]{0,60}") {
+            let dynamic = dynamic(&["default-server inter 2s"], &[]).unwrap();
+            if let Some((inherited, own)) = dynamic.options(&options) {
                 let said = format!("{inherited} {own}");
                 prop_assert!(!said.contains([';', '\n', '\\', '<']));
                 prop_assert!(said.split(' ').count() <= MAX_WORDS + 1);

@@ -13,11 +13,11 @@ pub(crate) mod slots;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::haproxy::plan::dynamic::Growth;
-use crate::haproxy::plan::model::{Layout, Occupant, Slot};
+use crate::haproxy::plan::dynamic::DynamicServers;
+use crate::haproxy::plan::model::{Assignment, Layout, Slot};
 use crate::haproxy::plan::reason::ReloadReason;
 use crate::haproxy::runtime::batch::Batch;
-use crate::haproxy::runtime::command::{Act, Command, New, Target};
+use crate::haproxy::runtime::command::{Action, Command, NewServer, Target};
 use crate::haproxy::runtime::parse::{LiveServer, Table};
 
 /// What to do next.
@@ -43,12 +43,12 @@ impl Plan {
     }
 }
 
-/// `growths` are the backends that get new servers while HAProxy runs; `structural` says why what it has loaded will not
+/// `dynamic_backends` are the backends that get new servers while HAProxy runs; `structural` says why what it has loaded will not
 /// do, if it will not; `fixed_weights` are the backends whose weights HAProxy refused to change.
 pub(crate) fn plan(
     layout: &Layout,
     table: &Table,
-    growths: &BTreeMap<&str, &Growth>,
+    dynamic_backends: &BTreeMap<&str, &DynamicServers>,
     structural: Option<&ReloadReason>,
     fixed_weights: &BTreeSet<String>,
 ) -> Plan {
@@ -59,38 +59,38 @@ pub(crate) fn plan(
         let live = table.get(service.as_str());
         let backend_name: Arc<str> = service.as_str().into();
         for slot in &backend.slots {
-            let growth = growths.get(service.as_str()).copied();
+            let dynamic = dynamic_backends.get(service.as_str()).copied();
             let Some(server) = live.and_then(|live| live.servers.get(&slot.name)) else {
-                if slot.dynamic && (!slot.is_listed() || add_server(&mut batch, &backend_name, slot, growth)) {
+                if slot.dynamic && (!slot.is_listed() || add_server(&mut batch, &backend_name, slot, dynamic)) {
                     continue;
                 }
                 let what = format!("HAProxy has no server {service}/{}", slot.name);
                 return most_urgent(Some(ReloadReason::Drift { what }), structural);
             };
             let command = |act| command(&backend_name, slot, act);
-            let Occupant::Active { address, weight } = slot.occupant else {
+            let Assignment::Active { address, weight } = slot.assignment else {
                 if !server.maint {
-                    batch.retire.push(command(Act::Maint));
+                    batch.retire.push(command(Action::Maint));
                 }
-                if slot.occupant == Occupant::Gone {
-                    deleted.push(command(Act::Del));
+                if slot.assignment == Assignment::Gone {
+                    deleted.push(command(Action::Del));
                 }
                 continue;
             };
             let moves = server.address != Some(address);
             if moves && !server.maint {
-                batch.address.push(command(Act::Maint));
+                batch.address.push(command(Action::Maint));
             }
             if moves {
-                batch.address.push(command(Act::Addr(address)));
+                batch.address.push(command(Action::Addr(address)));
             }
             if server.weight != u32::from(weight) {
                 if fixed_weights.contains(service) {
                     fixed.get_or_insert_with(|| service.clone());
                 } else if weight == 0 && !moves && !server.maint {
-                    batch.retire.push(command(Act::Weight(weight)));
+                    batch.retire.push(command(Action::Weight(weight)));
                 } else {
-                    batch.activate.push(command(Act::Weight(weight)));
+                    batch.activate.push(command(Action::Weight(weight)));
                 }
             }
             if slot.dynamic && server.maint {
@@ -98,7 +98,7 @@ pub(crate) fn plan(
                 batch.activate.extend(begin.map(command));
             }
             if moves || server.maint || server.drain {
-                batch.activate.push(command(Act::Ready));
+                batch.activate.push(command(Action::Ready));
             }
         }
     }
@@ -113,7 +113,7 @@ pub(crate) fn plan(
     most_urgent(fixed, structural)
 }
 
-fn command(backend: &Arc<str>, slot: &Slot, act: Act) -> Command {
+fn command(backend: &Arc<str>, slot: &Slot, act: Action) -> Command {
     Command {
         target: Target {
             backend: Arc::clone(backend),
@@ -124,10 +124,10 @@ fn command(backend: &Arc<str>, slot: &Slot, act: Act) -> Command {
 }
 
 /// The checks to be begun of a server that was made while HAProxy runs; each after its making, which may have got lost.
-fn begin(server: &LiveServer) -> Vec<Act> {
+fn begin(server: &LiveServer) -> Vec<Action> {
     let off = [
-        (server.off.check, Act::EnableHealth),
-        (server.off.agent, Act::EnableAgent),
+        (server.paused.check, Action::EnableHealth),
+        (server.paused.agent, Action::EnableAgent),
     ];
     off.into_iter()
         .filter_map(|(is_off, act)| is_off.then_some(act))
@@ -135,25 +135,26 @@ fn begin(server: &LiveServer) -> Vec<Act> {
 }
 
 /// Adds the commands that create the server of a slot; `false` if the options to create it with are unknown.
-fn add_server(batch: &mut Batch, backend: &Arc<str>, slot: &Slot, growth: Option<&Growth>) -> bool {
-    let options = growth.and_then(|growth| Some((growth, growth.options(&slot.class)?)));
-    let (Some((growth, (inherited, options))), Occupant::Active { address, weight }) = (options, slot.occupant) else {
+fn add_server(batch: &mut Batch, backend: &Arc<str>, slot: &Slot, dynamic: Option<&DynamicServers>) -> bool {
+    let options = dynamic.and_then(|dynamic| Some((dynamic, dynamic.options(&slot.options)?)));
+    let (Some((dynamic, (inherited, options))), Assignment::Active { address, weight }) = (options, slot.assignment)
+    else {
         return false;
     };
-    let new = New {
+    let new = NewServer {
         address,
         id: slot.id,
         weight,
         inherited,
         options,
     };
-    batch.address.push(command(backend, slot, Act::Add(new)));
-    for (keyword, act) in [("check", Act::EnableHealth), ("agent-check", Act::EnableAgent)] {
-        if growth.begins(keyword, &slot.class) {
+    batch.address.push(command(backend, slot, Action::Add(new)));
+    for (keyword, act) in [("check", Action::EnableHealth), ("agent-check", Action::EnableAgent)] {
+        if dynamic.has_keyword(keyword, &slot.options) {
             batch.activate.push(command(backend, slot, act));
         }
     }
-    batch.activate.push(command(backend, slot, Act::Ready));
+    batch.activate.push(command(backend, slot, Action::Ready));
     true
 }
 

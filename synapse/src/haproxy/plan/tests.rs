@@ -5,21 +5,21 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::haproxy::plan::model::{Backend, NOWHERE, Slot};
-use crate::haproxy::runtime::parse::{LiveBackend, LiveServer, Off};
+use crate::haproxy::runtime::parse::{LiveBackend, LiveServer, PausedChecks};
 
 fn address(last: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, last], 80))
 }
 
-fn layout(slots: &[(&str, Occupant)]) -> Layout {
+fn layout(slots: &[(&str, Assignment)]) -> Layout {
     let slots = slots
         .iter()
         .zip(1..)
-        .map(|((name, occupant), id)| Slot {
+        .map(|((name, assignment), id)| Slot {
             id,
             name: (*name).into(),
-            class: "".into(),
-            occupant: *occupant,
+            options: "".into(),
+            assignment: *assignment,
             dynamic: false,
         })
         .collect();
@@ -44,14 +44,14 @@ fn lines(commands: &[Command]) -> Vec<String> {
     commands.iter().map(ToString::to_string).collect()
 }
 
-const A1: Occupant = Occupant::Active {
+const A1: Assignment = Assignment::Active {
     address: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)), 80),
     weight: 5,
 };
 
 #[test]
 fn a_new_instance_is_moved_in_while_in_maintenance_and_old_ones_leave_last() {
-    let layout = layout(&[("slot_1", A1), ("slot_2", Occupant::Draining { address: address(2) })]);
+    let layout = layout(&[("slot_1", A1), ("slot_2", Assignment::Draining { address: address(2) })]);
     let table = table(&[
         ("slot_1", live(NOWHERE, 1, true)),
         ("slot_2", live(address(2), 1, false)),
@@ -154,16 +154,16 @@ fn a_server_that_is_not_there_is_drift() {
 fn a_server_is_made_begun_and_made_ready_and_a_gone_one_deleted_last() {
     let mut layout = layout(&[
         ("a", A1),
-        ("b", Occupant::Gone),
-        ("c", Occupant::Draining { address: address(3) }),
+        ("b", Assignment::Gone),
+        ("c", Assignment::Draining { address: address(3) }),
     ]);
     for slot in &mut layout.get_mut("web_1").unwrap().slots {
         slot.dynamic = true;
-        slot.class = "check".into();
+        slot.options = "check".into();
     }
-    let growth = Growth::of(&["default-server inter 2s agent-check".to_owned()], &[]).unwrap();
-    let growths = BTreeMap::from([("web_1", &growth)]);
-    let then = |table: &Table| match plan(&layout, table, &growths, None, &BTreeSet::new()) {
+    let dynamic = DynamicServers::of(&["default-server inter 2s agent-check".to_owned()], &[]).unwrap();
+    let dynamic_backends = BTreeMap::from([("web_1", &dynamic)]);
+    let then = |table: &Table| match plan(&layout, table, &dynamic_backends, None, &BTreeSet::new()) {
         Plan::Runtime(batch) => [lines(&batch.address), lines(&batch.activate), lines(&batch.retire)],
         other => panic!("{other:?}"),
     };
@@ -183,7 +183,7 @@ fn a_server_is_made_begun_and_made_ready_and_a_gone_one_deleted_last() {
     assert_eq!(retire, ["set server web_1/b state maint", "del server web_1/b"]);
 
     let half = LiveServer {
-        off: Off {
+        paused: PausedChecks {
             check: true,
             agent: false,
         },
@@ -193,7 +193,10 @@ fn a_server_is_made_begun_and_made_ready_and_a_gone_one_deleted_last() {
     assert_eq!(none, [""; 0], "it is there");
     assert_eq!(activate, ["enable health web_1/a", "set server web_1/a state ready"]);
     let done = table(&[("a", live(address(1), 5, false)), ("c", live(address(3), 1, true))]);
-    assert_eq!(plan(&layout, &done, &growths, None, &BTreeSet::new()), Plan::Nothing);
+    assert_eq!(
+        plan(&layout, &done, &dynamic_backends, None, &BTreeSet::new()),
+        Plan::Nothing
+    );
     assert!(
         matches!(
             plan(&layout, &Table::new(), &BTreeMap::new(), None, &BTreeSet::new()),
@@ -204,7 +207,7 @@ fn a_server_is_made_begun_and_made_ready_and_a_gone_one_deleted_last() {
 }
 
 /// What HAProxy does with a command.
-fn carry_out(table: &mut Table, command: &Command) {
+fn execute(table: &mut Table, command: &Command) {
     let server = table
         .get_mut(&command.target.backend)
         .unwrap()
@@ -212,25 +215,25 @@ fn carry_out(table: &mut Table, command: &Command) {
         .get_mut(&command.target.server)
         .unwrap();
     match &command.act {
-        Act::Maint => server.maint = true,
-        Act::Ready => (server.maint, server.drain) = (false, false),
-        Act::Addr(address) => {
+        Action::Maint => server.maint = true,
+        Action::Ready => (server.maint, server.drain) = (false, false),
+        Action::Addr(address) => {
             assert!(server.maint, "an address is changed in maintenance only");
             server.address = Some(*address);
         }
-        Act::Weight(weight) => server.weight = (*weight).into(),
-        Act::Add(_) | Act::EnableHealth | Act::EnableAgent | Act::Del => panic!("`{command}` in slots"),
+        Action::Weight(weight) => server.weight = (*weight).into(),
+        Action::Add(_) | Action::EnableHealth | Action::EnableAgent | Action::Del => panic!("`{command}` in slots"),
     }
 }
 
-fn occupant() -> impl Strategy<Value = Occupant> {
+fn assignment() -> impl Strategy<Value = Assignment> {
     prop_oneof![
-        Just(Occupant::Free),
-        (1_u8..20, 0_u16..=256).prop_map(|(last, weight)| Occupant::Active {
+        Just(Assignment::Free),
+        (1_u8..20, 0_u16..=256).prop_map(|(last, weight)| Assignment::Active {
             address: address(last),
             weight
         }),
-        (1_u8..20).prop_map(|last| Occupant::Draining { address: address(last) }),
+        (1_u8..20).prop_map(|last| Assignment::Draining { address: address(last) }),
     ]
 }
 
@@ -252,26 +255,26 @@ fn server() -> impl Strategy<Value = LiveServer> {
 
 proptest! {
     #[test]
-    fn applying_the_plan_leads_to_the_desired_state(slots in proptest::collection::vec((occupant(), server()), 0..12)) {
+    fn applying_the_plan_leads_to_the_desired_state(slots in proptest::collection::vec((assignment(), server()), 0..12)) {
         let names: Vec<String> = (0..slots.len()).map(|n| format!("slot_{n}")).collect();
-        let layout = layout(&names.iter().zip(&slots).map(|(name, (occupant, _))| (name.as_str(), *occupant)).collect::<Vec<_>>());
+        let layout = layout(&names.iter().zip(&slots).map(|(name, (assignment, _))| (name.as_str(), *assignment)).collect::<Vec<_>>());
         let mut table = table(&names.iter().zip(&slots).map(|(name, (_, server))| (name.as_str(), *server)).collect::<Vec<_>>());
         if let Plan::Runtime(batch) = plan(&layout, &table, &BTreeMap::new(), None, &BTreeSet::new()) {
             prop_assert!(!batch.is_empty());
             let before = table.clone();
             for command in batch.commands() {
-                carry_out(&mut table, command);
+                execute(&mut table, command);
             }
             prop_assert_ne!(before, table.clone());
         }
         prop_assert_eq!(plan(&layout, &table, &BTreeMap::new(), None, &BTreeSet::new()), Plan::Nothing);
         for slot in layout.values().flat_map(|backend| &backend.slots) {
             let server = table["web_1"].servers[&slot.name];
-            match slot.occupant {
-                Occupant::Active { address, weight } => {
+            match slot.assignment {
+                Assignment::Active { address, weight } => {
                     prop_assert_eq!(server, LiveServer { address: Some(address), weight: weight.into(), ..LiveServer::default() });
                 }
-                Occupant::Free | Occupant::Draining { .. } | Occupant::Gone => prop_assert!(server.maint),
+                Assignment::Free | Assignment::Draining { .. } | Assignment::Gone => prop_assert!(server.maint),
             }
         }
     }

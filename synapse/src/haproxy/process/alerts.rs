@@ -9,7 +9,7 @@ use crate::haproxy::cfg::render::Rendered;
 pub(crate) struct Blame {
     /// HAProxy's own words, by service.
     pub(crate) services: BTreeMap<String, String>,
-    /// Words that point at no service.
+    /// Alerts that point at no service.
     pub(crate) rest: Vec<String>,
 }
 

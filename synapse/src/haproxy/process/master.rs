@@ -17,7 +17,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep};
 
 use crate::haproxy::runtime::parse::{self, Processes};
-use crate::haproxy::runtime::socket::{ask_master, listener};
+use crate::haproxy::runtime::socket::{listener, query_master};
 
 /// How long one question may wait: a master that is just beginning can take a connection and never answer it.
 const TRY: Duration = Duration::from_millis(500);
@@ -80,7 +80,7 @@ impl Control {
 
     /// Asks the master for its processes.
     pub(crate) async fn processes(&self) -> Result<Processes, Error> {
-        let reply = ask_master(&self.socket, "show proc", TRY).await?;
+        let reply = query_master(&self.socket, "show proc", TRY).await?;
         parse::processes(&reply).ok_or_else(|| Error::other("`show proc` was not answered in a known format"))
     }
 
@@ -99,7 +99,7 @@ impl Control {
     /// Asks the master to reload. Up to 2.6 it answers nothing, at once; later ones say `Success=0` or `Success=1` and
     /// the log when it is done.
     pub(crate) async fn reload(&self, wait: Duration) -> Result<String, Error> {
-        ask_master(&self.socket, "reload", wait).await
+        query_master(&self.socket, "reload", wait).await
     }
 }
 

@@ -8,13 +8,13 @@ use common::process::{Outcome, Program};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
-use crate::haproxy::cfg::read::{self, Disk};
+use crate::haproxy::cfg::read::{self, ConfigFile};
 use crate::haproxy::plan::model::Layout;
 use crate::haproxy::plan::reason::ReloadReason;
 use crate::haproxy::process::master::{ANSWER, Control, Master};
 use crate::haproxy::process::server_state;
 use crate::haproxy::process::validate::{Candidate, Checker, Quarantine, Quarantined};
-use crate::haproxy::runtime::client::{self, Live};
+use crate::haproxy::runtime::client::{self, Worker};
 use crate::haproxy::runtime::parse::Table;
 use crate::haproxy::runtime::socket::Session;
 
@@ -47,9 +47,9 @@ pub(crate) struct Job {
     /// What to load; `None` for the file as it is.
     pub(crate) candidate: Option<Candidate>,
     /// What the file at `config_path` says now.
-    pub(crate) disk: Disk,
+    pub(crate) disk: ConfigFile,
     /// The worker to be replaced.
-    pub(crate) running: Option<Live>,
+    pub(crate) running: Option<Worker>,
     /// Managed: there is no master that could be reloaded.
     pub(crate) start: bool,
     /// What is left out of what is running.
@@ -76,7 +76,11 @@ pub(crate) enum Ended {
     /// What was left out still has to be: nothing was touched.
     Unchanged,
     /// HAProxy says that it runs this.
-    Loaded { disk: Disk, live: Live, table: Table },
+    Loaded {
+        disk: ConfigFile,
+        live: Worker,
+        table: Table,
+    },
     /// For the operator.
     Failed(String),
 }
@@ -147,7 +151,7 @@ impl Job {
         let state = async {
             Session::open(&self.stats_socket)
                 .await?
-                .ask_one("show servers state")
+                .send_one("show servers state")
                 .await
         };
         match state.await {
@@ -163,7 +167,7 @@ impl Job {
         }
     }
 
-    async fn start(&self, control: &Control, master: &mut Option<Master>) -> Result<(Live, Table), String> {
+    async fn start(&self, control: &Control, master: &mut Option<Master>) -> Result<(Worker, Table), String> {
         let child = control.start().map_err(|error| error.to_string())?;
         // Known from the first moment, so that it is never started twice.
         let child = master.insert(child);
@@ -181,7 +185,7 @@ impl Job {
     }
 
     /// Somebody else starts it, with the file as it is now or as it was a moment ago.
-    async fn started_elsewhere(&self, control: &Control) -> Result<(Live, Table), String> {
+    async fn started_elsewhere(&self, control: &Control) -> Result<(Worker, Table), String> {
         let started = control.processes_within(VERDICT).await;
         started.map_err(|error| {
             format!("no HAProxy master answers; is there a `synapse haproxy` that runs one? ({error})")
@@ -231,13 +235,13 @@ impl Job {
     }
 
     /// Waits until a worker other than the running one says that it has loaded the file's structure.
-    async fn new_worker(&self, within: Duration) -> Result<(Live, Table), String> {
-        let is_wanted = |live: &Live| is_new(live, self.running.as_ref(), self.disk.structure.as_deref());
+    async fn new_worker(&self, within: Duration) -> Result<(Worker, Table), String> {
+        let is_wanted = |live: &Worker| is_new(live, self.running.as_ref(), self.disk.structure.as_deref());
         self.worker(within, is_wanted).await
     }
 
     /// Waits until one answers that is wanted.
-    async fn worker(&self, within: Duration, is_wanted: impl Fn(&Live) -> bool) -> Result<(Live, Table), String> {
+    async fn worker(&self, within: Duration, is_wanted: impl Fn(&Worker) -> bool) -> Result<(Worker, Table), String> {
         let mut last = "it was not asked".to_owned();
         let found = async {
             let mut wait = Waits::default();
@@ -255,7 +259,7 @@ impl Job {
             .map_err(|_| format!("no HAProxy with the new file answers within {within:?}: {last}"))
     }
 
-    async fn look(&self) -> Result<(Live, Table), std::io::Error> {
+    async fn look(&self) -> Result<(Worker, Table), std::io::Error> {
         let mut session = Session::open(&self.stats_socket).await?;
         Ok((
             client::identify(&mut session).await?,
@@ -266,7 +270,7 @@ impl Job {
 
 /// Whether this is another worker than the one `before` a reload, and has loaded the file with this structure. A file that
 /// says what the one before it said has its structure too: who answers is known by its process alone.
-fn is_new(live: &Live, before: Option<&Live>, structure: Option<&str>) -> bool {
+fn is_new(live: &Worker, before: Option<&Worker>, structure: Option<&str>) -> bool {
     before.is_none_or(|before| before.info.process() != live.info.process() || before.structure != live.structure)
         && !live.info.stopping
         && live.structure.as_deref() == structure
@@ -308,8 +312,8 @@ mod tests {
     use super::*;
     use crate::haproxy::runtime::parse::Info;
 
-    fn live(pid: u32, started_secs: u64, structure: &str) -> Live {
-        Live {
+    fn live(pid: u32, started_secs: u64, structure: &str) -> Worker {
+        Worker {
             info: Info {
                 pid,
                 version: "2.6.12".to_owned(),
@@ -318,7 +322,7 @@ mod tests {
                 stopping: false,
             },
             structure: Some(structure.to_owned()),
-            makes_servers: false,
+            supports_dynamic_servers: false,
         }
     }
 
@@ -326,7 +330,7 @@ mod tests {
     #[test]
     fn a_young_worker_is_not_taken_for_the_one_that_follows_it() {
         let before = live(8, 100, "same");
-        let follows = |live: &Live| is_new(live, Some(&before), Some("same"));
+        let follows = |live: &Worker| is_new(live, Some(&before), Some("same"));
         assert!(
             !follows(&before),
             "it has the structure, and started within this second"

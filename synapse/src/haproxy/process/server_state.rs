@@ -8,7 +8,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::haproxy::plan::model::{Layout, Occupant, Slot};
+use crate::haproxy::plan::model::{Assignment, Layout, Slot};
 use crate::haproxy::runtime::parse::MAINT_BITS;
 
 /// The file that says nothing.
@@ -71,17 +71,17 @@ impl Row<'_> {
         let ip: IpAddr = self.field("srv_addr")?.parse().ok()?;
         let address = SocketAddr::new(ip, self.field("srv_port")?.parse().ok()?);
         let (backend, name) = (self.field("be_name")?, self.field("srv_name")?);
-        let is_at = |slot: &Slot| matches!(slot.occupant, Occupant::Active { address: at, .. } if at == address);
+        let is_at = |slot: &Slot| matches!(slot.assignment, Assignment::Active { address: at, .. } if at == address);
         let before = old.get(backend)?.slots.iter().find(|slot| *slot.name == *name)?;
         let mut heirs = new.get(backend)?.slots.iter();
-        heirs.find(|slot| is_at(before) && is_at(slot) && slot.class == before.class)
+        heirs.find(|slot| is_at(before) && is_at(slot) && slot.options == before.options)
     }
 
     /// The line as `slot`'s.
     fn under(&self, slot: &Slot) -> String {
-        let weight = match slot.occupant {
-            Occupant::Active { weight, .. } => weight,
-            Occupant::Free | Occupant::Draining { .. } | Occupant::Gone => 1,
+        let weight = match slot.assignment {
+            Assignment::Active { weight, .. } => weight,
+            Assignment::Free | Assignment::Draining { .. } | Assignment::Gone => 1,
         };
         let (id, weight) = (slot.id.to_string(), weight.to_string());
         let fields = self
@@ -116,13 +116,13 @@ mod tests {
         format!("3 web_1 7 {name} {ip} {op} {admin} 9 9 12 8 2 0 {check} 0 0 0 - {port} - 0 0 - - 0\n")
     }
 
-    fn slot(id: u32, name: &str, class: &str, address: &str) -> Slot {
+    fn slot(id: u32, name: &str, options: &str, address: &str) -> Slot {
         let address = address.parse().unwrap();
         Slot {
             id,
             name: name.into(),
-            class: class.into(),
-            occupant: Occupant::Active { address, weight: 5 },
+            options: options.into(),
+            assignment: Assignment::Active { address, weight: 5 },
             dynamic: false,
         }
     }
@@ -149,7 +149,7 @@ mod tests {
         let old = layout(vec![slot(7, "a", "check", "10.0.0.1:80")]);
         let down = |name, address| format!("{HEAD}{}", row(name, address, 0, 0, 6));
         let same = down("a", "10.0.0.1:80");
-        let new = |class, address| layout(vec![slot(7, "a", class, address)]);
+        let new = |options, address| layout(vec![slot(7, "a", options, address)]);
         let heirs = |state: &str, new: &Layout| keep(state, &old, new).lines().count() - 2;
         assert_eq!(heirs(&same, &new("check", "10.0.0.1:80")), 1);
         assert_eq!(heirs(&same, &new("check", "10.0.0.1:81")), 0, "reborn on another port");

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use common::process::{Outcome, Program};
 
-use crate::haproxy::cfg::render::{Frame, Kind, Rendered};
-use crate::haproxy::plan::dynamic::Growth;
-use crate::haproxy::plan::model::{Layout, Wants};
-use crate::haproxy::plan::slots::relayout;
+use crate::haproxy::cfg::render::{ConfigTemplate, Provisioning, Rendered};
+use crate::haproxy::plan::dynamic::DynamicServers;
+use crate::haproxy::plan::model::{DesiredBackend, Layout};
+use crate::haproxy::plan::slots::layout_for_reload;
 use crate::haproxy::process::alerts::blame;
 
 /// How long HAProxy may take to check a file.
@@ -44,14 +44,14 @@ pub(crate) type Quarantine = BTreeMap<String, Quarantined>;
 /// What a file is to be made of.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
-    pub(crate) frame: Arc<Frame>,
+    pub(crate) frame: Arc<ConfigTemplate>,
     /// What HAProxy has loaded: slots keep their ids.
     pub(crate) layout: Layout,
-    /// A service without wants keeps its slots as they are.
-    pub(crate) wants: BTreeMap<String, Arc<Wants>>,
+    /// A service without desired servers keeps its slots as they are.
+    pub(crate) desired: BTreeMap<String, Arc<DesiredBackend>>,
     /// How the file gets new servers, and the services that do while HAProxy runs.
-    pub(crate) kind: Kind,
-    pub(crate) growths: BTreeMap<String, Growth>,
+    pub(crate) kind: Provisioning,
+    pub(crate) dynamic_backends: BTreeMap<String, DynamicServers>,
     /// What is left out from the start.
     pub(crate) quarantine: Quarantine,
     /// What our HAProxy listens on already; `None` when that is not known, and no port can be tried.
@@ -108,9 +108,9 @@ impl Candidate {
     /// Leaves out a little more of `service`: its instances' options first, then all of it. `false` if it is out.
     fn leave_out(&mut self, service: &str, words: &str) -> bool {
         let options = self
-            .wants
+            .desired
             .get(service)
-            .is_some_and(|wants| wants.servers.iter().any(|server| !server.options.is_empty()));
+            .is_some_and(|desired| desired.servers.iter().any(|server| !server.instance_options.is_empty()));
         let left = match self.quarantine.get(service).map(|known| known.left) {
             None if options => Left::Options,
             None | Some(Left::Options) => Left::ForItsLines,
@@ -160,15 +160,15 @@ impl Candidate {
             if matches!(left, Some(Left::ForItsLines | Left::ForItsPort)) {
                 continue;
             }
-            let (old, growth) = (self.layout.get(service), self.growths.get(service));
-            let backend = match self.wants.get(service) {
-                Some(wants) if left.is_some() => Some(relayout(old, &wants.plain(), growth)),
-                Some(wants) => Some(relayout(old, wants, growth)),
+            let (old, dynamic) = (self.layout.get(service), self.dynamic_backends.get(service));
+            let backend = match self.desired.get(service) {
+                Some(desired) if left.is_some() => Some(layout_for_reload(old, &desired.plain(), dynamic)),
+                Some(desired) => Some(layout_for_reload(old, desired, dynamic)),
                 None => old.cloned(),
             };
             layout.extend(backend.map(|backend| (service.to_owned(), backend)));
         }
-        self.frame.add_seconds(&mut layout);
+        self.frame.add_shadows(&mut layout);
         layout
     }
 

@@ -37,23 +37,23 @@ impl Batch {
 
 /// Servers of one backend that nothing is bound to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Idle {
+pub(crate) struct IdleServers {
     /// Another instance may have them.
-    pub(crate) for_another: BTreeSet<Arc<str>>,
+    pub(crate) reusable: BTreeSet<Arc<str>>,
     /// They may be deleted.
-    pub(crate) for_nobody: BTreeSet<Arc<str>>,
+    pub(crate) deletable: BTreeSet<Arc<str>>,
 }
 
-impl Idle {
+impl IdleServers {
     /// Keeps those that `other`, which has servers of the same names, has too.
     pub(crate) fn and(&mut self, other: &Self) {
-        self.for_another.retain(|name| other.for_another.contains(name));
-        self.for_nobody.retain(|name| other.for_nobody.contains(name));
+        self.reusable.retain(|name| other.reusable.contains(name));
+        self.deletable.retain(|name| other.deletable.contains(name));
     }
 
     /// Keeps those of which `keep` is true.
     pub(crate) fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        self.for_another.retain(|name| keep(name));
-        self.for_nobody.retain(|name| keep(name));
+        self.reusable.retain(|name| keep(name));
+        self.deletable.retain(|name| keep(name));
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::haproxy::runtime::batch::{Batch, Idle};
-use crate::haproxy::runtime::command::{Act, Command, Refusal, Target};
+use crate::haproxy::runtime::batch::{Batch, IdleServers};
+use crate::haproxy::runtime::command::{Action, Command, Refusal, Target};
 use crate::haproxy::runtime::parse::{self, Info, Statistics, Table};
 use crate::haproxy::runtime::socket::Session;
 
@@ -19,59 +19,59 @@ const ARRIVALS: [u64; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
 
 /// The worker that answers and the structure it has loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Live {
+pub(crate) struct Worker {
     pub(crate) info: Info,
     /// `None` when its file is not ours.
     pub(crate) structure: Option<String>,
     /// Whether servers can be made and deleted while it runs.
-    pub(crate) makes_servers: bool,
+    pub(crate) supports_dynamic_servers: bool,
 }
 
 /// What became of a batch.
 #[derive(Debug, Default)]
-pub(crate) struct Report {
+pub(crate) struct BatchReport {
     pub(crate) accepted: u64,
     pub(crate) refused: Vec<(Command, Refusal)>,
 }
 
 /// Asks who answers.
-pub(crate) async fn identify(session: &mut Session) -> Result<Live, Error> {
+pub(crate) async fn identify(session: &mut Session) -> Result<Worker, Error> {
     // The last is no whole command: whoever knows it says what is missing.
     let asked = [
         "show info".to_owned(),
         format!("show env {STRUCTURE}"),
         "add server".to_owned(),
     ];
-    let mut replies = session.ask(&asked).await?.into_iter();
+    let mut replies = session.send(&asked).await?.into_iter();
     let info = replies
         .next()
         .as_deref()
         .and_then(parse::info)
-        .ok_or_else(|| strange("show info"))?;
+        .ok_or_else(|| unknown_format("show info"))?;
     let structure = replies.next().and_then(|reply| parse::env(&reply, STRUCTURE));
     let reply = replies.next().unwrap_or_default();
-    let makes_servers = parse::makes_servers(&info.version, &reply);
-    Ok(Live {
+    let supports_dynamic_servers = parse::supports_dynamic_servers(&info.version, &reply);
+    Ok(Worker {
         info,
         structure,
-        makes_servers,
+        supports_dynamic_servers,
     })
 }
 
 /// Reads every server.
 pub(crate) async fn table(session: &mut Session) -> Result<Table, Error> {
-    let mut read = parse::ServersState::default();
+    let mut read = parse::ServersStateReader::default();
     session
-        .ask_by_lines("show servers state", |line| read.line(line))
+        .send_for_lines("show servers state", |line| read.line(line))
         .await?;
-    read.finish().ok_or_else(|| strange("show servers state"))
+    read.finish().ok_or_else(|| unknown_format("show servers state"))
 }
 
 /// Reads what HAProxy counts of every server.
 pub(crate) async fn statistics(session: &mut Session) -> Result<Statistics, Error> {
     let mut read = parse::StatisticsReader::default();
     session
-        .ask_by_lines("show stat -1 4 -1", |line| read.line(line))
+        .send_for_lines("show stat -1 4 -1", |line| read.line(line))
         .await?;
     Ok(read.finish())
 }
@@ -86,8 +86,8 @@ pub(crate) async fn refresh(
         .iter()
         .map(|name| format!("show servers state {name}"))
         .collect();
-    for (name, reply) in backends.iter().zip(session.ask(&asked).await?) {
-        let found = parse::servers_state(&reply).ok_or_else(|| strange("show servers state"))?;
+    for (name, reply) in backends.iter().zip(session.send(&asked).await?) {
+        let found = parse::servers_state(&reply).ok_or_else(|| unknown_format("show servers state"))?;
         // One without any server is not named in the reply.
         if let Some(backend) = table.get_mut(name) {
             backend.servers.clear();
@@ -98,18 +98,18 @@ pub(crate) async fn refresh(
 }
 
 /// The servers of the backend with this number that nothing is bound to any more, by how they may be used again.
-pub(crate) async fn idle(session: &mut Session, backend: u32) -> Result<Idle, Error> {
-    let reply = session.ask_one(&format!("show stat {backend} 4 -1")).await?;
-    Ok(Idle {
-        for_another: parse::idle_servers(&reply),
-        for_nobody: parse::unused_servers(&reply),
+pub(crate) async fn idle(session: &mut Session, backend: u32) -> Result<IdleServers, Error> {
+    let reply = session.send_one(&format!("show stat {backend} 4 -1")).await?;
+    Ok(IdleServers {
+        reusable: parse::idle_servers(&reply),
+        deletable: parse::unused_servers(&reply),
     })
 }
 
 /// Carries out a batch and reads the touched backends back into `table`. A server whose address did not arrive does not
 /// become ready; the rest goes on.
-pub(crate) async fn carry_out(session: &mut Session, batch: &Batch, table: &mut Table) -> Result<Report, Error> {
-    let mut report = Report::default();
+pub(crate) async fn execute(session: &mut Session, batch: &Batch, table: &mut Table) -> Result<BatchReport, Error> {
+    let mut report = BatchReport::default();
     let backends: BTreeSet<Arc<str>> = batch
         .targets()
         .into_iter()
@@ -144,9 +144,14 @@ pub(crate) async fn carry_out(session: &mut Session, batch: &Batch, table: &mut 
 /// The servers of a batch that are not yet where they are moved to.
 fn away(batch: &Batch, table: &Table) -> BTreeSet<Target> {
     let moves = batch.address.iter().filter_map(|command| match &command.act {
-        Act::Addr(address) => Some((&command.target, *address)),
-        Act::Add(new) => Some((&command.target, new.address)),
-        Act::Maint | Act::Ready | Act::Weight(_) | Act::EnableHealth | Act::EnableAgent | Act::Del => None,
+        Action::Addr(address) => Some((&command.target, *address)),
+        Action::Add(new) => Some((&command.target, new.address)),
+        Action::Maint
+        | Action::Ready
+        | Action::Weight(_)
+        | Action::EnableHealth
+        | Action::EnableAgent
+        | Action::Del => None,
     });
     moves
         .filter(|(target, address)| {
@@ -159,10 +164,10 @@ fn away(batch: &Batch, table: &Table) -> BTreeSet<Target> {
         .collect()
 }
 
-async fn send(session: &mut Session, commands: &[Command], report: &mut Report) -> Result<(), Error> {
+async fn send(session: &mut Session, commands: &[Command], report: &mut BatchReport) -> Result<(), Error> {
     let lines: Vec<String> = commands.iter().map(ToString::to_string).collect();
-    for (command, reply) in commands.iter().zip(session.ask(&lines).await?) {
-        match command.understand(&reply) {
+    for (command, reply) in commands.iter().zip(session.send(&lines).await?) {
+        match command.check_reply(&reply) {
             Ok(()) => report.accepted = report.accepted.saturating_add(1),
             Err(refusal) => report.refused.push((command.clone(), refusal)),
         }
@@ -170,7 +175,7 @@ async fn send(session: &mut Session, commands: &[Command], report: &mut Report) 
     Ok(())
 }
 
-fn strange(command: &str) -> Error {
+fn unknown_format(command: &str) -> Error {
     Error::new(
         ErrorKind::InvalidData,
         format!("`{command}` was not answered in a known format"),

@@ -1,15 +1,15 @@
-//! Words that come thousands of times, kept once.
+//! Interner that come thousands of times, kept once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The words that were met so far.
 #[derive(Debug, Default)]
-pub(crate) struct Words(BTreeSet<Arc<str>>);
+pub(crate) struct Interner(BTreeSet<Arc<str>>);
 
-impl Words {
+impl Interner {
     /// The one that all who met this word share.
-    pub(crate) fn once(&mut self, word: &str) -> Arc<str> {
+    pub(crate) fn intern(&mut self, word: &str) -> Arc<str> {
         if let Some(known) = self.0.get(word) {
             return Arc::clone(known);
         }
@@ -25,9 +25,9 @@ mod tests {
 
     #[test]
     fn a_word_is_kept_once() {
-        let mut words = Words::default();
-        let first = words.once("slot_1");
-        assert!(Arc::ptr_eq(&first, &words.once("slot_1")));
-        assert_eq!(&*words.once("slot_2"), "slot_2");
+        let mut words = Interner::default();
+        let first = words.intern("slot_1");
+        assert!(Arc::ptr_eq(&first, &words.intern("slot_1")));
+        assert_eq!(&*words.intern("slot_2"), "slot_2");
     }
 }

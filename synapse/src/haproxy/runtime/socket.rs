@@ -44,12 +44,12 @@ impl Session {
             stream,
             buffer: Vec::new(),
         };
-        session.ask_one("prompt").await?;
+        session.send_one("prompt").await?;
         Ok(session)
     }
 
     /// Sends `lines` and returns the reply to each.
-    pub(crate) async fn ask(&mut self, lines: &[String]) -> Result<Vec<String>, Error> {
+    pub(crate) async fn send(&mut self, lines: &[String]) -> Result<Vec<String>, Error> {
         let mut replies = Vec::with_capacity(lines.len());
         for chunk in lines.chunks(PIPELINE) {
             let text: String = chunk.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
@@ -66,12 +66,12 @@ impl Session {
     }
 
     /// Sends one line and returns its reply.
-    pub(crate) async fn ask_one(&mut self, line: &str) -> Result<String, Error> {
-        Ok(self.ask(&[line.to_owned()]).await?.pop().unwrap_or_default())
+    pub(crate) async fn send_one(&mut self, line: &str) -> Result<String, Error> {
+        Ok(self.send(&[line.to_owned()]).await?.pop().unwrap_or_default())
     }
 
     /// Sends one line and hands on the lines of its reply as they come: whole replies can be megabytes.
-    pub(crate) async fn ask_by_lines(&mut self, line: &str, mut take: impl FnMut(&str)) -> Result<(), Error> {
+    pub(crate) async fn send_for_lines(&mut self, line: &str, mut take: impl FnMut(&str)) -> Result<(), Error> {
         deadline(async {
             self.stream.write_all(format!("{line}\n").as_bytes()).await?;
             let mut seen = 0_usize;
@@ -130,7 +130,7 @@ fn hand_on(buffer: &mut Vec<u8>, take: &mut impl FnMut(&str)) -> usize {
 }
 
 /// Asks the master, which answers one command and waits for more until our side is closed.
-pub(crate) async fn ask_master(path: &Path, command: &str, wait: Duration) -> Result<String, Error> {
+pub(crate) async fn query_master(path: &Path, command: &str, wait: Duration) -> Result<String, Error> {
     let ask = async {
         let mut stream = UnixStream::connect(path).await?;
         stream.write_all(format!("{command}\n").as_bytes()).await?;
@@ -152,7 +152,7 @@ pub(crate) async fn listener(path: &Path) -> Result<Option<u32>, Error> {
 }
 
 /// Whether the error says that nobody listens.
-pub(crate) fn is_absent(error: &Error) -> bool {
+pub(crate) fn is_not_listening(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
 }
 

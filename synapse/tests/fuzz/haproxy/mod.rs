@@ -21,16 +21,18 @@ use crate::config::OptionsPolicy;
 use crate::config::{RouterKind, understand};
 use crate::desired::Server;
 use crate::haproxy::cfg::read;
-use crate::haproxy::cfg::render::{Frame, Kind, seat};
-use crate::haproxy::plan::desired::wants;
-use crate::haproxy::plan::dynamic::Growth;
-use crate::haproxy::plan::model::{Backend, Layout, NOWHERE, Occupant, Slot, Wanted, Wants};
+use crate::haproxy::cfg::render::{ConfigTemplate, Provisioning, write_servers};
+use crate::haproxy::plan::desired::desired_backend;
+use crate::haproxy::plan::dynamic::DynamicServers;
+use crate::haproxy::plan::model::{Assignment, Backend, DesiredBackend, DesiredServer, Layout, NOWHERE, Slot};
 use crate::haproxy::plan::options::{self, OperatorOptions, Parsed};
-use crate::haproxy::plan::slots::{Room, Unplaced, assign, make_dynamic, meet, relayout, release};
+use crate::haproxy::plan::slots::{
+    DynamicContext, Unassigned, assign, layout_for_reload, make_dynamic, release, sync_with_live,
+};
 use crate::haproxy::plan::{Plan, plan as next};
-use crate::haproxy::runtime::batch::Idle;
-use crate::haproxy::runtime::command::{Act, Command};
-use crate::haproxy::runtime::parse::{LiveBackend, LiveServer, Off, Table};
+use crate::haproxy::runtime::batch::IdleServers;
+use crate::haproxy::runtime::command::{Action, Command};
+use crate::haproxy::runtime::parse::{LiveBackend, LiveServer, PausedChecks, Table};
 pub use replies::replies;
 
 /// The service of [`FRAME`].
@@ -39,7 +41,7 @@ const SERVICE: &str = "web_1";
 /// So much happens to a service at most.
 const STEPS: usize = 32;
 
-static FRAME: LazyLock<Frame> = LazyLock::new(|| {
+static FRAME: LazyLock<ConfigTemplate> = LazyLock::new(|| {
     let text = "routers: [{type: haproxy, configPath: /run/h.cfg, services: [{name: web, watcher: \
         {type: zookeeper, hosts: ['zk:2181'], path: /web}, routerOptions: {frontend: ['bind 127.0.0.1:80']}}]}]";
     let document = Document::parse("synapse.yaml", text.to_owned()).expect("YAML");
@@ -49,7 +51,7 @@ static FRAME: LazyLock<Frame> = LazyLock::new(|| {
     let RouterKind::Haproxy(haproxy) = &router.kind else {
         panic!("another router")
     };
-    Frame::new(haproxy, &router.services)
+    ConfigTemplate::new(haproxy, &router.services)
 });
 
 /// A text as the file on disk: what is read of it is still there when its own occupants were seated in it, if it is one
@@ -61,7 +63,7 @@ pub fn file(text: &str) {
     if !names_are_unique(&found.text) || found.text.contains(odd) {
         return;
     }
-    let seated = read::read(&seat(&found.text, &found.layout));
+    let seated = read::read(&write_servers(&found.text, &found.layout));
     assert_eq!(
         (seated.layout, seated.structure, seated.binds),
         (found.layout, found.structure, found.binds)
@@ -108,9 +110,9 @@ pub fn options(text: &str) {
         backup: text.len().is_multiple_of(2),
     };
     let mut operators = OperatorOptions::new("check port {{.Port}} # {{.Name}}").expect("a template");
-    let wants = wants(&[server], &mut operators);
-    let layout = Layout::from([(SERVICE.to_owned(), relayout(None, &wants, None))]);
-    let file = FRAME.render(&layout, Kind::Slots);
+    let desired = desired_backend(&[server], &mut operators);
+    let layout = Layout::from([(SERVICE.to_owned(), layout_for_reload(None, &desired, None))]);
+    let file = FRAME.render(&layout, Provisioning::Slots);
     let found = read::read(&file.text);
     assert_eq!((found.layout, found.structure), (layout, Some(file.structure)));
     let again = options::parse(&options, OptionsPolicy::Strict);
@@ -127,15 +129,15 @@ pub fn options(text: &str) {
 /// After each of these the plan leads to a HAProxy that is as laid out, and leaves alone who was right before. Once with
 /// slots, and once with servers that are made and deleted.
 pub fn plan(bytes: &[u8]) {
-    let growth = Growth::of(&["default-server inter 2s".to_owned()], &[]).expect("it grows");
-    for growth in [None, Some(&growth)] {
-        live(bytes, growth);
+    let dynamic = DynamicServers::of(&["default-server inter 2s".to_owned()], &[]).expect("it grows");
+    for dynamic in [None, Some(&dynamic)] {
+        live(bytes, dynamic);
     }
 }
 
-fn live(bytes: &[u8], growth: Option<&Growth>) {
+fn live(bytes: &[u8], dynamic: Option<&DynamicServers>) {
     let mut dice = bytes.iter().copied();
-    let mut wanted = Wants::default();
+    let mut wanted = DesiredBackend::default();
     let mut backend = Backend::default();
     let mut table = Table::from([(SERVICE.into(), LiveBackend::default())]);
     for _ in 0..STEPS {
@@ -143,62 +145,67 @@ fn live(bytes: &[u8], growth: Option<&Growth>) {
         let before = backend.clone();
         match step % 8 {
             0 => {
-                backend = relayout(Some(&before), &wanted, growth);
+                backend = layout_for_reload(Some(&before), &wanted, dynamic);
                 table = started(&backend);
                 assert_eq!(
-                    assigned(&backend, &wanted, &table, growth),
+                    assigned(&backend, &wanted, &table, dynamic),
                     (backend.clone(), None),
                     "there is room for all"
                 );
-                assert_eq!(planned(&backend, &table, growth), Plan::Nothing);
+                assert_eq!(planned(&backend, &table, dynamic), Plan::Nothing);
             }
             1 => {
                 let idle = |slot: &&Slot| u32::from(step >> 3) & (1 << (slot.id % 5)) != 0;
                 let idle = backend.slots.iter().filter(idle).map(|slot| Arc::clone(&slot.name));
                 let idle: BTreeSet<_> = idle.collect();
-                let idle = Idle {
-                    for_another: idle.clone(),
-                    for_nobody: idle,
+                let idle = IdleServers {
+                    reusable: idle.clone(),
+                    deletable: idle,
                 };
                 release(&mut backend, &idle);
             }
-            2 => meddle(&mut table, &mut dice, growth.is_some()),
+            2 => meddle(&mut table, &mut dice, dynamic.is_some()),
             _ => wanted = any_wants(&mut dice),
         }
-        met(&mut backend, &table, growth);
-        let unplaced;
-        (backend, unplaced) = assigned(&backend, &wanted, &table, growth);
+        met(&mut backend, &table, dynamic);
+        let unassigned;
+        (backend, unassigned) = assigned(&backend, &wanted, &table, dynamic);
         assert_eq!(
-            assigned(&backend, &wanted, &table, growth),
-            (backend.clone(), unplaced),
+            assigned(&backend, &wanted, &table, dynamic),
+            (backend.clone(), unassigned),
             "assigning again changes nothing"
         );
         assert!(
-            growth.is_none() || unplaced.is_none(),
+            dynamic.is_none() || unassigned.is_none(),
             "a backend that grows has room for all"
         );
-        seated(&backend, &wanted, unplaced);
-        if step % 8 > 2 || step % 8 == 2 && growth.is_none() {
+        seated(&backend, &wanted, unassigned);
+        if step % 8 > 2 || step % 8 == 2 && dynamic.is_none() {
             not_given_away(&before, &backend);
         }
-        settle(&mut backend, &mut table, growth);
-        adopted(&backend, &table, growth);
+        settle(&mut backend, &mut table, dynamic);
+        adopted(&backend, &table, dynamic);
     }
 }
 
-fn assigned(backend: &Backend, wanted: &Wants, table: &Table, growth: Option<&Growth>) -> (Backend, Option<Unplaced>) {
+fn assigned(
+    backend: &Backend,
+    wanted: &DesiredBackend,
+    table: &Table,
+    dynamic: Option<&DynamicServers>,
+) -> (Backend, Option<Unassigned>) {
     let live = table.get(SERVICE);
-    assign(backend, wanted, growth.map(|growth| Room { growth, live }))
+    assign(backend, wanted, dynamic.map(|dynamic| DynamicContext { dynamic, live }))
 }
 
-fn planned(backend: &Backend, table: &Table, growth: Option<&Growth>) -> Plan {
-    let growths = growth.map(|growth| (SERVICE, growth)).into_iter().collect();
-    next(&layout(backend), table, &growths, None, &BTreeSet::new())
+fn planned(backend: &Backend, table: &Table, dynamic: Option<&DynamicServers>) -> Plan {
+    let dynamic_backends = dynamic.map(|dynamic| (SERVICE, dynamic)).into_iter().collect();
+    next(&layout(backend), table, &dynamic_backends, None, &BTreeSet::new())
 }
 
-fn met(backend: &mut Backend, table: &Table, growth: Option<&Growth>) {
-    if growth.is_some() {
-        meet(backend, table.get(SERVICE), |_| false);
+fn met(backend: &mut Backend, table: &Table, dynamic: Option<&DynamicServers>) {
+    if dynamic.is_some() {
+        sync_with_live(backend, table.get(SERVICE), |_| false);
     }
 }
 
@@ -210,44 +217,44 @@ fn layout(backend: &Backend) -> Layout {
     Layout::from([(SERVICE.to_owned(), backend.clone())])
 }
 
-fn any_wants(dice: &mut impl Iterator<Item = u8>) -> Wants {
+fn any_wants(dice: &mut impl Iterator<Item = u8>) -> DesiredBackend {
     let count = dice.next().unwrap_or_default() % 24;
     let mut servers = BTreeMap::new();
     for _ in 0..count {
         let (Some(last), Some(kind)) = (dice.next(), dice.next()) else {
             break;
         };
-        let class = ["", "check", "check backup", "cookie a"]
+        let options = ["", "check", "check backup", "cookie a"]
             .get(usize::from(kind % 4))
             .copied()
             .unwrap_or_default();
-        let server = Wanted {
+        let server = DesiredServer {
             address: address(last % 32),
             weight: u16::from(kind),
-            class: class.into(),
-            operators: "".into(),
+            options: options.into(),
+            operator_options: "".into(),
             instance: format!("web{last}").into(),
             node: format!("node{last}").into(),
-            options: String::new(),
+            instance_options: String::new(),
             ignored: Vec::new(),
         };
         servers.insert(server.address, server);
     }
-    Wants {
+    DesiredBackend {
         servers: servers.into_values().collect(),
-        spare_class: Some("".into()),
+        spare_options: Some("".into()),
         skipped: Vec::new(),
     }
 }
 
 /// HAProxy's servers after a start with the file of `backend`.
 fn started(backend: &Backend) -> Table {
-    let text = FRAME.render(&layout(backend), Kind::Dynamic).text;
+    let text = FRAME.render(&layout(backend), Provisioning::Dynamic).text;
     let found = read::read(&text).layout.remove(SERVICE).expect("the service");
     let server = |slot: &Slot| {
-        let (address, weight, maint) = match slot.occupant {
-            Occupant::Active { address, weight } => (address, weight, false),
-            Occupant::Free | Occupant::Draining { .. } | Occupant::Gone => (NOWHERE, 1, true),
+        let (address, weight, maint) = match slot.assignment {
+            Assignment::Active { address, weight } => (address, weight, false),
+            Assignment::Free | Assignment::Draining { .. } | Assignment::Gone => (NOWHERE, 1, true),
         };
         let server = LiveServer {
             id: slot.id,
@@ -301,27 +308,27 @@ fn meddle(table: &mut Table, dice: &mut impl Iterator<Item = u8>, and_makes: boo
 }
 
 /// Each slot has its own id and name, and its instance is wanted; who is wanted has a slot, unless it is said why not.
-fn seated(backend: &Backend, wanted: &Wants, unplaced: Option<Unplaced>) {
+fn seated(backend: &Backend, wanted: &DesiredBackend, unassigned: Option<Unassigned>) {
     let ids: BTreeSet<u32> = backend.slots.iter().map(|slot| slot.id).collect();
     let names: BTreeSet<&str> = backend.slots.iter().map(|slot| &*slot.name).collect();
     assert_eq!((ids.len(), names.len()), (backend.slots.len(), backend.slots.len()));
-    let active = |slot: &Slot| match slot.occupant {
-        Occupant::Active { address, .. } => Some(address),
-        Occupant::Free | Occupant::Draining { .. } | Occupant::Gone => None,
+    let active = |slot: &Slot| match slot.assignment {
+        Assignment::Active { address, .. } => Some(address),
+        Assignment::Free | Assignment::Draining { .. } | Assignment::Gone => None,
     };
     let active: Vec<SocketAddr> = backend.slots.iter().filter_map(active).collect();
     let placed: BTreeSet<SocketAddr> = active.iter().copied().collect();
     assert_eq!(placed.len(), active.len(), "nobody sits twice");
     let wanted: BTreeSet<SocketAddr> = wanted.servers.iter().map(|server| server.address).collect();
     assert!(placed.is_subset(&wanted));
-    assert!(placed == wanted || unplaced.is_some());
+    assert!(placed == wanted || unassigned.is_some());
 }
 
 /// A slot in use is not given to another address.
 fn not_given_away(before: &Backend, after: &Backend) {
-    let address = |slot: &Slot| match slot.occupant {
-        Occupant::Free | Occupant::Gone => None,
-        Occupant::Active { address, .. } | Occupant::Draining { address } => Some(address),
+    let address = |slot: &Slot| match slot.assignment {
+        Assignment::Free | Assignment::Gone => None,
+        Assignment::Active { address, .. } | Assignment::Draining { address } => Some(address),
     };
     let used: HashMap<u32, SocketAddr> = before
         .slots
@@ -338,20 +345,20 @@ fn not_given_away(before: &Backend, after: &Backend) {
 }
 
 /// Carries out the plan on `table`.
-fn settle(backend: &mut Backend, table: &mut Table, growth: Option<&Growth>) {
-    if let Plan::Runtime(batch) = planned(backend, table, growth) {
+fn settle(backend: &mut Backend, table: &mut Table, dynamic: Option<&DynamicServers>) {
+    if let Plan::Runtime(batch) = planned(backend, table, dynamic) {
         assert!(!batch.is_empty());
         for command in batch.commands() {
-            carry_out(backend, table, command);
+            execute(backend, table, command);
         }
     }
-    met(backend, table, growth);
-    assert_eq!(planned(backend, table, growth), Plan::Nothing);
+    met(backend, table, dynamic);
+    assert_eq!(planned(backend, table, dynamic), Plan::Nothing);
     let servers = &table.get(SERVICE).expect("the backend").servers;
     for slot in &backend.slots {
         assert!(is_right(slot, servers.get(&slot.name)), "{slot:?} in {table:?}");
     }
-    if growth.is_some() {
+    if dynamic.is_some() {
         assert!(
             servers
                 .iter()
@@ -365,18 +372,18 @@ fn is_right(slot: &Slot, server: Option<&LiveServer>) -> bool {
     let Some(server) = server else {
         return slot.dynamic && !slot.is_listed();
     };
-    match slot.occupant {
-        Occupant::Active { address, weight } => {
+    match slot.assignment {
+        Assignment::Active { address, weight } => {
             let there = server.address == Some(address) && server.weight == u32::from(weight);
             there && !server.maint && !server.drain
         }
-        Occupant::Free | Occupant::Draining { .. } => server.maint,
-        Occupant::Gone => false,
+        Assignment::Free | Assignment::Draining { .. } => server.maint,
+        Assignment::Gone => false,
     }
 }
 
 /// What HAProxy does with a command.
-fn carry_out(backend: &Backend, table: &mut Table, command: &Command) {
+fn execute(backend: &Backend, table: &mut Table, command: &Command) {
     let slot = backend
         .slots
         .iter()
@@ -387,14 +394,14 @@ fn carry_out(backend: &Backend, table: &mut Table, command: &Command) {
         !is_right(slot, servers.get(&slot.name)),
         "`{command}` for one that is right"
     );
-    if let Act::Add(new) = &command.act {
+    if let Action::Add(new) = &command.act {
         assert!(servers.values().all(|other| other.id != new.id), "two of one id");
         let server = LiveServer {
             id: new.id,
             address: Some(new.address),
             weight: new.weight.into(),
             maint: true,
-            off: Off {
+            paused: PausedChecks {
                 check: new.options.split(' ').any(|word| word == "check"),
                 agent: false,
             },
@@ -405,41 +412,41 @@ fn carry_out(backend: &Backend, table: &mut Table, command: &Command) {
     }
     let server = servers.get_mut(&slot.name).expect("it is there");
     match &command.act {
-        Act::Maint => server.maint = true,
-        Act::Ready => {
-            assert!(!server.off.check, "nobody would check it");
+        Action::Maint => server.maint = true,
+        Action::Ready => {
+            assert!(!server.paused.check, "nobody would check it");
             (server.maint, server.drain) = (false, false);
         }
-        Act::Weight(weight) => server.weight = (*weight).into(),
-        Act::Addr(address) => {
+        Action::Weight(weight) => server.weight = (*weight).into(),
+        Action::Addr(address) => {
             assert!(server.maint, "an address is changed in maintenance only");
             server.address = Some(*address);
         }
-        Act::EnableHealth => server.off.check = false,
-        Act::EnableAgent => server.off.agent = false,
-        Act::Del => {
+        Action::EnableHealth => server.paused.check = false,
+        Action::EnableAgent => server.paused.agent = false,
+        Action::Del => {
             assert!(server.maint, "only a server in maintenance is deleted");
             servers.remove(&slot.name);
         }
-        Act::Add(_) => {}
+        Action::Add(_) => {}
     }
 }
 
 /// The next synapse finds the same instances in the same slots.
-fn adopted(backend: &Backend, table: &Table, growth: Option<&Growth>) {
-    let text = FRAME.render(&layout(backend), Kind::Dynamic).text;
+fn adopted(backend: &Backend, table: &Table, dynamic: Option<&DynamicServers>) {
+    let text = FRAME.render(&layout(backend), Provisioning::Dynamic).text;
     let mut found = read::read(&text).layout;
-    read::occupy(&mut found, table);
+    read::apply_live_state(&mut found, table);
     let mut found = found.remove(SERVICE).unwrap_or_default();
-    if let Some(growth) = growth {
-        make_dynamic(&mut found, growth);
+    if let Some(dynamic) = dynamic {
+        make_dynamic(&mut found, dynamic);
     }
     let listed: Vec<&Slot> = backend.slots.iter().filter(|slot| slot.is_listed()).collect();
     for (now, then) in listed.iter().zip(&found.slots) {
-        let same = match now.occupant {
-            Occupant::Active { .. } => *now == then,
-            Occupant::Free | Occupant::Draining { .. } | Occupant::Gone => {
-                !matches!(then.occupant, Occupant::Active { .. })
+        let same = match now.assignment {
+            Assignment::Active { .. } => *now == then,
+            Assignment::Free | Assignment::Draining { .. } | Assignment::Gone => {
+                !matches!(then.assignment, Assignment::Active { .. })
             }
         };
         assert!(

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use super::{FRAME, SERVICE};
-use crate::haproxy::cfg::render::Kind;
+use crate::haproxy::cfg::render::Provisioning;
 use crate::haproxy::plan::model::{Backend, Layout, NOWHERE};
 use crate::haproxy::process::alerts::blame;
-use crate::haproxy::runtime::command::{Act, Command, New, Refusal, Target};
+use crate::haproxy::runtime::command::{Action, Command, NewServer, Refusal, Target};
 use crate::haproxy::runtime::parse::{self, Info, Processes, Statistics, Table};
 use crate::health::Check;
 
@@ -56,7 +56,7 @@ pub fn replies(text: &str) {
         backend: SERVICE.into(),
         server: "slot_1".into(),
     };
-    let new = Act::Add(New {
+    let new = Action::Add(NewServer {
         address: NOWHERE,
         id: 1,
         weight: 1,
@@ -64,24 +64,27 @@ pub fn replies(text: &str) {
         options: "".into(),
     });
     for act in [
-        Act::Maint,
-        Act::Ready,
-        Act::Addr(NOWHERE),
-        Act::Weight(1),
+        Action::Maint,
+        Action::Ready,
+        Action::Addr(NOWHERE),
+        Action::Weight(1),
         new,
-        Act::EnableHealth,
-        Act::Del,
+        Action::EnableHealth,
+        Action::Del,
     ] {
         if let Err(Refusal::Other(words)) = (Command {
             target: target.clone(),
             act,
         })
-        .understand(text)
+        .check_reply(text)
         {
             assert!(words.chars().count() <= 200);
         }
     }
-    let file = FRAME.render(&Layout::from([(SERVICE.to_owned(), Backend::default())]), Kind::Slots);
+    let file = FRAME.render(
+        &Layout::from([(SERVICE.to_owned(), Backend::default())]),
+        Provisioning::Slots,
+    );
     let blamed = blame(text, &file);
     assert!(blamed.services.keys().all(|service| service == SERVICE));
     assert!(blamed.rest.iter().map(String::len).sum::<usize>() <= text.len());
@@ -98,14 +101,14 @@ fn say_servers(table: &Table) -> String {
                 None => ("-".to_owned(), 0),
             };
             let admin = u32::from(server.maint) | u32::from(server.drain) << 3;
-            let state = if server.off.check { 2 } else { 6 };
+            let state = if server.paused.check { 2 } else { 6 };
             let health = match server.check {
                 None => format!("2 {state} 0"),
                 Some(Check::Failing) => format!("0 {state} 2"),
                 Some(Check::Passing) => format!("2 {state} 3"),
                 Some(Check::Unchecked) => "2 0 0".to_owned(),
             };
-            let agent = if server.off.agent { 18 } else { 0 };
+            let agent = if server.paused.agent { 18 } else { 0 };
             let (place, id, weight) = (live.id, server.id, server.weight);
             writeln!(
                 said,

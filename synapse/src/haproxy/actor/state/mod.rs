@@ -10,19 +10,19 @@ use crate::config::Panic;
 use crate::desired::{Desired, Server};
 use crate::health::Health;
 
-use crate::haproxy::cfg::read::{self, Disk};
-use crate::haproxy::cfg::render::{Frame, seat};
-use crate::haproxy::plan::desired::wants;
-use crate::haproxy::plan::model::{Layout, Wants};
+use crate::haproxy::cfg::read::{self, ConfigFile};
+use crate::haproxy::cfg::render::{ConfigTemplate, write_servers};
+use crate::haproxy::plan::desired::desired_backend;
+use crate::haproxy::plan::model::{DesiredBackend, Layout};
 use crate::haproxy::plan::options::OperatorOptions;
 use crate::haproxy::plan::reason::ReloadReason;
-use crate::haproxy::plan::slots::{self, Room, Unplaced, assign};
+use crate::haproxy::plan::slots::{self, DynamicContext, Unassigned, assign};
 use crate::haproxy::plan::{Plan, plan};
 use crate::haproxy::process::validate::{Candidate, Left, Quarantine};
-use crate::haproxy::runtime::batch::Idle;
-use crate::haproxy::runtime::client::Live;
+use crate::haproxy::runtime::batch::IdleServers;
+use crate::haproxy::runtime::client::Worker;
 use crate::haproxy::runtime::parse::Table;
-use dynamic::Abilities;
+use dynamic::Capabilities;
 
 /// What is known of HAProxy.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(crate) enum World {
     /// Nobody listens on the stats socket.
     Absent,
     /// It runs with a structure that the file on disk does not explain.
-    Foreign(Live),
+    Foreign(Worker),
     /// It runs with slots we know.
     Loaded(Box<Loaded>),
 }
@@ -47,7 +47,7 @@ pub(crate) struct Loaded {
     /// The fingerprint our configuration gives these slots.
     structure: String,
     /// The worker, as of the last look.
-    pub(crate) live: Live,
+    pub(crate) live: Worker,
     /// Its servers, as of the last look.
     pub(crate) table: Table,
     /// What it listens on.
@@ -60,36 +60,36 @@ pub(crate) struct Draining<'s> {
     pub(crate) service: &'s str,
     /// The number of its backend.
     pub(crate) backend: u32,
-    /// That of the second one: requests that a panic rule has sent there keep a slot too.
-    pub(crate) second: Option<u32>,
+    /// Number of the shadow backend: requests that a panic rule has sent there keep a slot in use too.
+    pub(crate) shadow: Option<u32>,
 }
 
 /// What the actor decides on.
 #[derive(Debug)]
 pub(crate) struct State {
-    frame: Arc<Frame>,
-    abilities: Abilities,
+    frame: Arc<ConfigTemplate>,
+    capabilities: Capabilities,
     operators: BTreeMap<String, OperatorOptions>,
     /// `defaultServers`, for a service that nothing else is known of.
     defaults: BTreeMap<String, Vec<Server>>,
     servers: BTreeMap<String, Arc<[Server]>>,
     /// By service; one whose watcher has never answered is not here.
-    pub(crate) wants: BTreeMap<String, Arc<Wants>>,
-    /// Services whose wants changed since the last [`Self::assign`].
+    pub(crate) desired: BTreeMap<String, Arc<DesiredBackend>>,
+    /// Services whose desired servers changed since the last [`Self::assign`].
     changed: BTreeSet<String>,
     pub(crate) world: World,
     pub(crate) quarantine: Quarantine,
     /// What is left out may be right by now.
     pub(crate) retry_quarantine: bool,
-    unplaced: BTreeMap<String, Unplaced>,
+    unassigned: BTreeMap<String, Unassigned>,
     /// Services whose registrations have asked for so many reloads that others go first.
     pub(crate) spent: BTreeSet<String>,
     /// Backends whose weights HAProxy does not change.
     pub(crate) fixed_weights: BTreeSet<String>,
     /// Backends in which HAProxy refused to make a server: they have slots.
-    slotted: BTreeSet<String>,
+    dynamic_disabled: BTreeSet<String>,
     /// Servers that HAProxy refused to delete, by service and name.
-    lasting: BTreeSet<(String, Arc<str>)>,
+    undeletable: BTreeSet<(String, Arc<str>)>,
     /// What the runtime API could not bring about.
     pub(crate) drift: Option<String>,
     /// Somebody asked for a reload.
@@ -107,34 +107,34 @@ enum Patience {
 impl State {
     /// Nothing is known.
     pub(crate) fn new(
-        frame: Arc<Frame>,
-        abilities: Abilities,
+        frame: Arc<ConfigTemplate>,
+        capabilities: Capabilities,
         operators: BTreeMap<String, OperatorOptions>,
         defaults: BTreeMap<String, Vec<Server>>,
     ) -> Self {
         Self {
             frame,
-            abilities,
+            capabilities,
             operators,
             defaults,
             servers: BTreeMap::new(),
-            wants: BTreeMap::new(),
+            desired: BTreeMap::new(),
             changed: BTreeSet::new(),
             world: World::Unknown,
             quarantine: Quarantine::new(),
             retry_quarantine: false,
-            unplaced: BTreeMap::new(),
+            unassigned: BTreeMap::new(),
             spent: BTreeSet::new(),
             fixed_weights: BTreeSet::new(),
-            slotted: BTreeSet::new(),
-            lasting: BTreeSet::new(),
+            dynamic_disabled: BTreeSet::new(),
+            undeletable: BTreeSet::new(),
             drift: None,
             asked: false,
             patience: Patience::Waiting,
         }
     }
 
-    /// Takes what the catalog wants. A service that is not known (any more) stays as it is: unknown is not empty. What is
+    /// Takes the desired servers. A service that is not known (any more) stays as it is: unknown is not empty. What is
     /// only remembered from before the start counts where no HAProxy runs that knows better. `true` if anything changed.
     pub(crate) fn want(&mut self, desired: &Desired) -> bool {
         for service in &desired.services {
@@ -152,13 +152,13 @@ impl State {
             if service.remembered && known_better {
                 continue;
             }
-            let now = Arc::new(wants(servers, operator));
-            let before = self.wants.get(&service.id).map(|wants| wants.classes());
+            let now = Arc::new(desired_backend(servers, operator));
+            let before = self.desired.get(&service.id).map(|desired| desired.option_sets());
             // What HAProxy refused with these options it may take with others.
             self.retry_quarantine |=
-                self.quarantine.contains_key(&service.id) && before.is_some_and(|before| before != now.classes());
+                self.quarantine.contains_key(&service.id) && before.is_some_and(|before| before != now.option_sets());
             self.servers.insert(service.id.clone(), Arc::clone(servers));
-            self.wants.insert(service.id.clone(), now);
+            self.desired.insert(service.id.clone(), now);
             self.changed.insert(service.id.clone());
         }
         !self.changed.is_empty()
@@ -166,7 +166,7 @@ impl State {
 
     /// Enough was waited: a service whose watcher has not answered keeps the slots it has in HAProxy or in the file
     /// (`disk`), and one that has none there starts with its default servers rather than keep every other from its start.
-    pub(crate) fn stop_waiting(&mut self, disk: &Disk) {
+    pub(crate) fn stop_waiting(&mut self, disk: &ConfigFile) {
         self.patience = Patience::Over;
         let loaded = match &self.world {
             World::Loaded(loaded) => Some(&loaded.layout),
@@ -175,24 +175,25 @@ impl State {
         for (service, operator) in &mut self.operators {
             let has_slots =
                 disk.layout.contains_key(service) || loaded.is_some_and(|slots| slots.contains_key(service));
-            if !has_slots && !self.wants.contains_key(service) {
+            if !has_slots && !self.desired.contains_key(service) {
                 let servers = self.defaults.get(service).map(Vec::as_slice).unwrap_or_default();
-                self.wants.insert(service.clone(), Arc::new(wants(servers, operator)));
+                self.desired
+                    .insert(service.clone(), Arc::new(desired_backend(servers, operator)));
                 self.changed.insert(service.clone());
             }
         }
     }
 
     /// Takes in what HAProxy says. `disk` is read only when needed.
-    pub(crate) fn saw(&mut self, live: Live, table: Table, disk: impl FnOnce() -> Disk) {
+    pub(crate) fn saw(&mut self, live: Worker, table: Table, disk: impl FnOnce() -> ConfigFile) {
         if let World::Loaded(loaded) = &mut self.world
             && loaded.live.structure == live.structure
-            && loaded.live.makes_servers == live.makes_servers
+            && loaded.live.supports_dynamic_servers == live.supports_dynamic_servers
         {
             // Perhaps another process, but of the same file.
             loaded.live = live;
             loaded.table = table;
-            self.meet();
+            self.sync_with_live();
             return;
         }
         let disk = disk();
@@ -204,33 +205,33 @@ impl State {
     }
 
     /// HAProxy runs the file that `disk` was read from.
-    pub(crate) fn adopt(&mut self, mut disk: Disk, live: Live, table: Table) {
-        read::occupy(&mut disk.layout, &table);
-        self.frame.seat_seconds(&mut disk.layout);
+    pub(crate) fn adopt(&mut self, mut disk: ConfigFile, live: Worker, table: Table) {
+        read::apply_live_state(&mut disk.layout, &table);
+        self.frame.sync_shadows(&mut disk.layout);
         self.loaded(disk, live, table);
     }
 
     /// HAProxy runs the file that `disk` was read from, and the same instances should be in it.
-    pub(crate) fn loaded(&mut self, disk: Disk, live: Live, table: Table) {
-        let kind = self.abilities.kind(Some(live.makes_servers));
+    pub(crate) fn loaded(&mut self, disk: ConfigFile, live: Worker, table: Table) {
+        let kind = self.capabilities.kind(Some(live.supports_dynamic_servers));
         let mut layout = disk.layout;
-        self.lasting.clear();
-        for (service, growth) in self.growths_of(kind) {
+        self.undeletable.clear();
+        for (service, dynamic) in self.dynamic_backends_of(kind) {
             if let Some(backend) = layout.get_mut(service) {
-                slots::make_dynamic(backend, growth);
+                slots::make_dynamic(backend, dynamic);
             }
         }
         self.world = World::Loaded(Box::new(Loaded {
-            text: Arc::new(seat(&disk.text, &layout)),
+            text: Arc::new(write_servers(&disk.text, &layout)),
             structure: self.frame.render(&layout, kind).structure,
             layout,
             binds: disk.binds.into_iter().collect(),
             live,
             table,
         }));
-        self.unplaced.clear();
-        self.changed = self.wants.keys().cloned().collect();
-        self.meet();
+        self.unassigned.clear();
+        self.changed = self.desired.keys().cloned().collect();
+        self.sync_with_live();
     }
 
     /// Gives the instances of changed services their slots.
@@ -241,35 +242,35 @@ impl State {
             self.changed = changed;
             return;
         };
-        let growths = dynamic::growths(&self.frame, kind, &self.slotted);
+        let dynamic_backends = dynamic::dynamic_backends(&self.frame, kind, &self.dynamic_disabled);
         let mut moved = false;
         for service in changed {
-            let (Some(wants), Some(backend)) = (self.wants.get(&service), loaded.layout.get_mut(&service)) else {
+            let (Some(desired), Some(backend)) = (self.desired.get(&service), loaded.layout.get_mut(&service)) else {
                 continue;
             };
-            let room = growths.get(service.as_str()).map(|growth| Room {
-                growth,
+            let room = dynamic_backends.get(service.as_str()).map(|dynamic| DynamicContext {
+                dynamic,
                 live: loaded.table.get(service.as_str()),
             });
-            let (now, unplaced) = if self
+            let (now, unassigned) = if self
                 .quarantine
                 .get(&service)
                 .is_some_and(|known| known.left == Left::Options)
             {
-                assign(backend, &wants.plain(), room)
+                assign(backend, &desired.plain(), room)
             } else {
-                assign(backend, wants, room)
+                assign(backend, desired, room)
             };
             moved |= now != *backend;
             *backend = now;
-            match unplaced {
-                Some(why) => self.unplaced.insert(service, why),
-                None => self.unplaced.remove(&service),
+            match unassigned {
+                Some(why) => self.unassigned.insert(service, why),
+                None => self.unassigned.remove(&service),
             };
         }
         if moved {
-            self.frame.seat_seconds(&mut loaded.layout);
-            loaded.text = Arc::new(seat(&loaded.text, &loaded.layout));
+            self.frame.sync_shadows(&mut loaded.layout);
+            loaded.text = Arc::new(write_servers(&loaded.text, &loaded.layout));
         }
     }
 
@@ -286,7 +287,7 @@ impl State {
                 Some(Draining {
                     service,
                     backend: number(service)?,
-                    second: self.second(service).and_then(|(name, _)| number(name)),
+                    shadow: self.shadow(service).and_then(|(name, _)| number(name)),
                 })
             })
         })
@@ -295,12 +296,12 @@ impl State {
     /// Whether an instance waits for a slot of a service that has some draining.
     pub(crate) fn lacks_a_slot(&self) -> bool {
         self.draining()
-            .any(|draining| self.unplaced.get(draining.service) == Some(&Unplaced::Exhausted))
+            .any(|draining| self.unassigned.get(draining.service) == Some(&Unassigned::Exhausted))
     }
 
     /// Draining slots of `service` that were `idle` become free; who waits for a slot may then have one. Not those that
     /// HAProxy was not seen to have taken out of use yet: a request may still have found its way there.
-    pub(crate) fn release(&mut self, service: &str, mut idle: Idle) {
+    pub(crate) fn release(&mut self, service: &str, mut idle: IdleServers) {
         if let World::Loaded(loaded) = &mut self.world
             && let Some(backend) = loaded.layout.get_mut(service)
             && let Some(live) = loaded.table.get(service)
@@ -317,11 +318,11 @@ impl State {
             return Plan::Nothing;
         };
         let structural = self.structural(loaded).filter(|_| self.can_render());
-        let growths = self.growths();
+        let dynamic_backends = self.dynamic_backends();
         plan(
             &loaded.layout,
             &loaded.table,
-            &growths,
+            &dynamic_backends,
             structural.as_ref(),
             &self.fixed_weights,
         )
@@ -344,14 +345,14 @@ impl State {
             .live
             .structure
             .as_deref()
-            .and_then(|running| kind.lasting_part(running));
-        if running != kind.lasting_part(&loaded.structure) {
+            .and_then(|running| kind.stable_part(running));
+        if running != kind.stable_part(&loaded.structure) {
             let what = "the configuration is not the one HAProxy has loaded".to_owned();
             return Some(ReloadReason::Structure { what });
         }
         let missing = self.frame.binds().map(|(service, _)| service).find(|service| {
             !loaded.layout.contains_key(*service)
-                && self.wants.contains_key(*service)
+                && self.desired.contains_key(*service)
                 && !self.quarantine.contains_key(*service)
         });
         if let Some(service) = missing {
@@ -367,13 +368,13 @@ impl State {
     /// That an instance waits for a reload: of a service that may have one now, or of one that has had too many.
     fn waiting(&self, spent: bool) -> Option<ReloadReason> {
         let (service, why) = self
-            .unplaced
+            .unassigned
             .iter()
             .find(|(service, _)| self.spent.contains(*service) == spent)?;
         let service = service.clone();
         Some(match why {
-            Unplaced::Exhausted => ReloadReason::SlotsExhausted { service },
-            Unplaced::NoClass => ReloadReason::OptionClass { service },
+            Unassigned::Exhausted => ReloadReason::SlotsExhausted { service },
+            Unassigned::NoMatchingSlot => ReloadReason::OptionClass { service },
         })
     }
 
@@ -393,9 +394,9 @@ impl State {
         health
     }
 
-    /// What the panic rule of a service takes: its second backend and the rule.
-    pub(crate) fn second(&self, service: &str) -> Option<(&str, Panic)> {
-        self.frame.second(service)
+    /// What the panic rule of a service takes: its shadow backend and the rule.
+    pub(crate) fn shadow(&self, service: &str) -> Option<(&str, Panic)> {
+        self.frame.shadow(service)
     }
 
     /// The services, in the file's order.
@@ -413,13 +414,13 @@ impl State {
             World::Unknown | World::Absent | World::Foreign(_) => None,
         };
         self.frame.binds().all(|(service, _)| {
-            self.wants.contains_key(service) || loaded.is_some_and(|layout| layout.contains_key(service))
+            self.desired.contains_key(service) || loaded.is_some_and(|layout| layout.contains_key(service))
         })
     }
 
     /// What a reload for `reason` should load; `disk` when HAProxy's slots are not known. `ours`: no HAProxy of ours can
     /// listen anywhere when none answers, for nobody else starts it.
-    pub(crate) fn candidate(&self, reason: &ReloadReason, disk: &Disk, ours: bool) -> Candidate {
+    pub(crate) fn candidate(&self, reason: &ReloadReason, disk: &ConfigFile, ours: bool) -> Candidate {
         let (layout, binds) = match &self.world {
             World::Loaded(loaded) => (loaded.layout.clone(), Some(loaded.binds.clone())),
             World::Absent => (disk.layout.clone(), ours.then(BTreeSet::new)),
@@ -430,15 +431,15 @@ impl State {
                 reason,
                 ReloadReason::Quarantine | ReloadReason::FirstStart | ReloadReason::Operator
             );
-        let growths = self.growths().into_iter();
+        let dynamic_backends = self.dynamic_backends().into_iter();
         Candidate {
             frame: Arc::clone(&self.frame),
             kind: self.kind(),
-            growths: growths
-                .map(|(service, growth)| (service.to_owned(), growth.clone()))
+            dynamic_backends: dynamic_backends
+                .map(|(service, dynamic)| (service.to_owned(), dynamic.clone()))
                 .collect(),
             layout,
-            wants: self.wants.clone(),
+            desired: self.desired.clone(),
             quarantine: if anew {
                 Quarantine::new()
             } else {

@@ -1,7 +1,7 @@
 //! What HAProxy does while too few servers of a service are healthy. Pure.
 //!
 //! HAProxy decides it by itself, request by request, for synapse may be dead when it matters. It knows how many servers of
-//! a backend are usable (`nbsrv`), and not how many there should be. So a service with the rule has a *second backend*,
+//! a backend are usable (`nbsrv`), and not how many there should be. So a service with the rule has a *shadow backend*,
 //! in which the servers that count stand without their checks: its `nbsrv` is what there should be, and with `use-all` it
 //! is also where requests go. It has the slots of the first under the same names and numbers, and who sits in them follows
 //! from the first, so that membership changes neither a rule nor the structure.
@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::config::{Below, Panic, Then};
-use crate::haproxy::plan::model::{Backend, Occupant, Slot};
+use crate::haproxy::plan::model::{Assignment, Backend, Slot};
 use crate::haproxy::runtime::parse::{LiveBackend, LiveServer};
 use crate::haproxy::status::PanicStatus;
 use crate::health::Check;
@@ -21,48 +21,48 @@ use crate::health::Check;
 /// How many servers there should be, where HAProxy can calculate with it.
 const VARIABLE: &str = "txn.synapse_all";
 
-/// The second backend for a file in which the service has `first`.
-pub(crate) fn second(first: &Backend, then: Then) -> Backend {
-    let mut second = Backend {
+/// The shadow backend for a file in which the service has `first`.
+pub(crate) fn shadow(first: &Backend, then: Then) -> Backend {
+    let mut shadow = Backend {
         slots: first
             .slots
             .iter()
             .map(|slot| Slot {
-                class: class(&slot.class, then),
-                occupant: Occupant::Free,
+                options: shadow_options(&slot.options, then),
+                assignment: Assignment::Free,
                 ..slot.clone()
             })
             .collect(),
     };
-    follow(&mut second, first, then);
-    second
+    sync(&mut shadow, first, then);
+    shadow
 }
 
-/// Seats in `second` who counts in `first`.
-pub(crate) fn follow(second: &mut Backend, first: &Backend, then: Then) {
+/// Seats in `shadow` who counts in `first`.
+pub(crate) fn sync(shadow: &mut Backend, first: &Backend, then: Then) {
     let has_backup = first
         .slots
         .iter()
-        .any(|slot| has_traffic(slot.occupant) && slot.class.split(' ').any(|word| word == "backup"));
-    let seats: HashMap<u32, Occupant> = first.slots.iter().map(|slot| (slot.id, slot.occupant)).collect();
-    for slot in &mut second.slots {
-        slot.occupant = match seats.get(&slot.id) {
-            Some(Occupant::Active { address, weight }) if *weight > 0 && !has_backup => Occupant::Active {
+        .any(|slot| has_traffic(slot.assignment) && slot.options.split(' ').any(|word| word == "backup"));
+    let seats: HashMap<u32, Assignment> = first.slots.iter().map(|slot| (slot.id, slot.assignment)).collect();
+    for slot in &mut shadow.slots {
+        slot.assignment = match seats.get(&slot.id) {
+            Some(Assignment::Active { address, weight }) if *weight > 0 && !has_backup => Assignment::Active {
                 address: *address,
                 // A number that stays needs no `balance` that can change it.
                 weight: if then == Then::UseAll { *weight } else { 1 },
             },
-            Some(_) | None => Occupant::Free,
+            Some(_) | None => Assignment::Free,
         };
     }
 }
 
-fn has_traffic(occupant: Occupant) -> bool {
-    matches!(occupant, Occupant::Active { weight: 1.., .. })
+fn has_traffic(assignment: Assignment) -> bool {
+    matches!(assignment, Assignment::Active { weight: 1.., .. })
 }
 
 /// The options of a server that is always up. Nothing but its number matters where no request goes.
-fn class(first: &str, then: Then) -> Arc<str> {
+fn shadow_options(first: &str, then: Then) -> Arc<str> {
     let mut words: Vec<&str> = Vec::new();
     if then == Then::UseAll {
         let mut all = first.split_ascii_whitespace();
@@ -80,7 +80,7 @@ fn class(first: &str, then: Then) -> Arc<str> {
 }
 
 /// Puts the choice between the backends into a frontend.
-pub(crate) fn choose(lines: &mut Vec<String>, http: bool, rule: Panic, id: &str) {
+pub(crate) fn add_selection(lines: &mut Vec<String>, http: bool, rule: Panic, id: &str) {
     count(lines, http, rule, id);
     lines.push(format!(
         "use_backend {} if {}",
@@ -90,7 +90,7 @@ pub(crate) fn choose(lines: &mut Vec<String>, http: bool, rule: Panic, id: &str)
 }
 
 /// Puts the refusal into the first backend.
-pub(crate) fn refuse(lines: &mut Vec<String>, http: bool, rule: Panic, id: &str) {
+pub(crate) fn add_rejection(lines: &mut Vec<String>, http: bool, rule: Panic, id: &str) {
     let refusal = if http {
         "http-request deny deny_status 503"
     } else {
@@ -131,9 +131,9 @@ fn few(rule: Panic, id: &str) -> String {
 }
 
 /// What HAProxy does by the rule, from what it said of its servers.
-pub(crate) fn look(rule: Panic, first: Option<&LiveBackend>, second: Option<&LiveBackend>) -> PanicStatus {
+pub(crate) fn status(rule: Panic, first: Option<&LiveBackend>, shadow: Option<&LiveBackend>) -> PanicStatus {
     let usable = |backend: &LiveBackend| backend.servers.values().filter(|server| is_usable(server)).count();
-    let all = second.map_or(0, usable);
+    let all = shadow.map_or(0, usable);
     // Without anybody who counts there is nothing to tell.
     let healthy = if all == 0 { 0 } else { first.map_or(0, usable) };
     let active = rule.below.is_reached(healthy, all);
@@ -146,7 +146,7 @@ pub(crate) fn look(rule: Panic, first: Option<&LiveBackend>, second: Option<&Liv
         Below::Count(count) => count.to_string(),
     };
     let figures = format!("{healthy} of {all} servers are healthy");
-    let why = match (second, all, active, rule.then) {
+    let why = match (shadow, all, active, rule.then) {
         (None, ..) => "HAProxy does not have the rule yet".to_owned(),
         (_, 0, ..) => "no server counts: there is none, all drain, or there are backups".to_owned(),
         (_, _, false, _) => format!("{figures}, which is enough"),

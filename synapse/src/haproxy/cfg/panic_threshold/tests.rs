@@ -5,36 +5,36 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::Share;
-use crate::haproxy::plan::model::{Layout, NOWHERE, Wanted, Wants};
-use crate::haproxy::plan::slots::{assign, relayout};
+use crate::haproxy::plan::model::{DesiredBackend, DesiredServer, Layout, NOWHERE};
+use crate::haproxy::plan::slots::{assign, layout_for_reload};
 use crate::haproxy::plan::{Plan, plan};
-use crate::haproxy::runtime::command::Act;
-use crate::haproxy::runtime::parse::{Off, Table};
+use crate::haproxy::runtime::command::Action;
+use crate::haproxy::runtime::parse::{PausedChecks, Table};
 
 const ID: &str = "web_1";
 
-fn wants(servers: &[(u8, u16, &str)]) -> Wants {
-    let servers = servers.iter().map(|(last, weight, class)| Wanted {
+fn desired_backend(servers: &[(u8, u16, &str)]) -> DesiredBackend {
+    let servers = servers.iter().map(|(last, weight, options)| DesiredServer {
         address: SocketAddr::from(([10, 0, 0, *last], 80)),
         weight: *weight,
-        class: (*class).into(),
-        operators: (*class).into(),
+        options: (*options).into(),
+        operator_options: (*options).into(),
         instance: format!("s{last}").into(),
         node: format!("n{last}").into(),
-        options: String::new(),
+        instance_options: String::new(),
         ignored: Vec::new(),
     });
-    Wants {
+    DesiredBackend {
         servers: servers.collect(),
-        spare_class: Some("check".into()),
+        spare_options: Some("check".into()),
         skipped: Vec::new(),
     }
 }
 
 fn seated(backend: &Backend) -> Vec<(SocketAddr, u16)> {
-    let seats = backend.slots.iter().filter_map(|slot| match slot.occupant {
-        Occupant::Active { address, weight } => Some((address, weight)),
-        Occupant::Free | Occupant::Draining { .. } | Occupant::Gone => None,
+    let seats = backend.slots.iter().filter_map(|slot| match slot.assignment {
+        Assignment::Active { address, weight } => Some((address, weight)),
+        Assignment::Free | Assignment::Draining { .. } | Assignment::Gone => None,
     });
     seats.collect()
 }
@@ -49,21 +49,25 @@ fn ends(backend: &Backend) -> Vec<u8> {
 
 #[test]
 fn who_drains_and_who_stands_by_does_not_count() {
-    let first = relayout(None, &wants(&[(1, 5, "check"), (2, 0, "check"), (3, 1, "check")]), None);
-    let all = second(&first, Then::UseAll);
+    let first = layout_for_reload(
+        None,
+        &desired_backend(&[(1, 5, "check"), (2, 0, "check"), (3, 1, "check")]),
+        None,
+    );
+    let all = shadow(&first, Then::UseAll);
     assert_eq!(ends(&all), [1, 3]);
     assert_eq!(seated(&all)[0].1, 5);
     assert_eq!(
-        seated(&second(&first, Then::FailFast))[0].1,
+        seated(&shadow(&first, Then::FailFast))[0].1,
         1,
         "its weight never changes"
     );
 
-    let backup = relayout(None, &wants(&[(1, 5, "check"), (2, 1, "check backup")]), None);
-    assert!(ends(&second(&backup, Then::UseAll)).is_empty());
-    let draining = relayout(None, &wants(&[(1, 5, "check"), (2, 0, "check backup")]), None);
+    let backup = layout_for_reload(None, &desired_backend(&[(1, 5, "check"), (2, 1, "check backup")]), None);
+    assert!(ends(&shadow(&backup, Then::UseAll)).is_empty());
+    let draining = layout_for_reload(None, &desired_backend(&[(1, 5, "check"), (2, 0, "check backup")]), None);
     assert_eq!(
-        ends(&second(&draining, Then::UseAll)),
+        ends(&shadow(&draining, Then::UseAll)),
         [1],
         "a backup without traffic is none"
     );
@@ -82,15 +86,15 @@ fn a_server_of_the_second_backend_is_always_up() {
             "no-check no-agent-check",
         ),
     ] {
-        assert_eq!(&*class(first, then), is);
+        assert_eq!(&*shadow_options(first, then), is);
     }
 }
 
 fn live(backend: &Backend) -> LiveBackend {
     let servers = backend.slots.iter().map(|slot| {
-        let (address, weight, maint) = match slot.occupant {
-            Occupant::Active { address, weight } => (address, weight, false),
-            Occupant::Free | Occupant::Draining { .. } | Occupant::Gone => (NOWHERE, 1, true),
+        let (address, weight, maint) = match slot.assignment {
+            Assignment::Active { address, weight } => (address, weight, false),
+            Assignment::Free | Assignment::Draining { .. } | Assignment::Gone => (NOWHERE, 1, true),
         };
         let server = LiveServer {
             id: slot.id,
@@ -99,7 +103,7 @@ fn live(backend: &Backend) -> LiveBackend {
             maint,
             drain: false,
             check: None,
-            off: Off::default(),
+            paused: PausedChecks::default(),
         };
         (Arc::clone(&slot.name), server)
     });
@@ -109,15 +113,15 @@ fn live(backend: &Backend) -> LiveBackend {
     }
 }
 
-fn carry_out(table: &mut Table, backend: &str, server: &str, act: &Act) {
+fn execute(table: &mut Table, backend: &str, server: &str, act: &Action) {
     let backend = table.get_mut(backend).expect("it is there");
     let server = backend.servers.get_mut(server).expect("it is there");
     match act {
-        Act::Maint => server.maint = true,
-        Act::Ready => server.maint = false,
-        Act::Addr(address) => server.address = Some(*address),
-        Act::Weight(weight) => server.weight = (*weight).into(),
-        Act::Add(_) | Act::EnableHealth | Act::EnableAgent | Act::Del => {
+        Action::Maint => server.maint = true,
+        Action::Ready => server.maint = false,
+        Action::Addr(address) => server.address = Some(*address),
+        Action::Weight(weight) => server.weight = (*weight).into(),
+        Action::Add(_) | Action::EnableHealth | Action::EnableAgent | Action::Del => {
             unreachable!("a service with a rule has slots")
         }
     }
@@ -129,24 +133,28 @@ fn what_it_does_is_told() {
         below: Below::Share(Share::of_percent(50)),
         then: Then::FailFast,
     };
-    let first = relayout(None, &wants(&[(1, 5, "check"), (2, 5, "check"), (3, 0, "check")]), None);
-    let (mut healthy, all) = (live(&first), live(&second(&first, rule.then)));
-    let status = look(rule, Some(&healthy), Some(&all));
-    assert_eq!((status.healthy, status.all, status.active), (2, 2, false));
-    assert_eq!(status.why, "2 of 2 servers are healthy, which is enough");
+    let first = layout_for_reload(
+        None,
+        &desired_backend(&[(1, 5, "check"), (2, 5, "check"), (3, 0, "check")]),
+        None,
+    );
+    let (mut healthy, all) = (live(&first), live(&shadow(&first, rule.then)));
+    let shown = status(rule, Some(&healthy), Some(&all));
+    assert_eq!((shown.healthy, shown.all, shown.active), (2, 2, false));
+    assert_eq!(shown.why, "2 of 2 servers are healthy, which is enough");
     for server in healthy.servers.values_mut() {
         server.check = Some(Check::Failing);
     }
-    let status = look(rule, Some(&healthy), Some(&all));
+    let shown = status(rule, Some(&healthy), Some(&all));
     assert_eq!(
-        (status.below.as_str(), status.then, status.active),
+        (shown.below.as_str(), shown.then, shown.active),
         ("50%", "fail-fast", true)
     );
-    assert_eq!(status.why, "0 of 2 servers are healthy: requests are refused at once");
-    assert!(look(rule, None, None).why.contains("yet"));
-    let nobody = live(&second(&Backend::default(), rule.then));
+    assert_eq!(shown.why, "0 of 2 servers are healthy: requests are refused at once");
+    assert!(status(rule, None, None).why.contains("yet"));
+    let nobody = live(&shadow(&Backend::default(), rule.then));
     assert!(
-        look(rule, Some(&healthy), Some(&nobody))
+        status(rule, Some(&healthy), Some(&nobody))
             .why
             .contains("no server counts")
     );
@@ -160,31 +168,31 @@ fn members() -> impl Strategy<Value = BTreeMap<u8, (u16, bool)>> {
     )
 }
 
-fn wanted(members: &BTreeMap<u8, (u16, bool)>) -> Wants {
+fn wanted(members: &BTreeMap<u8, (u16, bool)>) -> DesiredBackend {
     let class = |backup: bool| if backup { "check backup" } else { "check" };
     let servers: Vec<_> = members
         .iter()
         .map(|(last, (weight, backup))| (*last, *weight, class(*backup)))
         .collect();
-    wants(&servers)
+    desired_backend(&servers)
 }
 
 proptest! {
-    /// Whoever comes and goes, and however it was laid out: the second has the first's slots, and in each nobody or the
+    /// Whoever comes and goes, and however it was laid out: the shadow has the first's slots, and in each nobody or the
     /// first's own.
     #[test]
     fn the_second_follows_the_first(before in members(), after in members(), fast in any::<bool>()) {
         let then = if fast { Then::FailFast } else { Then::UseAll };
-        let first = relayout(None, &wanted(&before), None);
-        let mut follower = second(&first, then);
+        let first = layout_for_reload(None, &wanted(&before), None);
+        let mut follower = shadow(&first, then);
         let (first, _) = assign(&first, &wanted(&after), None);
-        follow(&mut follower, &first, then);
-        prop_assert_eq!(&follower, &second(&first, then), "it is as if it were made anew");
-        let has_backup = first.slots.iter().any(|slot| has_traffic(slot.occupant) && slot.class.contains("backup"));
+        sync(&mut follower, &first, then);
+        prop_assert_eq!(&follower, &shadow(&first, then), "it is as if it were made anew");
+        let has_backup = first.slots.iter().any(|slot| has_traffic(slot.assignment) && slot.options.contains("backup"));
         for (slot, twin) in first.slots.iter().zip(&follower.slots) {
             prop_assert_eq!((slot.id, &slot.name), (twin.id, &twin.name));
-            let counts = has_traffic(slot.occupant) && !has_backup;
-            prop_assert_eq!(matches!(twin.occupant, Occupant::Active { .. }), counts);
+            let counts = has_traffic(slot.assignment) && !has_backup;
+            prop_assert_eq!(matches!(twin.assignment, Assignment::Active { .. }), counts);
         }
     }
 
@@ -197,19 +205,19 @@ proptest! {
         let plain = |members: BTreeMap<u8, (u16, bool)>| -> BTreeMap<u8, (u16, bool)> {
             members.into_iter().map(|(last, (weight, _))| (last, (weight, false))).collect()
         };
-        let first = relayout(None, &wanted(&plain(before)), None);
+        let first = layout_for_reload(None, &wanted(&plain(before)), None);
         let name = Panic::second_backend(ID);
         let mut table = Table::from([
             (ID.into(), live(&first)),
-            (name.as_str().into(), live(&second(&first, then))),
+            (name.as_str().into(), live(&shadow(&first, then))),
         ]);
         let (first, _) = assign(&first, &wanted(&plain(after)), None);
-        let all = second(&first, then);
+        let all = shadow(&first, then);
         let layout = Layout::from([(ID.to_owned(), first), (name.clone(), all)]);
         let usable = |table: &Table, name: &str| table[name].servers.values().filter(|server| is_usable(server)).count();
         if let Plan::Runtime(batch) = plan(&layout, &table, &BTreeMap::new(), None, &BTreeSet::new()) {
             for command in batch.commands() {
-                carry_out(&mut table, &command.target.backend, &command.target.server, &command.act);
+                execute(&mut table, &command.target.backend, &command.target.server, &command.act);
                 prop_assert!(
                     usable(&table, &name) <= usable(&table, ID),
                     "{} of {} after {command}", usable(&table, ID), usable(&table, &name)

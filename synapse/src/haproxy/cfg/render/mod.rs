@@ -22,8 +22,8 @@ use crate::haproxy::cfg::bind;
 use crate::haproxy::cfg::format::{HEADER, is_structure};
 use crate::haproxy::cfg::panic_threshold;
 use crate::haproxy::cfg::read;
-use crate::haproxy::plan::dynamic::Growth;
-use crate::haproxy::plan::model::{Backend, Layout, NOWHERE, Occupant, Slot};
+use crate::haproxy::plan::dynamic::DynamicServers;
+use crate::haproxy::plan::model::{Assignment, Backend, Layout, NOWHERE, Slot};
 use crate::haproxy::runtime::client::STRUCTURE;
 
 const INDENT: &str = "  ";
@@ -67,7 +67,7 @@ const KEEP_IDLE: &str = "option idle-close-on-response";
 
 /// How HAProxy gets new servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Kind {
+pub(crate) enum Provisioning {
     /// By a reload, so that there are spare ones in the file.
     #[default]
     Slots,
@@ -75,7 +75,7 @@ pub(crate) enum Kind {
     Dynamic,
 }
 
-impl Kind {
+impl Provisioning {
     /// For the status.
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -85,17 +85,17 @@ impl Kind {
     }
 
     /// The part of a fingerprint that has to be the configuration's.
-    pub(crate) fn lasting_part(self, structure: &str) -> Option<&str> {
+    pub(crate) fn stable_part(self, structure: &str) -> Option<&str> {
         match self {
             Self::Slots => Some(structure),
-            Self::Dynamic => structure.split_once('-').map(|(lasting, _)| lasting),
+            Self::Dynamic => structure.split_once('-').map(|(undeletable, _)| undeletable),
         }
     }
 }
 
 /// Everything of the file that does not change while synapse runs.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Frame {
+pub(crate) struct ConfigTemplate {
     global: Vec<String>,
     /// `defaults` and the extra sections.
     base: String,
@@ -116,14 +116,14 @@ struct Section {
     /// Its lines in the shared frontend.
     shared: String,
     /// The backend that its panic rule takes.
-    second: Option<Second>,
+    shadow: Option<Shadow>,
     /// How it gets new servers while HAProxy runs, if it does.
-    growth: Option<Growth>,
+    dynamic: Option<DynamicServers>,
 }
 
-/// The second backend of a service, see the module `panic`.
+/// The shadow backend of a service, see the module `panic`.
 #[derive(Debug, PartialEq, Eq)]
-struct Second {
+struct Shadow {
     name: String,
     text: String,
     rule: Panic,
@@ -139,7 +139,7 @@ pub(crate) struct Rendered {
     pub(crate) sections: Vec<(usize, Option<String>)>,
 }
 
-impl Frame {
+impl ConfigTemplate {
     /// The fixed text of a router's file.
     pub(crate) fn new(config: &HaproxyConfig, services: &[ServiceConfig]) -> Self {
         let managed = matches!(config.control, HaproxyControl::Managed { .. });
@@ -192,7 +192,7 @@ impl Frame {
                     lines.extend(keep_idle(&defaults, &lines));
                     if let Some(rule) = rule.filter(|rule| rule.then == Then::UseAll) {
                         let http = is_http(&defaults, &lines);
-                        panic_threshold::choose(&mut lines, http, rule, &service.id);
+                        panic_threshold::add_selection(&mut lines, http, rule, &service.id);
                     }
                     if !says(&lines, "default_backend") {
                         lines.push(format!("default_backend {}", service.id));
@@ -203,10 +203,10 @@ impl Frame {
                 if ours && is_http(&defaults, &lines) {
                     lines.insert(0, RETRY_ONLY_READS.to_owned());
                 }
-                let second = rule.map(|rule| Second::new(rule, &service.id, &lines));
+                let shadow = rule.map(|rule| Shadow::new(rule, &service.id, &lines));
                 if let Some(rule) = rule.filter(|rule| rule.then == Then::FailFast) {
                     let http = is_http(&defaults, &lines);
-                    panic_threshold::refuse(&mut lines, http, rule, &service.id);
+                    panic_threshold::add_rejection(&mut lines, http, rule, &service.id);
                 }
                 let mut backend = String::new();
                 section(&mut backend, &format!("backend {}", service.id), &lines);
@@ -215,14 +215,14 @@ impl Frame {
                     push_line(&mut shared, line);
                 }
                 Section {
-                    // A second backend has to follow the first, server by server.
-                    growth: Growth::of(&defaults, &service.backend).filter(|_| second.is_none()),
+                    // A shadow backend has to follow the first, server by server.
+                    dynamic: DynamicServers::of(&defaults, &service.backend).filter(|_| shadow.is_none()),
                     id: service.id.clone(),
                     frontend,
                     backend,
                     binds: bind::addresses(&[service.frontend.as_slice(), &service.haproxy.shared_frontend].concat()),
                     shared,
-                    second,
+                    shadow,
                 }
             })
             .collect();
@@ -243,53 +243,55 @@ impl Frame {
     }
 
     /// The service's panic rule and the name of the backend it takes.
-    pub(crate) fn second(&self, service: &str) -> Option<(&str, Panic)> {
+    pub(crate) fn shadow(&self, service: &str) -> Option<(&str, Panic)> {
         let mut sections = self.services.iter();
         let section = sections.find(|section| section.id == service)?;
         section
-            .second
+            .shadow
             .as_ref()
-            .map(|second| (second.name.as_str(), second.rule))
+            .map(|shadow| (shadow.name.as_str(), shadow.rule))
     }
 
-    /// Gives every service of `layout` the second backend its rule takes.
-    pub(crate) fn add_seconds(&self, layout: &mut Layout) {
-        for (first, second) in self.seconds() {
+    /// Gives every service of `layout` the shadow backend its rule takes.
+    pub(crate) fn add_shadows(&self, layout: &mut Layout) {
+        for (first, shadow) in self.shadows() {
             if let Some(first) = layout.get(first) {
-                let backend = panic_threshold::second(first, second.rule.then);
-                layout.insert(second.name.clone(), backend);
+                let backend = panic_threshold::shadow(first, shadow.rule.then);
+                layout.insert(shadow.name.clone(), backend);
             }
         }
     }
 
-    /// Seats in the second backends that `layout` has who belongs there.
-    pub(crate) fn seat_seconds(&self, layout: &mut Layout) {
-        for (first, second) in self.seconds() {
-            if let Some(mut backend) = layout.remove(&second.name) {
+    /// Seats in the shadow backends that `layout` has who belongs there.
+    pub(crate) fn sync_shadows(&self, layout: &mut Layout) {
+        for (first, shadow) in self.shadows() {
+            if let Some(mut backend) = layout.remove(&shadow.name) {
                 if let Some(first) = layout.get(first) {
-                    panic_threshold::follow(&mut backend, first, second.rule.then);
+                    panic_threshold::sync(&mut backend, first, shadow.rule.then);
                 }
-                layout.insert(second.name.clone(), backend);
+                layout.insert(shadow.name.clone(), backend);
             }
         }
     }
 
-    fn seconds(&self) -> impl Iterator<Item = (&str, &Second)> {
+    fn shadows(&self) -> impl Iterator<Item = (&str, &Shadow)> {
         let sections = self.services.iter();
-        sections.filter_map(|section| Some((section.id.as_str(), section.second.as_ref()?)))
+        sections.filter_map(|section| Some((section.id.as_str(), section.shadow.as_ref()?)))
     }
 
     /// The services that can get new servers while HAProxy runs, and how.
-    pub(crate) fn growths(&self) -> BTreeMap<&str, &Growth> {
+    pub(crate) fn dynamic_backends(&self) -> BTreeMap<&str, &DynamicServers> {
         let growing = self
             .services
             .iter()
-            .filter_map(|section| Some((section, section.growth.as_ref()?)));
-        growing.map(|(section, growth)| (section.id.as_str(), growth)).collect()
+            .filter_map(|section| Some((section, section.dynamic.as_ref()?)));
+        growing
+            .map(|(section, dynamic)| (section.id.as_str(), dynamic))
+            .collect()
     }
 
     /// The file for `layout`; a service without slots in it is left out.
-    pub(crate) fn render(&self, layout: &Layout, kind: Kind) -> Rendered {
+    pub(crate) fn render(&self, layout: &Layout, kind: Provisioning) -> Rendered {
         let mut head = format!("{HEADER}\nglobal\n");
         for line in &self.global {
             push_line(&mut head, line);
@@ -311,18 +313,18 @@ impl Frame {
             body.push_str(&section.backend);
             print.add(&section.frontend);
             print.add(&section.backend);
-            if let Some(second) = &section.second {
-                print.add(&second.text);
+            if let Some(shadow) = &section.shadow {
+                print.add(&shadow.text);
             }
             let of_servers = match kind {
-                Kind::Slots => &mut print,
-                Kind::Dynamic => &mut of_servers,
+                Provisioning::Slots => &mut print,
+                Provisioning::Dynamic => &mut of_servers,
             };
             servers(&mut body, of_servers, backend);
-            if let Some(second) = &section.second {
+            if let Some(shadow) = &section.shadow {
                 sections.push((first_line.saturating_add(lines(&body)), Some(section.id.clone())));
-                body.push_str(&second.text);
-                if let Some(backend) = layout.get(&second.name) {
+                body.push_str(&shadow.text);
+                if let Some(backend) = layout.get(&shadow.name) {
                     servers(&mut body, of_servers, backend);
                 }
             }
@@ -340,8 +342,8 @@ impl Frame {
             }
         }
         let structure = match kind {
-            Kind::Slots => print.finish(),
-            Kind::Dynamic => format!("{}-{}", print.finish(), of_servers.finish()),
+            Provisioning::Slots => print.finish(),
+            Provisioning::Dynamic => format!("{}-{}", print.finish(), of_servers.finish()),
         };
         let text = Arc::new(format!(
             "{head}{INDENT}setenv {STRUCTURE} {structure}\n{}{body}",
@@ -355,8 +357,8 @@ impl Frame {
     }
 }
 
-impl Second {
-    /// With `use-all`, what the first backend says holds for the second too; else no request ever gets there.
+impl Shadow {
+    /// With `use-all`, what the first backend says holds for the shadow too; else no request ever gets there.
     fn new(rule: Panic, id: &str, lines: &[String]) -> Self {
         let name = Panic::second_backend(id);
         let mut text = String::new();
@@ -372,26 +374,26 @@ fn servers(body: &mut String, print: &mut Fingerprint, backend: &Backend) {
         push_server(body, slot);
         print.add(&slot.name);
         print.add(&slot.id.to_string());
-        print.add(&slot.class);
+        print.add(&slot.options);
     }
 }
 
 /// One server line.
 fn push_server(text: &mut String, slot: &Slot) {
-    let (address, weight, state) = match slot.occupant {
-        Occupant::Active { address, weight } => (address, weight, "enabled"),
-        Occupant::Free | Occupant::Draining { .. } | Occupant::Gone => (NOWHERE, 1, "disabled"),
+    let (address, weight, state) = match slot.assignment {
+        Assignment::Active { address, weight } => (address, weight, "enabled"),
+        Assignment::Free | Assignment::Draining { .. } | Assignment::Gone => (NOWHERE, 1, "disabled"),
     };
     let line = format!(
         "server {} {address} id {} weight {weight} {state} {}",
-        slot.name, slot.id, slot.class
+        slot.name, slot.id, slot.options
     );
     push_line(text, line.trim_end());
 }
 
 /// A file of ours with the servers of `layout` in its backends and nothing else changed: what HAProxy has loaded stays
 /// true also when our configuration would give another file.
-pub(crate) fn seat(text: &str, layout: &Layout) -> String {
+pub(crate) fn write_servers(text: &str, layout: &Layout) -> String {
     let mut seated = String::with_capacity(text.len());
     let mut section: Option<&Backend> = None;
     let mut is_seated = true;

@@ -7,9 +7,9 @@ use super::*;
 use crate::config::{ExtraSection, SelectionConfig, ServiceHaproxy, WatcherConfig};
 use crate::desired::Server;
 use crate::haproxy::cfg::read;
-use crate::haproxy::plan::desired::wants;
+use crate::haproxy::plan::desired::desired_backend;
 use crate::haproxy::plan::options::OperatorOptions;
-use crate::haproxy::plan::slots::{assign, relayout};
+use crate::haproxy::plan::slots::{assign, layout_for_reload};
 use crate::haproxy::process::alerts::blame;
 
 fn config() -> HaproxyConfig {
@@ -97,26 +97,36 @@ fn layout() -> Layout {
     ];
     let mut checked = OperatorOptions::new("check port 81").unwrap();
     Layout::from([
-        ("web_1".into(), relayout(None, &wants(&web, &mut none), None)),
+        (
+            "web_1".into(),
+            layout_for_reload(None, &desired_backend(&web, &mut none), None),
+        ),
         (
             "tcp_2".into(),
-            relayout(
+            layout_for_reload(
                 None,
-                &wants(&[server("db", "10.0.0.3:5432", 1, "backup")], &mut checked),
+                &desired_backend(&[server("db", "10.0.0.3:5432", 1, "backup")], &mut checked),
                 None,
             ),
         ),
-        ("empty_3".into(), relayout(None, &wants(&[], &mut none), None)),
+        (
+            "empty_3".into(),
+            layout_for_reload(None, &desired_backend(&[], &mut none), None),
+        ),
     ])
 }
 
 #[test]
 fn golden() {
-    insta::assert_snapshot!(Frame::new(&config(), &services()).render(&layout(), Kind::Slots).text);
+    insta::assert_snapshot!(
+        ConfigTemplate::new(&config(), &services())
+            .render(&layout(), Provisioning::Slots)
+            .text
+    );
 }
 
 /// Everything a file can ask for, from its text to HAProxy's.
-fn rich() -> Frame {
+fn rich() -> ConfigTemplate {
     let text = "
 routers:
   - type: haproxy
@@ -147,7 +157,7 @@ routers:
 }
 
 /// The frame of the one router in `text`.
-fn frame(text: &str) -> Frame {
+fn frame(text: &str) -> ConfigTemplate {
     let document = common::config::Document::parse("synapse.yaml", text.to_owned()).unwrap();
     let base = std::path::Path::new("/");
     let understood = crate::config::understand(&document, common::config::UnknownKeys::Refuse, base);
@@ -156,7 +166,7 @@ fn frame(text: &str) -> Frame {
     let crate::config::RouterKind::Haproxy(haproxy) = router.kind else {
         panic!("another router");
     };
-    Frame::new(&haproxy, &router.services)
+    ConfigTemplate::new(&haproxy, &router.services)
 }
 
 #[test]
@@ -164,23 +174,30 @@ fn golden_of_all_there_is() {
     let mut named = OperatorOptions::with_cookie("check", Some(crate::config::CookieValue::Name)).unwrap();
     let web = [server("one", "10.0.0.1:80", 1, "")];
     let layout = Layout::from([
-        ("web".into(), relayout(None, &wants(&web, &mut named), None)),
+        (
+            "web".into(),
+            layout_for_reload(None, &desired_backend(&web, &mut named), None),
+        ),
         ("only-a-backend_2".into(), Backend::default()),
         ("sock_3".into(), Backend::default()),
     ]);
-    let file = rich().render(&layout, Kind::Slots);
+    let file = rich().render(&layout, Provisioning::Slots);
     insta::assert_snapshot!(file.text);
     let disk = read::read(&file.text);
-    assert_eq!(rich().render(&disk.layout, Kind::Slots), file, "it is read back whole");
+    assert_eq!(
+        rich().render(&disk.layout, Provisioning::Slots),
+        file,
+        "it is read back whole"
+    );
 }
 
 #[test]
 fn the_shared_frontend_has_the_lines_of_those_alone_who_are_there() {
     let layout = Layout::from([("only-a-backend_2".into(), Backend::default())]);
-    let file = rich().render(&layout, Kind::Slots);
+    let file = rich().render(&layout, Provisioning::Slots);
     assert!(!file.text.contains("is_web") && file.text.contains("  default_backend only-a-backend_2\n"));
     let all = Layout::from(["web", "only-a-backend_2"].map(|id| (id.to_owned(), Backend::default())));
-    let file = rich().render(&all, Kind::Slots);
+    let file = rich().render(&all, Provisioning::Slots);
     let alert = |text: &str| {
         let line = file.text.lines().position(|line| line.trim() == text).unwrap() + 1;
         blame(
@@ -200,95 +217,98 @@ fn the_shared_frontend_has_the_lines_of_those_alone_who_are_there() {
 
 #[test]
 fn the_structure_is_the_file_without_who_sits_where() {
-    let frame = Frame::new(&config(), &services());
+    let frame = ConfigTemplate::new(&config(), &services());
     let all = layout();
-    let file = frame.render(&all, Kind::Slots);
-    assert_eq!(file, frame.render(&all, Kind::Slots));
+    let file = frame.render(&all, Provisioning::Slots);
+    assert_eq!(file, frame.render(&all, Provisioning::Slots));
     let mut none = OperatorOptions::new("").unwrap();
-    let fewer = wants(&[server("web3", "10.0.0.9:8080", 7, "")], &mut none);
+    let fewer = desired_backend(&[server("web3", "10.0.0.9:8080", 7, "")], &mut none);
     let mut moved = all.clone();
     moved.insert("empty_3".into(), assign(&all["empty_3"], &fewer, None).0);
-    let other = frame.render(&moved, Kind::Slots);
+    let other = frame.render(&moved, Provisioning::Slots);
     assert_ne!(other.text, file.text);
     assert_eq!(other.structure, file.structure);
     let mut grown = all.clone();
-    grown.insert("empty_3".into(), relayout(None, &fewer, None));
-    assert_ne!(frame.render(&grown, Kind::Slots).structure, file.structure);
+    grown.insert("empty_3".into(), layout_for_reload(None, &fewer, None));
+    assert_ne!(frame.render(&grown, Provisioning::Slots).structure, file.structure);
     let mut without = all;
     without.remove("empty_3");
-    assert_ne!(frame.render(&without, Kind::Slots).structure, file.structure);
+    assert_ne!(frame.render(&without, Provisioning::Slots).structure, file.structure);
 }
 
 #[test]
 fn a_file_is_read_back_as_it_was_written() {
-    let frame = Frame::new(&config(), &services());
-    let file = frame.render(&layout(), Kind::Slots);
+    let frame = ConfigTemplate::new(&config(), &services());
+    let file = frame.render(&layout(), Provisioning::Slots);
     let disk = read::read(&file.text);
     assert_eq!(disk.layout, layout());
     assert_eq!(disk.structure.as_ref(), Some(&file.structure));
-    assert_eq!(frame.render(&disk.layout, Kind::Slots), file);
+    assert_eq!(frame.render(&disk.layout, Provisioning::Slots), file);
     assert_eq!(disk.binds.len(), 4);
     assert_eq!(
         read::read(&file.text.replacen(HEADER, "# mine", 1)),
-        read::Disk::default()
+        read::ConfigFile::default()
     );
 }
 
 #[test]
 fn seating_changes_the_occupants_alone() {
-    let frame = Frame::new(&config(), &services());
-    let file = frame.render(&layout(), Kind::Slots);
-    assert_eq!(seat(&file.text, &layout()), *file.text);
+    let frame = ConfigTemplate::new(&config(), &services());
+    let file = frame.render(&layout(), Provisioning::Slots);
+    assert_eq!(write_servers(&file.text, &layout()), *file.text);
     let mut none = OperatorOptions::new("").unwrap();
     let mut moved = layout();
-    let fewer = wants(&[server("web3", "10.0.0.9:8080", 7, "check")], &mut none);
+    let fewer = desired_backend(&[server("web3", "10.0.0.9:8080", 7, "check")], &mut none);
     moved.insert("web_1".into(), assign(&moved["web_1"], &fewer, None).0);
-    assert_eq!(seat(&file.text, &moved), *frame.render(&moved, Kind::Slots).text);
+    assert_eq!(
+        write_servers(&file.text, &moved),
+        *frame.render(&moved, Provisioning::Slots).text
+    );
 }
 
 #[test]
 fn servers_that_are_made_leave_the_lasting_part_of_the_fingerprint_alone() {
-    let frame = Frame::new(&config(), &services());
-    let growths = frame.growths();
-    let growth = growths["empty_3"];
+    let frame = ConfigTemplate::new(&config(), &services());
+    let dynamic_backends = frame.dynamic_backends();
+    let dynamic = dynamic_backends["empty_3"];
     let mut none = OperatorOptions::new("").unwrap();
     let mut before = layout();
-    let nobody = wants(&[], &mut none);
-    before.insert("empty_3".into(), relayout(None, &nobody, Some(growth)));
+    let nobody = desired_backend(&[], &mut none);
+    before.insert("empty_3".into(), layout_for_reload(None, &nobody, Some(dynamic)));
     assert_eq!(before["empty_3"].slots, [], "no spare ones");
-    let file = frame.render(&before, Kind::Dynamic);
-    let one = wants(&[server("web3", "10.0.0.9:8080", 7, "check")], &mut none);
-    let room = crate::haproxy::plan::slots::Room { growth, live: None };
+    let file = frame.render(&before, Provisioning::Dynamic);
+    let one = desired_backend(&[server("web3", "10.0.0.9:8080", 7, "check")], &mut none);
+    let room = crate::haproxy::plan::slots::DynamicContext { dynamic, live: None };
     let mut after = before.clone();
     after.insert("empty_3".into(), assign(&before["empty_3"], &one, Some(room)).0);
 
-    let seated = seat(&file.text, &after);
+    let seated = write_servers(&file.text, &after);
     let line = "  server web3_10.0.0.9:8080 10.0.0.9:8080 id 1 weight 7 enabled check\n";
     assert!(seated.contains(line) && !file.text.contains(line), "{seated}");
     assert_eq!(seated.replacen(line, "", 1), *file.text, "nothing else");
-    assert_eq!(seat(&seated, &before), *file.text, "and back");
+    assert_eq!(write_servers(&seated, &before), *file.text, "and back");
     assert_eq!(read::read(&seated).structure, Some(file.structure.clone()));
-    let rendered = frame.render(&after, Kind::Dynamic);
+    let rendered = frame.render(&after, Provisioning::Dynamic);
     let without_print = |text: &str| text.replace(&file.structure, "").replace(&rendered.structure, "");
     assert_eq!(
         without_print(&seated),
         without_print(&rendered.text),
         "as a reload would render it"
     );
-    let lasting = |structure| Kind::Dynamic.lasting_part(structure).map(str::to_owned);
-    assert_eq!(lasting(&rendered.structure), lasting(&file.structure));
+    let undeletable = |structure| Provisioning::Dynamic.stable_part(structure).map(str::to_owned);
+    assert_eq!(undeletable(&rendered.structure), undeletable(&file.structure));
     assert_ne!(rendered.structure, file.structure);
-    let slots = frame.render(&before, Kind::Slots).structure;
+    let slots = frame.render(&before, Provisioning::Slots).structure;
     assert_ne!(
-        lasting(&slots),
-        lasting(&file.structure),
+        undeletable(&slots),
+        undeletable(&file.structure),
         "another way is another structure"
     );
 }
 
 #[test]
 fn lines_know_their_service() {
-    let file = Frame::new(&config(), &services()).render(&layout(), Kind::Slots);
+    let file = ConfigTemplate::new(&config(), &services()).render(&layout(), Provisioning::Slots);
     let line = |text: &str| file.text.lines().position(|line| line.trim() == text).unwrap() + 1;
     let alert = |line| format!("[ALERT]    (1) : config : parsing [/run/haproxy.cfg:{line}] : unknown keyword.\n");
     let text = [
@@ -325,7 +345,9 @@ fn what_the_operator_said_is_not_said_again() {
         ("web_1".into(), Backend::default()),
         ("unix_2".into(), Backend::default()),
     ]);
-    let text = Frame::new(&config, &services).render(&layout, Kind::Slots).text;
+    let text = ConfigTemplate::new(&config, &services)
+        .render(&layout, Provisioning::Slots)
+        .text;
     for (what, count) in [
         ("stats", 3),
         ("hard-stop-after", 1),
@@ -348,7 +370,9 @@ fn what_the_operator_said_is_not_said_again() {
         program: "haproxy".into(),
     };
     config.global.clear();
-    let text = Frame::new(&config, &services).render(&layout, Kind::Slots).text;
+    let text = ConfigTemplate::new(&config, &services)
+        .render(&layout, Provisioning::Slots)
+        .text;
     assert!(
         ["mworker-max-reloads", "stats socket", "fd-hard-limit", "server-state"]
             .iter()
@@ -366,14 +390,14 @@ fn the_newer_of_two_registrations_at_one_address_counts() {
         ..server("new", "10.0.0.1:80", 2, "")
     };
     let useless = ["0.0.0.0:80", "10.0.0.2:0", "224.0.0.1:80"].map(|at| server("x", at, 1, ""));
-    let found = wants(&[vec![old, new], useless.to_vec()].concat(), &mut none);
+    let found = desired_backend(&[vec![old, new], useless.to_vec()].concat(), &mut none);
     assert_eq!(
         found.servers.iter().map(|server| &*server.instance).collect::<Vec<_>>(),
         ["new"]
     );
     assert_eq!(found.skipped.len(), 4);
-    let plain = wants(&[server("a", "10.0.0.1:80", 300, "backup")], &mut none).plain();
-    assert_eq!((&*plain.servers[0].class, plain.servers[0].weight), ("", 256));
+    let plain = desired_backend(&[server("a", "10.0.0.1:80", 300, "backup")], &mut none).plain();
+    assert_eq!((&*plain.servers[0].options, plain.servers[0].weight), ("", 256));
     assert_eq!(plain.servers[0].ignored, ["backup"]);
     assert_eq!(none.spare(), Some(&Arc::from("")));
 }
@@ -384,7 +408,7 @@ fn weights_are_taken_as_they_are() {
         weight,
         ..server("a", &format!("10.0.0.1:{}", 80 + weight.unwrap_or(100)), 1, "")
     });
-    let wanted = wants(&servers, &mut OperatorOptions::new("").unwrap());
+    let wanted = desired_backend(&servers, &mut OperatorOptions::new("").unwrap());
     let weights: Vec<u16> = wanted.servers.iter().map(|server| server.weight).collect();
     assert_eq!(weights, [7, 0, 1]);
 }
@@ -396,16 +420,19 @@ fn a_backup_is_one_whatever_else_is_left_out() {
         backup: true,
         ..server("a", "10.0.0.1:80", 1, "inter 1s")
     };
-    let with_check = wants(std::slice::from_ref(&backup), &mut checked);
-    assert_eq!(&*with_check.servers[0].class, "inter 1s check backup");
-    assert_eq!(&*with_check.plain().servers[0].class, "check backup");
+    let with_check = desired_backend(std::slice::from_ref(&backup), &mut checked);
+    assert_eq!(&*with_check.servers[0].options, "inter 1s check backup");
+    assert_eq!(&*with_check.plain().servers[0].options, "check backup");
 
     let mut said = OperatorOptions::new("backup").unwrap();
-    assert_eq!(&*wants(&[backup], &mut said).servers[0].class, "inter 1s backup");
+    assert_eq!(
+        &*desired_backend(&[backup], &mut said).servers[0].options,
+        "inter 1s backup"
+    );
 }
 
 /// Each kind of panic rule, in HTTP and TCP.
-fn rules() -> (Frame, Layout) {
+fn rules() -> (ConfigTemplate, Layout) {
     let text = "
 routers:
   - type: haproxy
@@ -451,21 +478,28 @@ routers:
         ),
         ("tcp-fast_4", some(2, 9)),
     ] {
-        layout.insert(id.into(), relayout(None, &wants(&servers, &mut checked), None));
+        layout.insert(
+            id.into(),
+            layout_for_reload(None, &desired_backend(&servers, &mut checked), None),
+        );
     }
-    frame.add_seconds(&mut layout);
+    frame.add_shadows(&mut layout);
     (frame, layout)
 }
 
 #[test]
 fn golden_of_panic_rules() {
     let (frame, layout) = rules();
-    let file = frame.render(&layout, Kind::Slots);
+    let file = frame.render(&layout, Provisioning::Slots);
     insta::assert_snapshot!(file.text);
     let disk = read::read(&file.text);
-    assert_eq!(frame.render(&disk.layout, Kind::Slots), file, "it is read back whole");
+    assert_eq!(
+        frame.render(&disk.layout, Provisioning::Slots),
+        file,
+        "it is read back whole"
+    );
     let mut seated = disk.layout.clone();
-    frame.seat_seconds(&mut seated);
+    frame.sync_shadows(&mut seated);
     assert_eq!(seated, disk.layout, "and everybody is where the rule has him");
 }
 
@@ -474,12 +508,12 @@ async fn panic_rules_are_lines_that_haproxy_takes_without_a_warning() {
     let (frame, mut layout) = rules();
     for slot in layout.values_mut().flat_map(|backend| &mut backend.slots) {
         // Nothing here that HAProxy would want to find, and nothing that 2.6 does not know.
-        slot.class = slot.class.replace(" track a/b init-state down", "").into();
+        slot.options = slot.options.replace(" track a/b init-state down", "").into();
     }
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("haproxy.cfg");
     let text = frame
-        .render(&layout, Kind::Slots)
+        .render(&layout, Provisioning::Slots)
         .text
         .replace("/run/synapse", &directory.path().display().to_string());
     std::fs::write(&path, text).unwrap();
@@ -501,14 +535,14 @@ async fn panic_rules_are_lines_that_haproxy_takes_without_a_warning() {
 #[test]
 fn a_refused_line_of_a_second_backend_is_its_services() {
     let (frame, layout) = rules();
-    let file = frame.render(&layout, Kind::Slots);
-    let second = file.text.lines().position(|line| line == "backend all_1_all").unwrap() + 1;
+    let file = frame.render(&layout, Provisioning::Slots);
+    let shadow = file.text.lines().position(|line| line == "backend all_1_all").unwrap() + 1;
     let found = blame(
-        &format!("[ALERT]    (1) : config : parsing [/h.cfg:{}] : no.\n", second + 1),
+        &format!("[ALERT]    (1) : config : parsing [/h.cfg:{}] : no.\n", shadow + 1),
         &file,
     );
     assert_eq!(found.services.keys().collect::<Vec<_>>(), ["all_1"]);
     let mut without = layout;
     without.remove("all_1");
-    assert!(!frame.render(&without, Kind::Slots).text.contains("all_1_all"));
+    assert!(!frame.render(&without, Provisioning::Slots).text.contains("all_1_all"));
 }

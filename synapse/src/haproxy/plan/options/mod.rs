@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::config::{CookieValue, OptionsPolicy};
 
-use crate::haproxy::plan::model::own_name;
+use crate::haproxy::plan::model::instance_name;
 
 /// Longer options are not an instance's but an attack's.
 const MAX_LENGTH: usize = 1024;
@@ -272,7 +272,7 @@ fn expand(template: &str, name: &str, address: SocketAddr) -> Result<String, Str
         ("Host".to_owned(), address.ip().to_string()),
         ("Port".to_owned(), address.port().to_string()),
         // What the server is called once it has a slot of its own; spare slots change their tenants, so it is not theirs.
-        ("Server".to_owned(), own_name(name, address)),
+        ("Server".to_owned(), instance_name(name, address)),
     ]);
     let text = if template.contains("{{") {
         common::template::render(template, &fields).map_err(|error| error.to_string())?

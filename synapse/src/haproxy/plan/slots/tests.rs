@@ -6,32 +6,32 @@ fn address(last: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, last], 80))
 }
 
-fn wanted(last: u8, class: &str) -> Wanted {
-    Wanted {
+fn wanted(last: u8, options: &str) -> DesiredServer {
+    DesiredServer {
         address: address(last),
         weight: u16::from(last),
-        class: class.into(),
+        options: options.into(),
         instance: format!("web{last}").into(),
         node: format!("n{last}").into(),
-        operators: "".into(),
-        options: String::new(),
+        operator_options: "".into(),
+        instance_options: String::new(),
         ignored: Vec::new(),
     }
 }
 
-fn wants(of: &[(u8, &str)]) -> Wants {
-    Wants {
-        servers: of.iter().map(|(last, class)| wanted(*last, class)).collect(),
-        spare_class: Some("".into()),
+fn desired_backend(of: &[(u8, &str)]) -> DesiredBackend {
+    DesiredBackend {
+        servers: of.iter().map(|(last, options)| wanted(*last, options)).collect(),
+        spare_options: Some("".into()),
         skipped: Vec::new(),
     }
 }
 
-fn nothing_bound_to(names: &[&Arc<str>]) -> Idle {
+fn nothing_bound_to(names: &[&Arc<str>]) -> IdleServers {
     let names: BTreeSet<Arc<str>> = names.iter().map(|name| Arc::clone(name)).collect();
-    Idle {
-        for_another: names.clone(),
-        for_nobody: names,
+    IdleServers {
+        reusable: names.clone(),
+        deletable: names,
     }
 }
 
@@ -39,7 +39,7 @@ fn active_at(backend: &Backend, wanted: SocketAddr) -> Option<&Slot> {
     backend
         .slots
         .iter()
-        .find(|slot| matches!(slot.occupant, Occupant::Active { address, .. } if address == wanted))
+        .find(|slot| matches!(slot.assignment, Assignment::Active { address, .. } if address == wanted))
 }
 
 fn place(backend: &Backend, last: u8) -> Option<(u32, &str)> {
@@ -48,12 +48,12 @@ fn place(backend: &Backend, last: u8) -> Option<(u32, &str)> {
 
 #[test]
 fn a_new_instance_takes_a_spare_slot_and_a_reload_gives_it_its_name() {
-    let first = relayout(None, &wants(&[(1, ""), (2, "")]), None);
+    let first = layout_for_reload(None, &desired_backend(&[(1, ""), (2, "")]), None);
     assert_eq!(place(&first, 1), Some((1, "web1_10.0.0.1:80")));
     assert_eq!(first.slots.len(), 16);
-    let (second, unplaced) = assign(&first, &wants(&[(1, ""), (2, ""), (3, "")]), None);
-    assert_eq!((place(&second, 3), unplaced), (Some((3, "slot_3")), None));
-    let third = relayout(Some(&second), &wants(&[(3, ""), (2, "")]), None);
+    let (second, unassigned) = assign(&first, &desired_backend(&[(1, ""), (2, ""), (3, "")]), None);
+    assert_eq!((place(&second, 3), unassigned), (Some((3, "slot_3")), None));
+    let third = layout_for_reload(Some(&second), &desired_backend(&[(3, ""), (2, "")]), None);
     assert_eq!(place(&third, 3), Some((3, "web3_10.0.0.3:80")));
     assert_eq!(place(&third, 2), Some((2, "web2_10.0.0.2:80")));
     assert_eq!(place(&third, 1), None);
@@ -61,114 +61,121 @@ fn a_new_instance_takes_a_spare_slot_and_a_reload_gives_it_its_name() {
 
 #[test]
 fn a_returning_instance_takes_its_draining_slot_back() {
-    let both = wants(&[(1, ""), (2, "")]);
-    let start = relayout(None, &both, None);
-    let (mut gone, _) = assign(&start, &wants(&[(2, "")]), None);
-    assert_eq!(gone.slots[0].occupant, Occupant::Draining { address: address(1) });
+    let both = desired_backend(&[(1, ""), (2, "")]);
+    let start = layout_for_reload(None, &both, None);
+    let (mut gone, _) = assign(&start, &desired_backend(&[(2, "")]), None);
+    assert_eq!(gone.slots[0].assignment, Assignment::Draining { address: address(1) });
     assert_eq!(assign(&gone, &both, None).0, start);
     let idle = nothing_bound_to(&[&gone.slots[0].name]);
     release(&mut gone, &idle);
-    assert_eq!(gone.slots[0].occupant, Occupant::Free);
+    assert_eq!(gone.slots[0].assignment, Assignment::Free);
     assert_eq!(assign(&gone, &both, None).0, start);
 }
 
 #[test]
 fn a_slot_with_a_name_is_not_given_to_another_instance() {
-    let start = relayout(None, &wants(&[(1, "")]), None);
-    let mut gone = assign(&start, &wants(&[]), None).0;
+    let start = layout_for_reload(None, &desired_backend(&[(1, "")]), None);
+    let mut gone = assign(&start, &desired_backend(&[]), None).0;
     let idle = nothing_bound_to(&[&gone.slots[0].name]);
     release(&mut gone, &idle);
     let all: Vec<(u8, &str)> = (2..=16).map(|last| (last, "")).collect();
-    let (full, unplaced) = assign(&gone, &wants(&all), None);
-    assert_eq!(unplaced, None);
-    assert_eq!(full.slots[0].occupant, Occupant::Free);
+    let (full, unassigned) = assign(&gone, &desired_backend(&all), None);
+    assert_eq!(unassigned, None);
+    assert_eq!(full.slots[0].assignment, Assignment::Free);
     let all: Vec<(u8, &str)> = (2..=17).map(|last| (last, "")).collect();
-    assert_eq!(assign(&gone, &wants(&all), None).1, Some(Unplaced::Exhausted));
+    assert_eq!(
+        assign(&gone, &desired_backend(&all), None).1,
+        Some(Unassigned::Exhausted)
+    );
 }
 
 #[test]
 fn a_draining_slot_is_not_given_to_another_address() {
-    let mut backend = relayout(None, &wants(&[]), None);
+    let mut backend = layout_for_reload(None, &desired_backend(&[]), None);
     assert_eq!(backend.slots.len(), MIN_SPARE);
     let all: Vec<(u8, &str)> = (1..=8).map(|last| (last, "")).collect();
-    backend = assign(&backend, &wants(&all), None).0;
-    backend = assign(&backend, &wants(&[]), None).0;
-    let (same, unplaced) = assign(&backend, &wants(&[(9, "")]), None);
-    assert_eq!((same, unplaced), (backend.clone(), Some(Unplaced::Exhausted)));
+    backend = assign(&backend, &desired_backend(&all), None).0;
+    backend = assign(&backend, &desired_backend(&[]), None).0;
+    let (same, unassigned) = assign(&backend, &desired_backend(&[(9, "")]), None);
+    assert_eq!((same, unassigned), (backend.clone(), Some(Unassigned::Exhausted)));
     release(&mut backend, &nothing_bound_to(&[&"slot_5".into()]));
     assert_eq!(
-        place(&assign(&backend, &wants(&[(9, "")]), None).0, 9),
+        place(&assign(&backend, &desired_backend(&[(9, "")]), None).0, 9),
         Some((5, "slot_5"))
     );
 }
 
 #[test]
 fn an_instance_whose_options_changed_goes_on_until_the_right_slot_is_there() {
-    let start = relayout(None, &wants(&[(1, "check"), (2, "check")]), None);
-    let changed = wants(&[(1, "check backup"), (2, "check")]);
-    let (kept, unplaced) = assign(&start, &changed, None);
-    assert_eq!((kept, unplaced), (start.clone(), Some(Unplaced::NoClass)));
-    let reloaded = relayout(Some(&start), &changed, None);
+    let start = layout_for_reload(None, &desired_backend(&[(1, "check"), (2, "check")]), None);
+    let changed = desired_backend(&[(1, "check backup"), (2, "check")]);
+    let (kept, unassigned) = assign(&start, &changed, None);
+    assert_eq!((kept, unassigned), (start.clone(), Some(Unassigned::NoMatchingSlot)));
+    let reloaded = layout_for_reload(Some(&start), &changed, None);
     assert_eq!(assign(&reloaded, &changed, None), (reloaded.clone(), None));
-    assert_eq!(&*reloaded.slots[0].class, "check backup");
+    assert_eq!(&*reloaded.slots[0].options, "check backup");
     assert_eq!(reloaded.slots[0].id, 1);
-    let (moved, unplaced) = assign(&reloaded, &wants(&[(1, "check"), (2, "check")]), None);
-    assert_eq!(unplaced, None);
-    assert_eq!(moved.slots[0].occupant, Occupant::Draining { address: address(1) });
+    let (moved, unassigned) = assign(&reloaded, &desired_backend(&[(1, "check"), (2, "check")]), None);
+    assert_eq!(unassigned, None);
+    assert_eq!(moved.slots[0].assignment, Assignment::Draining { address: address(1) });
     assert_ne!(place(&moved, 1).unwrap().0, 1);
 }
 
-fn grows() -> Growth {
-    Growth::of(&[], &[]).unwrap()
+fn grows() -> DynamicServers {
+    DynamicServers::of(&[], &[]).unwrap()
 }
 
 #[test]
 fn where_it_grows_an_instance_gets_a_server_of_its_own_name_and_takes_it_along() {
-    let growth = grows();
-    let room = Room {
-        growth: &growth,
+    let dynamic = grows();
+    let room = DynamicContext {
+        dynamic: &dynamic,
         live: None,
     };
-    let first = relayout(None, &wants(&[(1, "")]), Some(&growth));
+    let first = layout_for_reload(None, &desired_backend(&[(1, "")]), Some(&dynamic));
     assert_eq!(first.slots.len(), 1, "no spare ones");
-    let (second, unplaced) = assign(&first, &wants(&[(1, ""), (2, "check cookie b")]), Some(room));
-    assert_eq!((place(&second, 2), unplaced), (Some((2, "web2_10.0.0.2:80")), None));
-    let again = relayout(Some(&second), &wants(&[(1, ""), (2, "check cookie b")]), Some(&growth));
+    let (second, unassigned) = assign(&first, &desired_backend(&[(1, ""), (2, "check cookie b")]), Some(room));
+    assert_eq!((place(&second, 2), unassigned), (Some((2, "web2_10.0.0.2:80")), None));
+    let again = layout_for_reload(
+        Some(&second),
+        &desired_backend(&[(1, ""), (2, "check cookie b")]),
+        Some(&dynamic),
+    );
     assert_eq!(again, second, "a reload would render the same");
 
-    let (mut left, _) = assign(&second, &wants(&[(2, "check cookie b")]), Some(room));
+    let (mut left, _) = assign(&second, &desired_backend(&[(2, "check cookie b")]), Some(room));
     assert!(!left.slots[0].is_listed() && left.is_draining());
     assert_eq!(
-        assign(&left, &wants(&[(1, ""), (2, "check cookie b")]), Some(room)).0,
+        assign(&left, &desired_backend(&[(1, ""), (2, "check cookie b")]), Some(room)).0,
         second
     );
     let names = [Arc::clone(&left.slots[0].name)];
     release(&mut left, &nothing_bound_to(&[&names[0]]));
-    assert_eq!(left.slots[0].occupant, Occupant::Gone);
-    meet(&mut left, None, |_| false);
+    assert_eq!(left.slots[0].assignment, Assignment::Gone);
+    sync_with_live(&mut left, None, |_| false);
     assert_eq!(left.slots.len(), 1, "it was deleted");
 }
 
 #[test]
 fn where_it_grows_other_options_are_another_server_beside_the_one_that_drains() {
-    let growth = grows();
-    let room = Room {
-        growth: &growth,
+    let dynamic = grows();
+    let room = DynamicContext {
+        dynamic: &dynamic,
         live: None,
     };
-    let start = relayout(None, &wants(&[(1, "check")]), Some(&growth));
-    let (moved, unplaced) = assign(&start, &wants(&[(1, "check backup")]), Some(room));
-    assert_eq!((place(&moved, 1), unplaced), (Some((2, "slot_2")), None));
-    assert_eq!(moved.slots[0].occupant, Occupant::Draining { address: address(1) });
-    let odd = wants(&[(1, "check sni str(a;b)")]);
-    let (kept, unplaced) = assign(&start, &odd, Some(room));
+    let start = layout_for_reload(None, &desired_backend(&[(1, "check")]), Some(&dynamic));
+    let (moved, unassigned) = assign(&start, &desired_backend(&[(1, "check backup")]), Some(room));
+    assert_eq!((place(&moved, 1), unassigned), (Some((2, "slot_2")), None));
+    assert_eq!(moved.slots[0].assignment, Assignment::Draining { address: address(1) });
+    let odd = desired_backend(&[(1, "check sni str(a;b)")]);
+    let (kept, unassigned) = assign(&start, &odd, Some(room));
     assert_eq!(
-        (kept, unplaced),
-        (start, Some(Unplaced::NoClass)),
+        (kept, unassigned),
+        (start, Some(Unassigned::NoMatchingSlot)),
         "what a command can't say is a reload's"
     );
     assert_eq!(
-        relayout(None, &odd, Some(&growth)).slots.len(),
+        layout_for_reload(None, &odd, Some(&dynamic)).slots.len(),
         16,
         "and has spare ones"
     );
@@ -176,7 +183,7 @@ fn where_it_grows_other_options_are_another_server_beside_the_one_that_drains() 
 
 #[test]
 fn who_was_made_by_others_drains_and_nothing_of_the_operators_is_touched() {
-    let start = relayout(None, &wants(&[(1, ""), (2, "")]), Some(&grows()));
+    let start = layout_for_reload(None, &desired_backend(&[(1, ""), (2, "")]), Some(&grows()));
     let there = |id: u32, last: u8| crate::haproxy::runtime::parse::LiveServer {
         id,
         address: Some(address(last)),
@@ -195,24 +202,24 @@ fn who_was_made_by_others_drains_and_nothing_of_the_operators_is_touched() {
             .collect(),
     };
     let mut met = start.clone();
-    meet(&mut met, Some(&live), |name| name == "operators");
+    sync_with_live(&mut met, Some(&live), |name| name == "operators");
     let found: Vec<_> = met
         .slots
         .iter()
-        .map(|slot| (&*slot.name, slot.id, slot.occupant))
+        .map(|slot| (&*slot.name, slot.id, slot.assignment))
         .collect();
-    let draining = |last| Occupant::Draining { address: address(last) };
+    let draining = |last| Assignment::Draining { address: address(last) };
     assert_eq!(
         found,
         [("web1_10.0.0.1:80", 9, draining(1)), ("stranger", 2, draining(7))],
         "another one of our name, and one that has the id of one that is missing"
     );
-    let growth = grows();
-    let room = Room {
-        growth: &growth,
+    let dynamic = grows();
+    let room = DynamicContext {
+        dynamic: &dynamic,
         live: Some(&live),
     };
-    let (repaired, _) = assign(&met, &wants(&[(1, ""), (2, "")]), Some(room));
+    let (repaired, _) = assign(&met, &desired_backend(&[(1, ""), (2, "")]), Some(room));
     assert_eq!(place(&repaired, 1), Some((1, "slot_1")));
     assert_eq!(
         place(&repaired, 2),
@@ -223,71 +230,71 @@ fn who_was_made_by_others_drains_and_nothing_of_the_operators_is_touched() {
 
 #[test]
 fn options_of_one_instance_alone_get_no_spare_slots() {
-    let own = wants(&[(1, "cookie a"), (2, "check cookie b")]);
-    assert_eq!(relayout(None, &own, None).slots.len(), 2);
-    let mut alike = wants(&[(1, ""), (2, "")]);
-    alike.spare_class = None;
-    assert_eq!(relayout(None, &alike, None).slots.len(), 2);
+    let own = desired_backend(&[(1, "cookie a"), (2, "check cookie b")]);
+    assert_eq!(layout_for_reload(None, &own, None).slots.len(), 2);
+    let mut alike = desired_backend(&[(1, ""), (2, "")]);
+    alike.spare_options = None;
+    assert_eq!(layout_for_reload(None, &alike, None).slots.len(), 2);
 }
 
 #[test]
 fn a_pool_grows_by_doubling_and_not_past_its_cap() {
     assert_eq!([0, 1, 8, 9, 100].map(capacity), [8, 16, 16, 32, 256]);
-    let many = Wants {
+    let many = DesiredBackend {
         servers: (0..5000_u32)
-            .map(|n| Wanted {
+            .map(|n| DesiredServer {
                 address: SocketAddr::from((std::net::Ipv4Addr::from(0x0a00_0000 + n), 80)),
                 ..wanted(1, "")
             })
             .collect(),
-        spare_class: Some("".into()),
+        spare_options: Some("".into()),
         skipped: Vec::new(),
     };
-    assert_eq!(relayout(None, &many, None).slots.len(), 5000 + MIN_SPARE);
+    assert_eq!(layout_for_reload(None, &many, None).slots.len(), 5000 + MIN_SPARE);
 }
 
-fn any_wants() -> impl Strategy<Value = Wants> {
+fn any_wants() -> impl Strategy<Value = DesiredBackend> {
     proptest::collection::btree_map(1_u8..30, prop_oneof![Just(""), Just("check"), Just("backup")], 0..14)
-        .prop_map(|servers| wants(&servers.into_iter().collect::<Vec<_>>()))
+        .prop_map(|servers| desired_backend(&servers.into_iter().collect::<Vec<_>>()))
 }
 
 proptest! {
     #[test]
     fn whatever_comes_and_goes(worlds in proptest::collection::vec((any_wants(), any::<bool>(), any::<u16>()), 1..8)) {
         let mut backend = Backend::default();
-        for (wants, reload, idle) in worlds {
+        for (desired, reload, idle) in worlds {
             let before = backend.clone();
-            let unplaced;
+            let unassigned;
             if reload {
-                backend = relayout(Some(&before), &wants, None);
-                unplaced = None;
-                prop_assert_eq!(&relayout(Some(&backend), &wants, None), &backend, "a second reload changes nothing");
+                backend = layout_for_reload(Some(&before), &desired, None);
+                unassigned = None;
+                prop_assert_eq!(&layout_for_reload(Some(&backend), &desired, None), &backend, "a second reload changes nothing");
             } else {
-                (backend, unplaced) = assign(&before, &wants, None);
+                (backend, unassigned) = assign(&before, &desired, None);
             }
-            prop_assert_eq!(assign(&backend, &wants, None), (backend.clone(), unplaced), "assigning again changes nothing");
+            prop_assert_eq!(assign(&backend, &desired, None), (backend.clone(), unassigned), "assigning again changes nothing");
 
             let ids: BTreeSet<u32> = backend.slots.iter().map(|slot| slot.id).collect();
             let names: BTreeSet<&str> = backend.slots.iter().map(|slot| &*slot.name).collect();
             prop_assert_eq!((ids.len(), names.len()), (backend.slots.len(), backend.slots.len()));
-            for server in &wants.servers {
+            for server in &desired.servers {
                 let slot = active_at(&backend, server.address);
-                prop_assert!(slot.is_some() || unplaced.is_some());
+                prop_assert!(slot.is_some() || unassigned.is_some());
                 if let Some(slot) = slot {
-                    prop_assert!(slot.class == server.class || unplaced.is_some());
+                    prop_assert!(slot.options == server.options || unassigned.is_some());
                     let named = *slot.name != *spare_name(slot.id);
-                    prop_assert!(!named || slot.name.ends_with(&own_name("", server.address)), "{} is not {}", slot.name, server.address);
-                    let kept = active_at(&before, server.address).filter(|old| old.class == server.class);
+                    prop_assert!(!named || slot.name.ends_with(&instance_name("", server.address)), "{} is not {}", slot.name, server.address);
+                    let kept = active_at(&before, server.address).filter(|old| old.options == server.options);
                     prop_assert!(kept.is_none_or(|old| old.id == slot.id), "an unchanged instance keeps its slot");
                 }
             }
             for slot in &backend.slots {
-                let Occupant::Active { address, .. } = slot.occupant else { continue };
-                prop_assert!(wants.servers.iter().any(|server| server.address == address));
+                let Assignment::Active { address, .. } = slot.assignment else { continue };
+                prop_assert!(desired.servers.iter().any(|server| server.address == address));
                 let same = before.slots.iter().find(|old| old.id == slot.id && !reload);
-                let old = same.and_then(|slot| match slot.occupant {
-                    Occupant::Free | Occupant::Gone => None,
-                    Occupant::Active { address, .. } | Occupant::Draining { address } => Some(address),
+                let old = same.and_then(|slot| match slot.assignment {
+                    Assignment::Free | Assignment::Gone => None,
+                    Assignment::Active { address, .. } | Assignment::Draining { address } => Some(address),
                 });
                 prop_assert!(old.is_none_or(|old| old == address), "a slot in use is not given away");
             }

@@ -8,13 +8,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 #[cfg(any(test, fuzzing))]
-pub(crate) use servers::Off;
+pub(crate) use servers::PausedChecks;
 pub(crate) use servers::{LiveServer, Servers};
 pub use statistics::ServerStatistics;
 #[cfg(any(test, fuzzing))]
 pub(crate) use statistics::statistics;
 pub(crate) use statistics::{Statistics, StatisticsReader};
-pub(crate) use table::{LiveBackend, MAINT_BITS, ServersState, Table, servers_state};
+pub(crate) use table::{LiveBackend, MAINT_BITS, ServersStateReader, Table, servers_state};
 
 /// The process that answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,12 +132,12 @@ fn servers_without(text: &str, numbers: &[&str]) -> BTreeSet<Arc<str>> {
 }
 
 /// The first release that makes and deletes servers as it should.
-pub(crate) const MAKES_SERVERS: (u32, u32) = (3, 0);
+pub(crate) const MIN_DYNAMIC_RELEASE: (u32, u32) = (3, 0);
 
 /// Whether a worker of this version, which answered `reply` to a mere `add server`, makes and deletes servers as it
 /// should: those of before 3.0 never use a connection to such a server twice, and may crash when they delete one.
-pub(crate) fn makes_servers(version: &str, reply: &str) -> bool {
-    release(version) >= MAKES_SERVERS && reply.contains("Require 'backend/server'")
+pub(crate) fn supports_dynamic_servers(version: &str, reply: &str) -> bool {
+    release(version) >= MIN_DYNAMIC_RELEASE && reply.contains("Require 'backend/server'")
 }
 
 /// The first two numbers of a version; 0 for what is none.

@@ -17,12 +17,12 @@ pub(crate) struct LiveServer {
     pub(crate) drain: bool,
     /// What its check says; `None` before it was checked, and in maintenance, where it is not.
     pub(crate) check: Option<Check>,
-    pub(crate) off: Off,
+    pub(crate) paused: PausedChecks,
 }
 
 /// Which of these a server has and HAProxy does not ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Off {
+pub(crate) struct PausedChecks {
     pub(crate) check: bool,
     pub(crate) agent: bool,
 }

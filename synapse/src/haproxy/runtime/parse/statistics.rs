@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::haproxy::runtime::interner::Words;
+use crate::haproxy::runtime::interner::Interner;
 
 /// What HAProxy counts, by backend and server; of one that nobody ever sat in there is nothing to tell.
 pub(crate) type Statistics = HashMap<Arc<str>, HashMap<Arc<str>, Arc<ServerStatistics>>>;
@@ -40,7 +40,7 @@ pub(crate) struct StatisticsReader {
     /// By name, where a column is; `None` before the first line. All of it stands before the free text of the last
     /// check, in which there may be commas.
     columns: Option<HashMap<Box<str>, usize>>,
-    words: Words,
+    words: Interner,
     found: Statistics,
 }
 
@@ -64,8 +64,8 @@ impl StatisticsReader {
         }
         let check = field("check_status").unwrap_or_default();
         let counted = ServerStatistics {
-            status: self.words.once(status),
-            check: self.words.once(check.trim_start_matches("* ")),
+            status: self.words.intern(status),
+            check: self.words.intern(check.trim_start_matches("* ")),
             last_change_secs: number("lastchg"),
             sessions: number("scur"),
             queued: number("qcur"),
@@ -73,8 +73,8 @@ impl StatisticsReader {
             connection_errors: number("econ"),
             response_errors: number("eresp"),
         };
-        let backend = self.found.entry(self.words.once(backend)).or_default();
-        backend.insert(self.words.once(server), Arc::new(counted));
+        let backend = self.found.entry(self.words.intern(backend)).or_default();
+        backend.insert(self.words.intern(server), Arc::new(counted));
     }
 
     /// All of it.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use super::servers::{LiveServer, Off, Servers};
-use crate::haproxy::runtime::interner::Words;
+use super::servers::{LiveServer, PausedChecks, Servers};
+use crate::haproxy::runtime::interner::Interner;
 use crate::health::Check;
 
 /// Forced, inherited or resolver's maintenance in `srv_admin_state`. A server that was `disabled` in the file keeps
@@ -35,16 +35,16 @@ pub(crate) struct LiveBackend {
 
 /// `show servers state [backend]`; `None` when it is not in the one format there is.
 pub(crate) fn servers_state(text: &str) -> Option<Table> {
-    let mut read = ServersState::default();
+    let mut read = ServersStateReader::default();
     text.lines().for_each(|line| read.line(line));
     read.finish()
 }
 
 /// The same, line by line as it comes.
 #[derive(Debug, Default)]
-pub(crate) struct ServersState {
+pub(crate) struct ServersStateReader {
     at: At,
-    words: Words,
+    words: Interner,
     /// By backend.
     found: BTreeMap<Arc<str>, Found>,
 }
@@ -84,7 +84,7 @@ struct Columns {
     agent: Option<usize>,
 }
 
-impl ServersState {
+impl ServersStateReader {
     /// Takes the next line.
     pub(crate) fn line(&mut self, line: &str) {
         let line = line.trim();
@@ -132,18 +132,18 @@ impl ServersState {
             maint,
             drain: admin & DRAIN_BITS != 0,
             check: checked.and_then(|((state, check), result)| verdict(state, check, result)),
-            off: Off {
+            paused: PausedChecks {
                 check: is_off(number(columns.check)),
                 agent: is_off(number(columns.agent)),
             },
         };
         let (backend, name) = (field(columns.backend)?, field(columns.name)?);
         let id = field(columns.backend_id)?.parse().ok()?;
-        let backend = self.found.entry(self.words.once(backend)).or_insert_with(|| Found {
+        let backend = self.found.entry(self.words.intern(backend)).or_insert_with(|| Found {
             id,
             servers: Vec::new(),
         });
-        backend.servers.push((self.words.once(name), server));
+        backend.servers.push((self.words.intern(name), server));
         Some(())
     }
 }

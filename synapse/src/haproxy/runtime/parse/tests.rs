@@ -48,7 +48,12 @@ fn a_check_that_does_not_run_is_seen() {
     let text = "1\n# be_id be_name srv_id srv_name srv_addr srv_admin_state srv_uweight srv_port srv_check_state srv_agent_state\n\
         3 b 9 made 127.0.0.1 1 3 80 2 18\n3 b 1 begun 127.0.0.1 1 3 80 14 22\n3 b 2 unchecked 127.0.0.1 0 3 80 0 0\n";
     let table = servers_state(text).unwrap();
-    let off = |name: &str| (table["b"].servers[name].off.check, table["b"].servers[name].off.agent);
+    let off = |name: &str| {
+        (
+            table["b"].servers[name].paused.check,
+            table["b"].servers[name].paused.agent,
+        )
+    };
     assert_eq!(
         ["made", "begun", "unchecked"].map(off),
         [(true, true), (false, false), (false, false)]
@@ -68,7 +73,7 @@ fn which_versions_make_servers() {
         ("3.0.11", "Permission denied\n", false),
         ("x", known, false),
     ] {
-        assert_eq!(makes_servers(version, reply), makes, "{version} {reply}");
+        assert_eq!(supports_dynamic_servers(version, reply), makes, "{version} {reply}");
     }
 }
 
