@@ -223,7 +223,7 @@ impl Collector for Gauges {
         )?;
 
         let sessions = running.ensembles.iter().flat_map(|ensemble| {
-            let state = session_word(&ensemble.link().borrow());
+            let state = session_word(&ensemble.state());
             ["connecting", "connected", "suspended", "closed"].map(|word| {
                 let labels = vec![("ensemble", ensemble.name().to_owned()), ("state", word.to_owned())];
                 (labels, i64::from(word == state))
@@ -297,7 +297,7 @@ mod tests {
         };
         let ready = Readiness::default().latch("web");
         let (handle, ..) = service(config, vec![node], &Context::new(metrics), ready);
-        let (ensemble, _task) = ensemble(EnsembleConfig {
+        let (_ensemble, task) = ensemble(EnsembleConfig {
             hosts: vec!["zk:2181".to_owned()],
             session_timeout: Duration::from_secs(10),
             security: common::zk::security::Security::default(),
@@ -305,7 +305,7 @@ mod tests {
         let roster = Roster::default();
         roster.publish(Running {
             services: vec![handle],
-            ensembles: vec![ensemble],
+            ensembles: vec![task.observer()],
             effective: "".into(),
         });
         registry.register_collector(Box::new(Gauges { roster }));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use common::zk::session::Ensemble;
+use common::zk::session::SessionObserver;
 
 use crate::service::ServiceHandle;
 
@@ -17,7 +17,7 @@ pub struct Running {
     /// The services, in the file's order.
     pub services: Vec<ServiceHandle>,
     /// The ZooKeeper sessions, one per ensemble.
-    pub ensembles: Vec<Ensemble>,
+    pub ensembles: Vec<SessionObserver>,
     /// The configuration in effect, without secrets.
     pub effective: Arc<str>,
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use common::exit::Fatal;
 use common::signal::Signals;
 use common::supervise::{Starter, Supervisor};
+use common::zk::session_pool::SessionPool;
 use similar::TextDiff;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
@@ -175,8 +176,10 @@ async fn desired(
     wait: Duration,
 ) -> Result<Vec<Arc<Desired>>, Fatal> {
     let bell = watch::Sender::new(());
-    let mut sources = Sources::new(bell.clone());
     let mut supervisor = Supervisor::new();
+    let (sessions, task) = SessionPool::new();
+    supervisor.start(Stage::Sessions, "sessions", |stop| task.run(stop));
+    let mut sources = Sources::new(bell.clone(), sessions);
     let mut gathered = Vec::new();
     let (now, unix_millis) = (Instant::now(), common::clock::unix_millis());
     for (number, router) in routers {
@@ -203,7 +206,7 @@ async fn desired(
     }
     let mut starter = Starter::Before(&mut supervisor);
     // It starts what it is given, for it does not run yet.
-    sources.start(&mut starter, Stage::Watchers, Stage::Sessions).await;
+    sources.start(&mut starter, Stage::Watchers).await;
     let answered = async {
         for desired in &mut gathered {
             // The sender lives as long as its task.

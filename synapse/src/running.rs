@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use common::zk::session::Ensemble;
+use common::zk::session::SessionObserver;
 
 use crate::haproxy::Haproxy;
 use crate::pipeline::PipelineHandle;
@@ -20,7 +20,7 @@ pub struct Running {
     /// The routers, in the file's order.
     pub routers: Vec<RunningRouter>,
     /// The ZooKeeper sessions, one per ensemble.
-    pub ensembles: Vec<Ensemble>,
+    pub ensembles: Vec<SessionObserver>,
     /// The configuration in effect, without secrets.
     pub effective: Arc<str>,
 }

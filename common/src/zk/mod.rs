@@ -1,6 +1,7 @@
 //! ZooKeeper, as nerve and synapse need it.
 //!
-//! - [`session`]: one session per ensemble and process, kept by one supervisor that resumes or rebuilds the client.
+//! - [`session`]: one session per ensemble, kept by one supervisor that resumes or rebuilds the client.
+//! - [`session_pool`]: the sessions of a process, shared by their users.
 //! - [`registration`]: one node (a [`node::NodeConfig`]) kept equal to a wanted content, owned and unique.
 //! - [`reflector`]: the children of one path with their data, as whole snapshots with their freshness.
 //!
@@ -23,4 +24,5 @@ mod retry;
 mod rivalry;
 pub mod security;
 pub mod session;
+pub mod session_pool;
 mod snapshot;

@@ -41,6 +41,17 @@ impl EnsembleConfig {
     pub fn hosts_and_chroot(&self) -> (Vec<String>, String) {
         split_chroot(self.hosts.clone())
     }
+
+    /// Returns the form that equal ensembles share: hosts sorted and in lower case, the chroot apart from them.
+    #[must_use]
+    pub fn canonical(&self) -> Self {
+        let (hosts, chroot) = self.hosts_and_chroot();
+        let mut hosts: Vec<_> = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        hosts.push(chroot);
+        Self { hosts, ..self.clone() }
+    }
 }
 
 /// A handle to an ensemble's session.
@@ -51,11 +62,49 @@ pub struct Ensemble {
     chroot: String,
 }
 
+/// Reads the state of a session without being one of its users.
+#[derive(Debug, Clone)]
+pub struct SessionObserver {
+    link: watch::Sender<Link>,
+    name: String,
+    chroot: String,
+}
+
+impl SessionObserver {
+    /// Returns the name of the ensemble, see [`Ensemble::name`].
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the current state.
+    pub fn state(&self) -> Link {
+        self.link.borrow().clone()
+    }
+
+    pub(super) fn handle(&self) -> Ensemble {
+        Ensemble {
+            link: self.link.subscribe(),
+            name: self.name.clone(),
+            chroot: self.chroot.clone(),
+        }
+    }
+
+    pub(super) fn is_used(&self) -> bool {
+        self.link.receiver_count() > 0
+    }
+
+    /// Returns when the session has no user. Cancel-safe.
+    pub(super) async fn unused(&self) {
+        self.link.closed().await;
+    }
+}
+
 /// The supervisor's task.
 #[derive(Debug)]
 #[must_use = "nothing connects until the task runs"]
 pub struct EnsembleTask {
     name: String,
+    chroot: String,
     hosts: String,
     session_timeout: Duration,
     security: Security,
@@ -78,6 +127,7 @@ pub fn ensemble(config: EnsembleConfig) -> (Ensemble, EnsembleTask) {
     });
     let task = EnsembleTask {
         name: name.clone(),
+        chroot: chroot.clone(),
         hosts: connect,
         session_timeout: config.session_timeout,
         security: config.security,
@@ -132,6 +182,15 @@ enum Ended {
 }
 
 impl EnsembleTask {
+    /// Returns an observer of the session.
+    pub fn observer(&self) -> SessionObserver {
+        SessionObserver {
+            link: self.link.clone(),
+            name: self.name.clone(),
+            chroot: self.chroot.clone(),
+        }
+    }
+
     /// Keeps the session until `stop`, then closes it (bounded by 2 s).
     pub async fn run(mut self, stop: CancellationToken) {
         let mut resume = None;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::ready::Readiness;
 use common::reload::Reader;
-use common::supervise::{Group, GroupId, Groups, Starter, Supervisor};
+use common::supervise::{GroupId, Groups, Starter, Supervisor};
 use common::telemetry::log::LevelHandle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -19,9 +19,9 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Stage;
-use super::parts::{Bonds, Built, Parts, Session, SessionStand};
+use super::parts::{Bonds, Built, Parts};
 use super::plan::{Plan, in_effect, needs_restart, plan, same_place};
-use crate::config::{Config, ReporterConfig, ServiceConfig, Source};
+use crate::config::{Config, ServiceConfig, Source};
 use crate::reload::{Reload, ReloadResult, Requests};
 use crate::reporter::ReporterState;
 use crate::roster::{Roster, Running};
@@ -97,7 +97,6 @@ impl Crew {
         let built = self.parts.services(&self.config.services, latch)?;
         let mut starter = Starter::Before(supervisor);
         let all = async {
-            self.start_sessions(&mut starter).await?;
             for built in built {
                 self.enlist(built, &mut starter).await?;
             }
@@ -174,7 +173,6 @@ impl Crew {
 
         let groups = self.groups.clone();
         let mut starter = Starter::While(&groups);
-        self.start_sessions(&mut starter).await?;
         let (going, staying): (Vec<_>, Vec<_>) = std::mem::take(&mut self.members)
             .into_iter()
             .partition(|member| !plan.kept.contains(&member.handle.config.name));
@@ -272,7 +270,7 @@ impl Crew {
                 self.parts.context.metrics.forget(&gone);
             }
         }
-        self.close_idle_sessions();
+        self.publish();
     }
 
     /// Those that run and those that leave.
@@ -280,64 +278,10 @@ impl Crew {
         self.members.iter().chain(&self.leaving)
     }
 
-    async fn start_sessions(&mut self, starter: &mut Starter<'_, Stage>) -> Result<(), Stopping> {
-        let sessions = std::mem::take(&mut self.parts.sessions);
-        for Session {
-            config,
-            ensemble,
-            bond,
-            stand,
-        } in sessions
-        {
-            let id = match stand {
-                SessionStand::Running(id) => id,
-                SessionStand::Built(task) => {
-                    let mut group = Group::default();
-                    let task = bond.hold(|stop| task.run(stop));
-                    group.add(Stage::Sessions, format!("session {}", ensemble.name()), task);
-                    starter.start(group).await.ok_or(Stopping)?
-                }
-            };
-            self.parts.sessions.push(Session {
-                config,
-                ensemble,
-                bond,
-                stand: SessionStand::Running(id),
-            });
-        }
-        Ok(())
-    }
-
-    /// Closes the sessions that nobody uses any more.
-    fn close_idle_sessions(&mut self) {
-        let configs: Vec<_> = self.all().map(|member| Arc::clone(&member.handle.config)).collect();
-        let idle = |session: &mut Session| {
-            let uses = |reporter: &ReporterConfig| matches!(reporter, ReporterConfig::Zookeeper(zookeeper) if zookeeper.ensemble == session.config);
-            !configs.iter().any(|config| config.reporters.iter().any(uses))
-        };
-        for session in self.parts.sessions.extract_if(.., idle) {
-            let SessionStand::Running(id) = session.stand else {
-                continue;
-            };
-            session.bond.ask();
-            let groups = self.groups.clone();
-            self.departures.spawn(async move {
-                groups.stop(id).await;
-                id
-            });
-        }
-        self.publish();
-    }
-
     fn publish(&self) {
         self.roster.publish(Running {
             services: self.members.iter().map(|member| member.handle.clone()).collect(),
-            ensembles: self
-                .parts
-                .sessions
-                .iter()
-                .map(|session| session.ensemble.clone())
-                .collect(),
+            ensembles: self.parts.sessions.observers(),
             effective: Arc::clone(&self.config.effective),
         });
     }

@@ -5,7 +5,7 @@
 //! at once **without** withdrawing anything, for the services are healthy; the next nerve takes their nodes over
 //! within the session timeout.
 //!
-//! All that belongs to a service is a group of tasks, and so is each session: a reload starts and stops them (`crew`).
+//! All that belongs to a service is a group of tasks: a reload starts and stops them (`crew`).
 
 mod bond;
 mod crew;
@@ -26,6 +26,7 @@ use common::supervise::{Ended, Supervisor};
 use common::systemd::{Notifier, State};
 use common::telemetry::log::LevelHandle;
 use common::telemetry::metrics::{self, Build};
+use common::zk::session_pool::SessionPool;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +39,7 @@ use crate::reload::Reloads;
 use crate::roster::Roster;
 use crate::service::Context;
 use crate::word::spool;
+use bond::Bond;
 use crew::Crew;
 use parts::Parts;
 
@@ -117,7 +119,13 @@ impl Daemon {
         remember(&config, &mut supervisor, &mut context)?;
         watch_spool(&config, &mut supervisor, &mut context);
         let (memory, changes) = (context.memory.clone(), context.changes.clone());
-        let parts = Parts::new(asked.clone(), context);
+        let (sessions, task) = SessionPool::new();
+        supervisor.start(
+            Stage::Sessions,
+            "sessions",
+            Bond::under(&asked).hold(|stop| task.run(stop)),
+        );
+        let parts = Parts::new(asked.clone(), context, sessions);
         let groups = supervisor.groups();
         let mut crew = Crew::new((source, config), level.clone(), parts, groups, roster.clone());
         crew.start(&mut supervisor, &readiness).await.map_err(Fatal::config)?;

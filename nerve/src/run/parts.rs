@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::ready::Latch;
-use common::supervise::{Group, GroupId};
+use common::supervise::Group;
 use common::zk::registration::registration;
-use common::zk::session::{Ensemble, EnsembleConfig, EnsembleTask, ensemble};
+use common::zk::session_pool::SessionPool;
 use tokio_util::sync::CancellationToken;
 
 use super::Stage;
@@ -27,26 +27,10 @@ pub(super) struct Parts {
     /// A signal asked for the stop.
     pub(super) asked: CancellationToken,
     pub(super) context: Context,
-    pub(super) sessions: Vec<Session>,
+    pub(super) sessions: SessionPool,
     /// How many checks start together, and how many of them were built.
     checks: usize,
     built: u32,
-}
-
-/// One session per ensemble, shared by all services that report there.
-#[derive(Debug)]
-pub(super) struct Session {
-    pub(super) config: EnsembleConfig,
-    pub(super) ensemble: Ensemble,
-    pub(super) bond: Bond,
-    pub(super) stand: SessionStand,
-}
-
-#[derive(Debug)]
-pub(super) enum SessionStand {
-    /// Its task is not started yet.
-    Built(Box<EnsembleTask>),
-    Running(GroupId),
 }
 
 /// A service's ties: of its own task, and of each reporter's in the order of its configuration.
@@ -65,11 +49,11 @@ pub(super) struct Built {
 }
 
 impl Parts {
-    pub(super) fn new(asked: CancellationToken, context: Context) -> Self {
+    pub(super) fn new(asked: CancellationToken, context: Context, sessions: SessionPool) -> Self {
         Self {
             asked,
             context,
-            sessions: Vec::new(),
+            sessions,
             checks: 0,
             built: 0,
         }
@@ -84,15 +68,8 @@ impl Parts {
     ) -> Result<Vec<Built>, String> {
         self.checks = configs.iter().map(|service| service.checks.len()).sum();
         self.built = 0;
-        let built: Result<Vec<_>, _> = configs
-            .iter()
-            .map(|config| self.service(config, latch(config)))
-            .collect();
-        if built.is_err() {
-            self.sessions
-                .retain(|session| matches!(session.stand, SessionStand::Running(_)));
-        }
-        built
+        let services = configs.iter().map(|config| self.service(config, latch(config)));
+        services.collect()
     }
 
     fn service(&mut self, config: &Arc<ServiceConfig>, ready: Latch) -> Result<Built, String> {
@@ -154,7 +131,7 @@ impl Parts {
         let failures = self.context.metrics.reporter(service, config.word());
         Ok(match config {
             ReporterConfig::Zookeeper(config) => {
-                let ensemble = self.ensemble(&config.ensemble);
+                let ensemble = self.sessions.session(&config.ensemble);
                 let wording = Wording::new(config.payload.clone(), config.expose_on_unavailable);
                 Reporter::zookeeper(registration(&ensemble, config.node.clone()), wording, failures)
             }
@@ -170,20 +147,6 @@ impl Parts {
             }
             ReporterConfig::Console => Reporter::console(service.report_replay, failures),
         })
-    }
-
-    fn ensemble(&mut self, config: &EnsembleConfig) -> Ensemble {
-        if let Some(known) = self.sessions.iter().find(|session| session.config == *config) {
-            return known.ensemble.clone();
-        }
-        let (ensemble, task) = ensemble(config.clone());
-        self.sessions.push(Session {
-            config: config.clone(),
-            ensemble: ensemble.clone(),
-            bond: Bond::under(&self.asked),
-            stand: SessionStand::Built(Box::new(task)),
-        });
-        ensemble
     }
 }
 

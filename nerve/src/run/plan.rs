@@ -99,7 +99,7 @@ pub(super) fn same_place(one: &ReporterConfig, other: &ReporterConfig) -> bool {
     match (one, other) {
         (ReporterConfig::Zookeeper(one), ReporterConfig::Zookeeper(other)) => {
             let node = |config: &ZookeeperConfig| (config.node.directory.clone(), config.node.name.clone());
-            one.ensemble == other.ensemble && node(one) == node(other)
+            one.ensemble.canonical() == other.ensemble.canonical() && node(one) == node(other)
         }
         (ReporterConfig::File { path, .. }, ReporterConfig::File { path: other, .. }) => path == other,
         _ => false,

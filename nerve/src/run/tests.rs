@@ -3,7 +3,6 @@ use std::sync::Mutex;
 use common::exit::ExitCode;
 use tokio::time::timeout;
 
-use super::bond::Bond;
 use super::*;
 
 type Said = Arc<Mutex<Vec<&'static str>>>;

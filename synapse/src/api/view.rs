@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use common::zk::reflector::Freshness;
-use common::zk::session::{Ensemble, Link};
+use common::zk::session::{Link, SessionObserver};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -155,7 +155,7 @@ pub(crate) fn age_seconds(freshness: Freshness, started: Instant, now: Instant) 
 }
 
 impl EnsembleView {
-    pub(super) fn of(ensemble: &Ensemble, now: Instant) -> Self {
+    pub(super) fn of(ensemble: &SessionObserver, now: Instant) -> Self {
         let mut view = Self {
             name: ensemble.name().to_owned(),
             state: "connecting",
@@ -164,10 +164,10 @@ impl EnsembleView {
             failures: None,
             error: String::new(),
         };
-        match &*ensemble.link().borrow() {
+        match ensemble.state() {
             Link::Connecting { failures, error } => {
-                view.failures = Some(*failures);
-                view.error.clone_from(error);
+                view.failures = Some(failures);
+                view.error = error;
             }
             Link::Connected(session) => {
                 view.state = "connected";
@@ -176,7 +176,7 @@ impl EnsembleView {
             Link::Suspended(session, since) => {
                 view.state = "suspended";
                 view.session = Some(format!("{:#x}", session.id()));
-                view.suspended_seconds = Some(now.saturating_duration_since(*since).as_secs());
+                view.suspended_seconds = Some(now.saturating_duration_since(since).as_secs());
             }
             Link::Closed => view.state = "closed",
         }

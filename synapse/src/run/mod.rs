@@ -6,7 +6,7 @@
 //! Stop: `/ready` turns false; routers end, leaving HAProxy running unless `stopOnExit`; then the watchers, the sessions,
 //! the API. A task that breaks stops all others in the same order, but never HAProxy.
 //!
-//! Each router is a group of tasks, and so are each session and each watched path: a reload starts and stops them
+//! Each router is a group of tasks, and so is each watched path: a reload starts and stops them
 //! (`crew`).
 
 mod crew;
@@ -27,6 +27,7 @@ use common::supervise::{Ended, Supervisor};
 use common::systemd::{Notifier, State};
 use common::telemetry::log::LevelHandle;
 use common::telemetry::metrics::{Build, registry};
+use common::zk::session_pool::SessionPool;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -79,7 +80,9 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
     let running = RunningState::default();
     let mut supervisor = Supervisor::new();
     let groups = supervisor.groups();
-    let mut crew = Crew::new((source, config), level.clone(), groups, running.clone());
+    let (sessions, task) = SessionPool::new();
+    supervisor.start(Stage::Sessions, "sessions", |stop| task.run(stop));
+    let mut crew = Crew::new((source, config), level.clone(), sessions, groups, running.clone());
     crew.start(&mut supervisor, &readiness, &first).await?;
     let stop = crew.grace();
     let (reloads, requests) = reloads();

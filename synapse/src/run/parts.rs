@@ -5,6 +5,7 @@ use std::sync::Arc;
 use common::exit::Fatal;
 use common::ready::Latch;
 use common::supervise::Group;
+use common::zk::session_pool::SessionPool;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -72,10 +73,10 @@ impl Built {
 
 impl Parts {
     /// No source yet; `remembered` is what they said before the start.
-    pub(super) fn new(remembered: Content) -> Self {
+    pub(super) fn new(remembered: Content, sessions: SessionPool) -> Self {
         let bell = watch::Sender::new(());
         Self {
-            sources: Sources::new(bell.clone()),
+            sources: Sources::new(bell.clone(), sessions),
             bell,
             news: watch::Sender::new(()),
             remembered,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use common::report::{Decoder, Report};
 use common::supervise::{Group, GroupId, Groups, Starter};
 use common::zk::reflector::{ReflectorTask, Snapshot, reflector};
-use common::zk::session::{Ensemble, EnsembleConfig, EnsembleTask, ensemble};
+use common::zk::session::SessionObserver;
+use common::zk::session_pool::SessionPool;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -36,22 +37,15 @@ pub struct Source {
 pub struct Sources {
     bell: Bell,
     lookups: Arc<Semaphore>,
-    ensembles: Vec<Shared>,
+    sessions: SessionPool,
     watched: Vec<Watched>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    identity: EnsembleConfig,
-    ensemble: Ensemble,
-    session: Stand<EnsembleTask>,
 }
 
 #[derive(Debug)]
 struct Watched {
     identity: WatcherConfig,
     source: Source,
-    stand: Stand<Task>,
+    stand: Stand,
 }
 
 /// What keeps a source's state.
@@ -102,47 +96,23 @@ impl Task {
     }
 }
 
-/// How far something has come.
+/// How far a source has come.
 #[derive(Debug)]
-enum Stand<T> {
-    Built(Box<T>),
+enum Stand {
+    /// Its tasks are not started yet.
+    Built(Box<Task>),
     Running(GroupId),
-    /// It could not be started any more.
+    /// The daemon is stopping.
     Over,
-}
-
-impl<T> Stand<T> {
-    /// Starts what is only built; `None` when the daemon is stopping.
-    async fn start<S: Copy + Ord + std::fmt::Debug>(
-        &mut self,
-        starter: &mut Starter<'_, S>,
-        group: impl FnOnce(T) -> Group<S>,
-    ) -> Option<()> {
-        if let Self::Running(_) = self {
-            return Some(());
-        }
-        let Self::Built(task) = std::mem::replace(self, Self::Over) else {
-            return None;
-        };
-        *self = Self::Running(starter.start(group(*task)).await?);
-        Some(())
-    }
-
-    fn id(&self) -> Option<GroupId> {
-        match self {
-            Self::Running(id) => Some(*id),
-            Self::Built(_) | Self::Over => None,
-        }
-    }
 }
 
 impl Sources {
     /// No source yet; `bell` is rung at each change of one.
-    pub fn new(bell: Bell) -> Self {
+    pub fn new(bell: Bell, sessions: SessionPool) -> Self {
         Self {
             bell,
             lookups: Arc::new(Semaphore::new(LOOKUPS)),
-            ensembles: Vec::new(),
+            sessions,
             watched: Vec::new(),
         }
     }
@@ -172,7 +142,7 @@ impl Sources {
                     decoder,
                     polling,
                 } = config.as_ref();
-                let ensemble = self.ensemble(ensemble);
+                let ensemble = self.sessions.session(ensemble);
                 let (snapshots, task) = reflector(&ensemble, path.clone());
                 let said = decoder.clone();
                 let task = task.not_reading(move |name| said.is_said_by_name(name));
@@ -242,45 +212,26 @@ impl Sources {
         }
     }
 
-    fn ensemble(&mut self, config: &EnsembleConfig) -> Ensemble {
-        let identity = ensemble_identity(config);
-        if let Some(known) = self.ensembles.iter().find(|shared| shared.identity == identity) {
-            return known.ensemble.clone();
-        }
-        let (ensemble, session) = ensemble(config.clone());
-        self.ensembles.push(Shared {
-            identity,
-            ensemble: ensemble.clone(),
-            session: Stand::Built(Box::new(session)),
-        });
-        ensemble
+    /// The sessions in use, for the API and the metrics.
+    pub fn ensembles(&self) -> Vec<SessionObserver> {
+        self.sessions.observers()
     }
 
-    /// The ensembles, for those who report on them.
-    pub fn ensembles(&self) -> Vec<Ensemble> {
-        self.ensembles.iter().map(|shared| shared.ensemble.clone()).collect()
-    }
-
-    /// Starts what is only built: the watchers in one stage, the sessions they need in another. `None` when the daemon
-    /// is stopping.
+    /// Starts the sources that are only built, in `stage`. `None` when the daemon is stopping.
     pub async fn start<S: Copy + Ord + std::fmt::Debug>(
         &mut self,
         starter: &mut Starter<'_, S>,
-        watchers: S,
-        sessions: S,
+        stage: S,
     ) -> Option<()> {
-        for shared in &mut self.ensembles {
-            let name = format!("session {}", shared.ensemble.name());
-            let group = |task: EnsembleTask| {
-                let mut group = Group::default();
-                group.add(sessions, name, |stop| task.run(stop));
-                group
-            };
-            shared.session.start(starter, group).await?;
-        }
         for Watched { source, stand, .. } in &mut self.watched {
-            let description = source.description.to_string();
-            stand.start(starter, |task| task.group(watchers, &description)).await?;
+            if let Stand::Running(_) = stand {
+                continue;
+            }
+            let Stand::Built(task) = std::mem::replace(stand, Stand::Over) else {
+                return None;
+            };
+            let group = task.group(stage, &source.description.to_string());
+            *stand = Stand::Running(starter.start(group).await?);
         }
         Some(())
     }
@@ -289,18 +240,10 @@ impl Sources {
     pub async fn stop_others<S>(&mut self, used: impl Iterator<Item = &WatcherConfig>, groups: &Groups<S>) {
         let mut keep = Vec::new();
         used.for_each(|config| add_with_parts(config, &mut keep));
-        let idle = self.watched.extract_if(.., |watched| !keep.contains(&watched.identity));
-        let mut stop: Vec<GroupId> = idle.filter_map(|watched| watched.stand.id()).collect();
-        // A session after those who read through it.
-        let is_idle = |shared: &mut Shared| {
-            !keep
-                .iter()
-                .any(|kept| matches!(kept, WatcherConfig::Zookeeper(kept) if kept.ensemble == shared.identity))
-        };
-        let idle = self.ensembles.extract_if(.., is_idle);
-        stop.extend(idle.filter_map(|shared| shared.session.id()));
-        for id in stop {
-            groups.stop(id).await;
+        for unused in self.watched.extract_if(.., |watched| !keep.contains(&watched.identity)) {
+            if let Stand::Running(id) = unused.stand {
+                groups.stop(id).await;
+            }
         }
     }
 }
@@ -319,7 +262,7 @@ fn add_with_parts(config: &WatcherConfig, identities: &mut Vec<WatcherConfig>) {
 fn identity(config: &WatcherConfig) -> WatcherConfig {
     let mut identity = config.clone();
     if let WatcherConfig::Zookeeper(config) = &mut identity {
-        config.ensemble = ensemble_identity(&config.ensemble);
+        config.ensemble = config.ensemble.canonical();
     }
     identity
 }
@@ -327,19 +270,6 @@ fn identity(config: &WatcherConfig) -> WatcherConfig {
 /// A short word for a configuration: two that differ have two.
 fn digest(config: &impl std::fmt::Debug) -> String {
     checksum(format!("{config:?}").as_bytes()).chars().take(12).collect()
-}
-
-/// The order in which the servers are written does not tell two ensembles apart; who we are there does.
-fn ensemble_identity(config: &EnsembleConfig) -> EnsembleConfig {
-    let joined = config.hosts.join(",");
-    let (servers, chroot) = joined.split_once('/').unwrap_or((&joined, ""));
-    let mut hosts: Vec<String> = servers.split(',').map(str::to_owned).collect();
-    hosts.sort_unstable();
-    hosts.push(format!("/{}", chroot.trim_end_matches('/')));
-    EnsembleConfig {
-        hosts,
-        ..config.clone()
-    }
 }
 
 /// Servers as the nodes they would be.
@@ -385,6 +315,7 @@ mod tests {
 
     use common::config::Secret;
     use common::zk::security::{Auth, Scheme, Security};
+    use common::zk::session::EnsembleConfig;
 
     use super::*;
 
@@ -403,7 +334,7 @@ mod tests {
 
     #[test]
     fn the_same_ensemble_and_path_are_shared() {
-        let mut sources = Sources::new(watch::Sender::new(()));
+        let mut sources = Sources::new(watch::Sender::new(()), SessionPool::new().0);
         let mut source =
             |hosts: &[&str], path| sources.source(&WatcherConfig::Zookeeper(zookeeper(hosts, path).into()));
         let a = source(&["a:1", "b:2"], "/x");
@@ -420,7 +351,7 @@ mod tests {
     /// They had one name, and after a restart each service had the instances of both.
     #[test]
     fn what_is_read_otherwise_is_remembered_apart() {
-        let mut sources = Sources::new(watch::Sender::new(()));
+        let mut sources = Sources::new(watch::Sender::new(()), SessionPool::new().0);
         let mut name = |config: WatcherConfig| sources.source(&config).description.remembered_as();
         let as_endpoint = |endpoint: Option<&str>| {
             let mut config = zookeeper(&["a:1"], "/x");
@@ -440,7 +371,7 @@ mod tests {
     /// It once went by hosts alone, so that the second service was read as the first one's user.
     #[test]
     fn two_users_have_two_sessions() {
-        let mut sources = Sources::new(watch::Sender::new(()));
+        let mut sources = Sources::new(watch::Sender::new(()), SessionPool::new().0);
         for (user, password) in [("a", "1"), ("a", "1"), ("b", "1"), ("a", "2")] {
             let mut config = zookeeper(&["a:1"], "/x");
             config.ensemble.security.auth = Some(Auth {

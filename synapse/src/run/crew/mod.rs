@@ -13,6 +13,7 @@ use common::ready::Readiness;
 use common::reload::Reader;
 use common::supervise::{GroupId, Groups, Starter, Supervisor};
 use common::telemetry::log::LevelHandle;
+use common::zk::session_pool::SessionPool;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -77,6 +78,7 @@ impl Crew {
     pub(super) fn new(
         (source, mut config): (Source, Config),
         level: LevelHandle,
+        sessions: SessionPool,
         groups: Groups<Stage>,
         running: RunningState,
     ) -> Self {
@@ -88,7 +90,7 @@ impl Crew {
             reader: Reader::new(move || source.load()),
             config,
             level,
-            parts: Parts::new(remembered),
+            parts: Parts::new(remembered, sessions),
             followed: watch::Sender::default(),
             groups,
             members: Vec::new(),
@@ -262,10 +264,7 @@ impl Crew {
 
     async fn start_sources(&mut self, starter: &mut Starter<'_, Stage>) -> Result<(), Stopping> {
         let sources = &mut self.parts.sources;
-        sources
-            .start(starter, Stage::Watchers, Stage::Sessions)
-            .await
-            .ok_or(Stopping)
+        sources.start(starter, Stage::Watchers).await.ok_or(Stopping)
     }
 
     async fn stop_idle_sources(&mut self) {

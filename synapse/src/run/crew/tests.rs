@@ -29,7 +29,13 @@ fn crew(is_fixed: bool) -> Crew {
     };
     let level = init("info", Format::Text).expect("a level");
     let groups = Supervisor::new().groups();
-    Crew::new((source, empty), level, groups, RunningState::default())
+    Crew::new(
+        (source, empty),
+        level,
+        SessionPool::new().0,
+        groups,
+        RunningState::default(),
+    )
 }
 
 #[tokio::test]
