@@ -21,6 +21,7 @@ pub mod health;
 pub mod keep;
 pub mod look;
 pub mod metrics;
+pub mod name;
 pub mod pipeline;
 pub mod reload;
 pub mod router;

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::holds::HeldView;
 use crate::desired::Server;
 use crate::haproxy::{HaproxyStatus, LastReload, PanicStatus, ServerStatus, ServiceStatus};
+use crate::name::ServerName;
 use crate::pipeline::catalog::{Note, ServiceOutcome};
 use crate::pipeline::guard::Guarded;
 use crate::router::RouterStatus;
@@ -117,7 +118,7 @@ struct InstanceView {
 #[derive(Debug, Serialize)]
 struct PlaceView {
     /// The server's name there.
-    server: Arc<str>,
+    server: ServerName,
     /// Its id there.
     slot: u32,
     /// `active` or `draining`.

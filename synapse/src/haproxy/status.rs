@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::haproxy::runtime::parse::ServerStatistics;
+use crate::name::ServerName;
 use crate::router::status::RouterStatus;
 
 /// The state of one HAProxy router.
@@ -135,7 +136,7 @@ pub struct ServerStatus {
     /// The server's id in HAProxy.
     pub slot: u32,
     /// The server's name in HAProxy.
-    pub name: Arc<str>,
+    pub name: ServerName,
     /// The registered name, made safe; empty when unknown.
     pub instance: Arc<str>,
     /// The registration; empty when unknown.

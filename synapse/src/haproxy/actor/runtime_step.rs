@@ -180,7 +180,7 @@ impl Actor {
                 let mut idle = client::idle(&mut session, backend).await?;
                 if let Some(shadow) = shadow {
                     let there = client::idle(&mut session, shadow).await?;
-                    idle.and(&there);
+                    idle.intersect(&there);
                 }
                 found.push((service.to_owned(), idle));
             }
@@ -264,15 +264,15 @@ impl Actor {
     }
 
     fn take_refusal(&mut self, command: &Command, refusal: Refusal) {
-        let Command { target, act } = command;
+        let Command { target, action } = command;
         match refusal {
             Refusal::StaticBalance => {
-                self.state.fixed_weights.insert(target.backend.to_string());
+                self.state.fixed_weights.insert(target.backend.clone());
             }
             Refusal::Busy => self.state.delete_refused(target, true),
             Refusal::Other(words) => {
                 warn!(%command, %words, "HAProxy refused a command.");
-                match act {
+                match action {
                     Action::Add(_) => self.state.add_refused(target),
                     Action::Del => self.state.delete_refused(target, false),
                     _ => {}

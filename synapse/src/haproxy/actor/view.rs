@@ -72,7 +72,7 @@ fn service(id: &str, state: &State, statistics: &Statistics) -> ServiceStatus {
         let known = wanted.get(&address);
         servers.push(ServerStatus {
             slot: slot.id,
-            name: Arc::clone(&slot.name),
+            name: slot.name.clone(),
             instance: known.map(|server| Arc::clone(&server.instance)).unwrap_or_default(),
             node: known.map(|server| Arc::clone(&server.node)).unwrap_or_default(),
             address,

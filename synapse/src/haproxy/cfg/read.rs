@@ -40,14 +40,14 @@ pub(crate) fn read(text: &str) -> ConfigFile {
             ["setenv", _, structure] if is_structure(&words) => disk.structure = Some((*structure).to_owned()),
             ["backend", name] if !line.starts_with(' ') => {
                 backend = Some(name);
-                disk.layout.insert((*name).to_owned(), Backend::default());
+                disk.layout.insert((*name).into(), Backend::default());
             }
             // Whatever other section begins here.
             [_, ..] if !line.starts_with(' ') => backend = None,
             words => {
                 if let Some((backend, mut slot)) = backend.and_then(|name| disk.layout.get_mut(name)).zip(slot(words)) {
                     slot.options = shared.intern(&slot.options);
-                    slot.name = shared.intern(&slot.name);
+                    slot.name = shared.intern(&slot.name).into();
                     backend.slots.push(slot);
                 }
             }
@@ -92,10 +92,7 @@ pub(crate) fn slot(words: &[&str]) -> Option<Slot> {
 pub(crate) fn apply_live_state(layout: &mut Layout, table: &Table) {
     for (service, backend) in layout {
         for slot in &mut backend.slots {
-            let Some(live) = table
-                .get(service.as_str())
-                .and_then(|live| live.servers.get(&slot.name))
-            else {
+            let Some(live) = table.get(service).and_then(|live| live.servers.get(&slot.name)) else {
                 continue;
             };
             slot.assignment = match live.address.map(|address| (live, address)) {
@@ -122,7 +119,10 @@ mod tests {
         let text =
             format!("{HEADER}\nbackend first\n{server}\nbackend second from tcp\n{server}\nresolvers r\n{server}\n");
         let layout = read(&text).layout;
-        assert_eq!(layout.keys().collect::<Vec<_>>(), ["first"]);
+        assert_eq!(
+            layout.keys().collect::<Vec<_>>(),
+            ["first".into()].iter().collect::<Vec<_>>()
+        );
         assert_eq!(layout.values().map(|backend| backend.slots.len()).sum::<usize>(), 1);
     }
 }

@@ -11,7 +11,6 @@ pub(crate) mod reason;
 pub(crate) mod slots;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use crate::haproxy::plan::dynamic::DynamicServers;
 use crate::haproxy::plan::model::{Assignment, Layout, Slot};
@@ -19,6 +18,7 @@ use crate::haproxy::plan::reason::ReloadReason;
 use crate::haproxy::runtime::batch::Batch;
 use crate::haproxy::runtime::command::{Action, Command, NewServer, Target};
 use crate::haproxy::runtime::parse::{LiveServer, Table};
+use crate::name::BackendName;
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,24 +50,23 @@ pub(crate) fn plan(
     table: &Table,
     dynamic_backends: &BTreeMap<&str, &DynamicServers>,
     structural: Option<&ReloadReason>,
-    fixed_weights: &BTreeSet<String>,
+    fixed_weights: &BTreeSet<BackendName>,
 ) -> Plan {
     let mut batch = Batch::default();
     let mut deleted = Vec::new();
     let mut fixed = None;
     for (service, backend) in layout {
-        let live = table.get(service.as_str());
-        let backend_name: Arc<str> = service.as_str().into();
+        let live = table.get(&**service);
         for slot in &backend.slots {
-            let dynamic = dynamic_backends.get(service.as_str()).copied();
+            let dynamic = dynamic_backends.get(&**service).copied();
             let Some(server) = live.and_then(|live| live.servers.get(&slot.name)) else {
-                if slot.dynamic && (!slot.is_listed() || add_server(&mut batch, &backend_name, slot, dynamic)) {
+                if slot.dynamic && (!slot.is_listed() || add_server(&mut batch, service, slot, dynamic)) {
                     continue;
                 }
                 let what = format!("HAProxy has no server {service}/{}", slot.name);
                 return most_urgent(Some(ReloadReason::Drift { what }), structural);
             };
-            let command = |act| command(&backend_name, slot, act);
+            let command = |act| command(service, slot, act);
             let Assignment::Active { address, weight } = slot.assignment else {
                 if !server.maint {
                     batch.retire.push(command(Action::Maint));
@@ -86,7 +85,7 @@ pub(crate) fn plan(
             }
             if server.weight != u32::from(weight) {
                 if fixed_weights.contains(service) {
-                    fixed.get_or_insert_with(|| service.clone());
+                    fixed.get_or_insert_with(|| service.to_string());
                 } else if weight == 0 && !moves && !server.maint {
                     batch.retire.push(command(Action::Weight(weight)));
                 } else {
@@ -113,13 +112,13 @@ pub(crate) fn plan(
     most_urgent(fixed, structural)
 }
 
-fn command(backend: &Arc<str>, slot: &Slot, act: Action) -> Command {
+fn command(backend: &BackendName, slot: &Slot, action: Action) -> Command {
     Command {
         target: Target {
-            backend: Arc::clone(backend),
-            server: Arc::clone(&slot.name),
+            backend: backend.clone(),
+            server: slot.name.clone(),
         },
-        act,
+        action,
     }
 }
 
@@ -135,7 +134,7 @@ fn begin(server: &LiveServer) -> Vec<Action> {
 }
 
 /// Adds the commands that create the server of a slot; `false` if the options to create it with are unknown.
-fn add_server(batch: &mut Batch, backend: &Arc<str>, slot: &Slot, dynamic: Option<&DynamicServers>) -> bool {
+fn add_server(batch: &mut Batch, backend: &BackendName, slot: &Slot, dynamic: Option<&DynamicServers>) -> bool {
     let options = dynamic.and_then(|dynamic| Some((dynamic, dynamic.options(&slot.options)?)));
     let (Some((dynamic, (inherited, options))), Assignment::Active { address, weight }) = (options, slot.assignment)
     else {

@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::name::{BackendName, ServerName};
+
 /// The slots of every service HAProxy has loaded, by service id. A service that is not here has no section.
-pub(crate) type Layout = BTreeMap<String, Backend>;
+pub(crate) type Layout = BTreeMap<BackendName, Backend>;
 
 /// The slots of one service, in the file's order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,7 +26,7 @@ pub(crate) struct Slot {
     pub(crate) id: u32,
     /// [`spare_name`], or [`instance_name`] of the instance that had the slot when HAProxy loaded the file, or for which it
     /// was made.
-    pub(crate) name: Arc<str>,
+    pub(crate) name: ServerName,
     /// The options at the end of the line. An instance fits only in a slot of exactly its own.
     pub(crate) options: Arc<str>,
     pub(crate) assignment: Assignment,

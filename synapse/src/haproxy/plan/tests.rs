@@ -23,7 +23,7 @@ fn layout(slots: &[(&str, Assignment)]) -> Layout {
             dynamic: false,
         })
         .collect();
-    BTreeMap::from([("web_1".to_owned(), Backend { slots })])
+    BTreeMap::from([("web_1".into(), Backend { slots })])
 }
 
 fn live(address: SocketAddr, weight: u32, maint: bool) -> LiveServer {
@@ -113,7 +113,7 @@ fn membership_comes_before_the_reload() {
 
 #[test]
 fn weights_that_haproxy_refuses_come_with_a_reload() {
-    let fixed = BTreeSet::from(["web_1".to_owned()]);
+    let fixed = BTreeSet::from(["web_1".into()]);
     let moved = table(&[("slot_1", live(address(1), 1, false))]);
     let reason = ReloadReason::StaticBalance {
         service: "web_1".into(),
@@ -127,7 +127,7 @@ fn weights_that_haproxy_refuses_come_with_a_reload() {
 #[test]
 fn what_an_instance_waits_for_is_not_put_off_with_a_new_configuration() {
     let structure = ReloadReason::Structure { what: "new".to_owned() };
-    let fixed = BTreeSet::from(["web_1".to_owned()]);
+    let fixed = BTreeSet::from(["web_1".into()]);
     let moved = table(&[("slot_1", live(address(1), 1, false))]);
     let layout = layout(&[("slot_1", A1)]);
     for (table, fixed) in [(&moved, &fixed), (&table(&[]), &BTreeSet::new())] {
@@ -214,7 +214,7 @@ fn execute(table: &mut Table, command: &Command) {
         .servers
         .get_mut(&command.target.server)
         .unwrap();
-    match &command.act {
+    match &command.action {
         Action::Maint => server.maint = true,
         Action::Ready => (server.maint, server.drain) = (false, false),
         Action::Addr(address) => {

@@ -166,7 +166,7 @@ impl Candidate {
                 Some(desired) => Some(layout_for_reload(old, desired, dynamic)),
                 None => old.cloned(),
             };
-            layout.extend(backend.map(|backend| (service.to_owned(), backend)));
+            layout.extend(backend.map(|backend| (service.into(), backend)));
         }
         self.frame.add_shadows(&mut layout);
         layout

@@ -1,94 +1,85 @@
-//! Talks with the worker that serves: who it is, what it has, and a [`Batch`] carried out.
+//! Queries to the worker that serves, and the execution of a [`Batch`].
 
 use std::collections::BTreeSet;
 use std::io::{Error, ErrorKind};
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
-
-use crate::haproxy::runtime::batch::{Batch, IdleServers};
+use crate::haproxy::runtime::batch::Batch;
 use crate::haproxy::runtime::command::{Action, Command, Refusal, Target};
-use crate::haproxy::runtime::parse::{self, Info, Statistics, Table};
+use crate::haproxy::runtime::parse::{self, IdleServers, Info, Statistics, Table};
+use crate::haproxy::runtime::poll::Poll;
 use crate::haproxy::runtime::socket::Session;
+use crate::name::BackendName;
 
 /// Environment variable of the HAProxy process that holds the fingerprint of the structure it has loaded.
 pub(crate) const STRUCTURE: &str = "SYNAPSE_STRUCTURE";
-/// The waits between looks at whether addresses have arrived: together a second.
-const ARRIVALS: [u64; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
+/// Time limit for changed addresses to show up in HAProxy.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The worker that answers and the structure it has loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Worker {
     pub(crate) info: Info,
-    /// `None` when its file is not ours.
+    /// `None` if its file is not one of synapse's.
     pub(crate) structure: Option<String>,
-    /// Whether servers can be made and deleted while it runs.
+    /// Whether servers can be added and deleted at runtime.
     pub(crate) supports_dynamic_servers: bool,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Debug, Default)]
 pub(crate) struct BatchReport {
     pub(crate) accepted: u64,
     pub(crate) refused: Vec<(Command, Refusal)>,
 }
 
-/// Asks who answers.
+/// Returns the worker that answers.
 pub(crate) async fn identify(session: &mut Session) -> Result<Worker, Error> {
-    // The last is no whole command: whoever knows it says what is missing.
-    let asked = [
+    // `add server` without arguments is a capability probe: versions that support it reply with a usage error.
+    let lines = [
         "show info".to_owned(),
         format!("show env {STRUCTURE}"),
         "add server".to_owned(),
     ];
-    let mut replies = session.send(&asked).await?.into_iter();
-    let info = replies
-        .next()
-        .as_deref()
-        .and_then(parse::info)
-        .ok_or_else(|| unknown_format("show info"))?;
-    let structure = replies.next().and_then(|reply| parse::env(&reply, STRUCTURE));
-    let reply = replies.next().unwrap_or_default();
-    let supports_dynamic_servers = parse::supports_dynamic_servers(&info.version, &reply);
+    let replies = session.send(&lines).await?;
+    let [info, structure, usage] = replies.as_slice() else {
+        return Err(unknown_format("show info"));
+    };
+    let info = parse::info(info).ok_or_else(|| unknown_format("show info"))?;
     Ok(Worker {
+        structure: parse::env(structure, STRUCTURE),
+        supports_dynamic_servers: parse::supports_dynamic_servers(&info.version, usage),
         info,
-        structure,
-        supports_dynamic_servers,
     })
 }
 
 /// Reads every server.
 pub(crate) async fn table(session: &mut Session) -> Result<Table, Error> {
-    let mut read = parse::ServersStateReader::default();
+    let mut reader = parse::ServersStateReader::default();
     session
-        .send_for_lines("show servers state", |line| read.line(line))
+        .send_for_lines("show servers state", |line| reader.line(line))
         .await?;
-    read.finish().ok_or_else(|| unknown_format("show servers state"))
+    reader.finish().ok_or_else(|| unknown_format("show servers state"))
 }
 
-/// Reads what HAProxy counts of every server.
+/// Reads HAProxy's counters of every server.
 pub(crate) async fn statistics(session: &mut Session) -> Result<Statistics, Error> {
-    let mut read = parse::StatisticsReader::default();
+    let mut reader = parse::StatisticsReader::default();
     session
-        .send_for_lines("show stat -1 4 -1", |line| read.line(line))
+        .send_for_lines("show stat -1 4 -1", |line| reader.line(line))
         .await?;
-    Ok(read.finish())
+    Ok(reader.finish())
 }
 
 /// Reads the servers of some backends again, into `table`.
-pub(crate) async fn refresh(
-    session: &mut Session,
-    table: &mut Table,
-    backends: &BTreeSet<Arc<str>>,
-) -> Result<(), Error> {
-    let asked: Vec<String> = backends
+async fn refresh(session: &mut Session, table: &mut Table, backends: &BTreeSet<BackendName>) -> Result<(), Error> {
+    let lines: Vec<String> = backends
         .iter()
         .map(|name| format!("show servers state {name}"))
         .collect();
-    for (name, reply) in backends.iter().zip(session.send(&asked).await?) {
+    for (name, reply) in backends.iter().zip(session.send(&lines).await?) {
         let found = parse::servers_state(&reply).ok_or_else(|| unknown_format("show servers state"))?;
-        // One without any server is not named in the reply.
+        // The reply does not name a backend without servers.
         if let Some(backend) = table.get_mut(name) {
             backend.servers.clear();
         }
@@ -97,78 +88,63 @@ pub(crate) async fn refresh(
     Ok(())
 }
 
-/// The servers of the backend with this number that nothing is bound to any more, by how they may be used again.
+/// Returns the idle servers of the backend with this number.
 pub(crate) async fn idle(session: &mut Session, backend: u32) -> Result<IdleServers, Error> {
     let reply = session.send_one(&format!("show stat {backend} 4 -1")).await?;
-    Ok(IdleServers {
-        reusable: parse::idle_servers(&reply),
-        deletable: parse::unused_servers(&reply),
-    })
+    Ok(parse::idle_servers(&reply))
 }
 
-/// Carries out a batch and reads the touched backends back into `table`. A server whose address did not arrive does not
-/// become ready; the rest goes on.
+/// Executes a batch and reads the changed backends back into `table`. A server whose address did not arrive does not
+/// become ready; all others do.
 pub(crate) async fn execute(session: &mut Session, batch: &Batch, table: &mut Table) -> Result<BatchReport, Error> {
     let mut report = BatchReport::default();
-    let backends: BTreeSet<Arc<str>> = batch
-        .targets()
-        .into_iter()
-        .map(|target| Arc::clone(&target.backend))
-        .collect();
     send(session, &batch.address, &mut report).await?;
-    let refused: BTreeSet<Target> = report
-        .refused
-        .iter()
-        .map(|(command, _)| command.target.clone())
-        .collect();
-    let mut away = away(batch, table);
-    if !away.is_empty() {
-        let moved: BTreeSet<Arc<str>> = away.iter().map(|target| Arc::clone(&target.backend)).collect();
-        for wait in ARRIVALS {
-            refresh(session, table, &moved).await?;
-            away = self::away(batch, table);
-            if away.is_subset(&refused) {
-                break;
-            }
-            sleep(Duration::from_millis(wait)).await;
+    let refused: BTreeSet<&Target> = report.refused.iter().map(|(command, _)| &command.target).collect();
+    let mut unmoved = unmoved_targets(batch, table);
+    let moved = backends(unmoved.iter().copied());
+    let mut poll = Poll::new(ADDRESS_TIMEOUT);
+    while !moved.is_empty() {
+        refresh(session, table, &moved).await?;
+        unmoved = unmoved_targets(batch, table);
+        if unmoved.is_subset(&refused) || !poll.wait().await {
+            break;
         }
     }
-    let mut rest = batch.activate.clone();
-    rest.retain(|command| !away.contains(&command.target));
-    rest.extend(batch.retire.iter().cloned());
+    let activate = batch
+        .activate
+        .iter()
+        .filter(|command| !unmoved.contains(&command.target));
+    let rest: Vec<Command> = activate.chain(&batch.retire).cloned().collect();
     send(session, &rest, &mut report).await?;
-    refresh(session, table, &backends).await?;
+    refresh(session, table, &backends(batch.targets())).await?;
     Ok(report)
 }
 
-/// The servers of a batch that are not yet where they are moved to.
-fn away(batch: &Batch, table: &Table) -> BTreeSet<Target> {
-    let moves = batch.address.iter().filter_map(|command| match &command.act {
-        Action::Addr(address) => Some((&command.target, *address)),
-        Action::Add(new) => Some((&command.target, new.address)),
-        Action::Maint
-        | Action::Ready
-        | Action::Weight(_)
-        | Action::EnableHealth
-        | Action::EnableAgent
-        | Action::Del => None,
-    });
-    moves
-        .filter(|(target, address)| {
-            let server = table
-                .get(&target.backend)
-                .and_then(|backend| backend.servers.get(&target.server));
-            server.is_none_or(|server| server.address != Some(*address))
-        })
-        .map(|(target, _)| target.clone())
-        .collect()
+fn backends<'t>(targets: impl IntoIterator<Item = &'t Target>) -> BTreeSet<BackendName> {
+    targets.into_iter().map(|target| target.backend.clone()).collect()
+}
+
+/// The servers of a batch that do not yet have the address they are moved to.
+fn unmoved_targets<'b>(batch: &'b Batch, table: &Table) -> BTreeSet<&'b Target> {
+    let is_unmoved = |command: &&Command| {
+        let address = match &command.action {
+            Action::Addr(address) => *address,
+            Action::Add(new) => new.address,
+            _ => return false,
+        };
+        let Target { backend, server } = &command.target;
+        let live = table.get(backend).and_then(|backend| backend.servers.get(server));
+        live.is_none_or(|live| live.address != Some(address))
+    };
+    let unmoved = batch.address.iter().filter(is_unmoved);
+    unmoved.map(|command| &command.target).collect()
 }
 
 async fn send(session: &mut Session, commands: &[Command], report: &mut BatchReport) -> Result<(), Error> {
     let lines: Vec<String> = commands.iter().map(ToString::to_string).collect();
     for (command, reply) in commands.iter().zip(session.send(&lines).await?) {
         match command.check_reply(&reply) {
-            Ok(()) => report.accepted = report.accepted.saturating_add(1),
+            Ok(()) => report.accepted += 1,
             Err(refusal) => report.refused.push((command.clone(), refusal)),
         }
     }

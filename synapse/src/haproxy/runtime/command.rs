@@ -1,49 +1,51 @@
-//! Runtime commands: typed in, text out, and HAProxy's answer understood. Pure.
+//! Runtime commands, from type to text, and the meaning of HAProxy's reply. Pure.
 //!
-//! Every word of a command is a name we made, a parsed address or a number, so that no text from outside reaches the
-//! socket; options get there only word by word of a safe alphabet (see `dynamic`). On success HAProxy answers `state`,
-//! `weight` and `enable` with nothing, `addr` with what it changed, `add` and `del` with what they did; everything else is
-//! a refusal, whatever its severity prefix (failures of `addr` bear that of a success).
+//! Every part of a command is a name that synapse made, a parsed address or a number, so that no text from outside reaches
+//! the socket; options get there only word by word, in a safe alphabet (see `dynamic`). On success HAProxy replies to
+//! `state`, `weight` and `enable` with nothing, to `addr` with what it changed, to `add` and `del` with what they did. All
+//! else is a refusal, independent of its severity prefix (failures of `addr` carry that of a success).
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::name::{BackendName, ServerName};
+
 /// A server in HAProxy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Target {
-    pub(crate) backend: Arc<str>,
-    pub(crate) server: Arc<str>,
+    pub(crate) backend: BackendName,
+    pub(crate) server: ServerName,
 }
 
-/// What is asked of one server.
+/// A change of one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// No new traffic and no checks; what is in flight goes on.
+    /// No new traffic and no checks; requests in flight go on.
     Maint,
     Ready,
-    /// Only ever asked while the server is in maintenance.
+    /// Only sent while the server is in maintenance.
     Addr(SocketAddr),
     Weight(u16),
-    /// Makes it, in maintenance.
+    /// Adds the server, in maintenance.
     Add(NewServer),
-    /// Begins its checks: a server that was made while HAProxy runs is not checked unasked, and passes for healthy.
+    /// Starts its checks: HAProxy does not check a server that was added at runtime, and takes it for healthy.
     EnableHealth,
-    /// The same for its agent.
+    /// Starts its agent check.
     EnableAgent,
-    /// Deletes it. Only ever asked in maintenance.
+    /// Deletes the server. Only sent while it is in maintenance.
     Del,
 }
 
-/// A server to be made.
+/// A server to be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewServer {
     pub(crate) address: SocketAddr,
     pub(crate) id: u32,
     pub(crate) weight: u16,
-    /// What a line in the file would inherit.
+    /// The options that a line in the file would inherit.
     pub(crate) inherited: Arc<str>,
-    /// Its own: the slot's options.
+    /// Its own options.
     pub(crate) options: Arc<str>,
 }
 
@@ -51,77 +53,78 @@ pub(crate) struct NewServer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Command {
     pub(crate) target: Target,
-    pub(crate) act: Action,
+    pub(crate) action: Action,
 }
 
-/// HAProxy said no.
+/// Why HAProxy did not carry out a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// This `balance` takes weights from the file only.
     StaticBalance,
     /// The server still has connections.
     Busy,
-    /// Anything else, in HAProxy's words.
+    /// Any other reply.
     Other(String),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.backend, self.server)
+    }
 }
 
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Target { backend, server } = &self.target;
-        match &self.act {
-            Action::Maint => write!(f, "set server {backend}/{server} state maint"),
-            Action::Ready => write!(f, "set server {backend}/{server} state ready"),
+        let target = &self.target;
+        match &self.action {
+            Action::Maint => write!(f, "set server {target} state maint"),
+            Action::Ready => write!(f, "set server {target} state ready"),
             Action::Addr(address) => {
-                let (ip, port) = (address.ip(), address.port());
-                write!(f, "set server {backend}/{server} addr {ip} port {port}")
+                write!(f, "set server {target} addr {} port {}", address.ip(), address.port())
             }
-            Action::Weight(weight) => write!(f, "set server {backend}/{server} weight {weight}"),
+            Action::Weight(weight) => write!(f, "set server {target} weight {weight}"),
             Action::Add(new) => {
-                write!(f, "add server {backend}/{server} {}", new.address)?;
-                // In the file's order, for of two words on one thing the later counts.
-                let place = format!("id {} weight {}", new.id, new.weight);
-                let parts = [&*new.inherited, &place, &new.options];
-                let mut said = parts.iter().filter(|part| !part.is_empty());
-                said.try_for_each(|part| write!(f, " {part}"))
+                write!(f, "add server {target} {}", new.address)?;
+                // In the order of a line in the file, because the last of two equal keywords counts.
+                let numbers = format!("id {} weight {}", new.id, new.weight);
+                let mut parts = [&*new.inherited, &numbers, &new.options].into_iter();
+                parts.try_for_each(|part| if part.is_empty() { Ok(()) } else { write!(f, " {part}") })
             }
-            Action::EnableHealth => write!(f, "enable health {backend}/{server}"),
-            Action::EnableAgent => write!(f, "enable agent {backend}/{server}"),
-            Action::Del => write!(f, "del server {backend}/{server}"),
+            Action::EnableHealth => write!(f, "enable health {target}"),
+            Action::EnableAgent => write!(f, "enable agent {target}"),
+            Action::Del => write!(f, "del server {target}"),
         }
     }
 }
 
 impl Command {
-    /// What HAProxy's answer means.
+    /// Returns what HAProxy's reply means.
     pub(crate) fn check_reply(&self, reply: &str) -> Result<(), Refusal> {
         let reply = reply.trim();
-        let accepted = match &self.act {
+        let accepted = match &self.action {
             Action::Maint | Action::Ready | Action::Weight(_) | Action::EnableHealth | Action::EnableAgent => {
                 reply.is_empty()
             }
-            // Perhaps after words on something else.
+            // Other notices may come first.
             Action::Add(_) => reply.lines().any(|line| line == "New server registered."),
-            // Gone is gone.
             Action::Del => reply
                 .lines()
                 .any(|line| matches!(line, "Server deleted." | "No such server.")),
             Action::Addr(_) => {
-                [
+                let starts = [
                     "IP changed from",
                     "port changed from",
                     "no need to change",
                     "nothing changed",
-                ]
-                .iter()
-                .any(|start| reply.starts_with(start))
-                    && !reply.contains("problem")
+                ];
+                starts.iter().any(|start| reply.starts_with(start)) && !reply.contains("problem")
             }
         };
         if accepted {
             Ok(())
         } else if reply.contains("static LB algorithm") {
             Err(Refusal::StaticBalance)
-        } else if self.act == Action::Del && reply.contains("still has connections") {
+        } else if self.action == Action::Del && reply.contains("still has connections") {
             Err(Refusal::Busy)
         } else {
             Err(Refusal::Other(reply.chars().take(200).collect()))
@@ -133,12 +136,12 @@ impl Command {
 mod tests {
     use super::*;
 
-    fn command(act: Action) -> Command {
+    fn command(action: Action) -> Command {
         let target = Target {
             backend: "web_1".into(),
             server: "slot_3".into(),
         };
-        Command { target, act }
+        Command { target, action }
     }
 
     #[test]
@@ -178,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_about_servers_that_come_and_go() {
+    fn replies_to_add_and_del() {
         let add = command(Action::Add(NewServer {
             address: "10.0.0.1:80".parse().unwrap(),
             id: 7,
@@ -210,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_of_haproxy_2_6_to_3_4() {
+    fn replies_of_haproxy_2_6_to_3_4() {
         let addr = command(Action::Addr("10.0.0.1:80".parse().unwrap()));
         for good in [
             "IP changed from '127.0.0.1' to '10.0.0.1', port changed from '1' to '80' by 'stats socket command'\n",

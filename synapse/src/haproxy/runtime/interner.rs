@@ -1,21 +1,21 @@
-//! Interner that come thousands of times, kept once.
+//! Shared allocations for strings that occur thousands of times. Pure.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The words that were met so far.
+/// The strings interned so far.
 #[derive(Debug, Default)]
 pub(crate) struct Interner(BTreeSet<Arc<str>>);
 
 impl Interner {
-    /// The one that all who met this word share.
-    pub(crate) fn intern(&mut self, word: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(word) {
+    /// Returns the shared allocation of this string.
+    pub(crate) fn intern(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(text) {
             return Arc::clone(known);
         }
-        let word: Arc<str> = word.into();
-        self.0.insert(Arc::clone(&word));
-        word
+        let new: Arc<str> = text.into();
+        self.0.insert(Arc::clone(&new));
+        new
     }
 }
 
@@ -24,10 +24,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_is_kept_once() {
-        let mut words = Interner::default();
-        let first = words.intern("slot_1");
-        assert!(Arc::ptr_eq(&first, &words.intern("slot_1")));
-        assert_eq!(&*words.intern("slot_2"), "slot_2");
+    fn equal_strings_share_one_allocation() {
+        let mut interner = Interner::default();
+        let first = interner.intern("slot_1");
+        assert!(Arc::ptr_eq(&first, &interner.intern("slot_1")));
+        assert_eq!(&*interner.intern("slot_2"), "slot_2");
     }
 }

@@ -5,4 +5,5 @@ pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod interner;
 pub(crate) mod parse;
+pub(crate) mod poll;
 pub(crate) mod socket;

@@ -9,11 +9,12 @@
 )]
 
 mod replies;
+mod servers;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use common::config::{Document, UnknownKeys};
 
@@ -30,10 +31,10 @@ use crate::haproxy::plan::slots::{
     DynamicContext, Unassigned, assign, layout_for_reload, make_dynamic, release, sync_with_live,
 };
 use crate::haproxy::plan::{Plan, plan as next};
-use crate::haproxy::runtime::batch::IdleServers;
 use crate::haproxy::runtime::command::{Action, Command};
-use crate::haproxy::runtime::parse::{LiveBackend, LiveServer, PausedChecks, Table};
+use crate::haproxy::runtime::parse::{IdleServers, LiveBackend, LiveServer, PausedChecks, Table};
 pub use replies::replies;
+pub(crate) use servers::statistics;
 
 /// The service of [`FRAME`].
 const SERVICE: &str = "web_1";
@@ -111,7 +112,7 @@ pub fn options(text: &str) {
     };
     let mut operators = OperatorOptions::new("check port {{.Port}} # {{.Name}}").expect("a template");
     let desired = desired_backend(&[server], &mut operators);
-    let layout = Layout::from([(SERVICE.to_owned(), layout_for_reload(None, &desired, None))]);
+    let layout = Layout::from([(SERVICE.into(), layout_for_reload(None, &desired, None))]);
     let file = FRAME.render(&layout, Provisioning::Slots);
     let found = read::read(&file.text);
     assert_eq!((found.layout, found.structure), (layout, Some(file.structure)));
@@ -156,7 +157,7 @@ fn live(bytes: &[u8], dynamic: Option<&DynamicServers>) {
             }
             1 => {
                 let idle = |slot: &&Slot| u32::from(step >> 3) & (1 << (slot.id % 5)) != 0;
-                let idle = backend.slots.iter().filter(idle).map(|slot| Arc::clone(&slot.name));
+                let idle = backend.slots.iter().filter(idle).map(|slot| slot.name.clone());
                 let idle: BTreeSet<_> = idle.collect();
                 let idle = IdleServers {
                     reusable: idle.clone(),
@@ -214,7 +215,7 @@ fn address(last: u8) -> SocketAddr {
 }
 
 fn layout(backend: &Backend) -> Layout {
-    Layout::from([(SERVICE.to_owned(), backend.clone())])
+    Layout::from([(SERVICE.into(), backend.clone())])
 }
 
 fn any_wants(dice: &mut impl Iterator<Item = u8>) -> DesiredBackend {
@@ -263,7 +264,7 @@ fn started(backend: &Backend) -> Table {
             maint,
             ..LiveServer::default()
         };
-        (Arc::clone(&slot.name), server)
+        (slot.name.clone(), server)
     };
     let servers = found.slots.iter().map(server).collect();
     Table::from([(SERVICE.into(), LiveBackend { id: 3, servers })])
@@ -272,7 +273,7 @@ fn started(backend: &Backend) -> Table {
 /// Somebody changes servers, and perhaps makes and deletes some.
 fn meddle(table: &mut Table, dice: &mut impl Iterator<Item = u8>, and_makes: bool) {
     let servers = &mut table.get_mut(SERVICE).expect("the backend").servers;
-    let names: Vec<_> = servers.iter().map(|(name, _)| Arc::clone(name)).collect();
+    let names: Vec<_> = servers.iter().map(|(name, _)| name.clone()).collect();
     for name in names {
         let Some(how) = dice.next() else { return };
         let unused = servers
@@ -394,7 +395,7 @@ fn execute(backend: &Backend, table: &mut Table, command: &Command) {
         !is_right(slot, servers.get(&slot.name)),
         "`{command}` for one that is right"
     );
-    if let Action::Add(new) = &command.act {
+    if let Action::Add(new) = &command.action {
         assert!(servers.values().all(|other| other.id != new.id), "two of one id");
         let server = LiveServer {
             id: new.id,
@@ -407,11 +408,11 @@ fn execute(backend: &Backend, table: &mut Table, command: &Command) {
             },
             ..LiveServer::default()
         };
-        assert_eq!(servers.insert(Arc::clone(&slot.name), server), None, "two of one name");
+        assert_eq!(servers.insert(slot.name.clone(), server), None, "two of one name");
         return;
     }
     let server = servers.get_mut(&slot.name).expect("it is there");
-    match &command.act {
+    match &command.action {
         Action::Maint => server.maint = true,
         Action::Ready => {
             assert!(!server.paused.check, "nobody would check it");

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{FRAME, SERVICE};
+use super::{FRAME, SERVICE, statistics};
 use crate::haproxy::cfg::render::Provisioning;
 use crate::haproxy::plan::model::{Backend, Layout, NOWHERE};
 use crate::haproxy::process::alerts::blame;
@@ -44,13 +44,14 @@ pub fn replies(text: &str) {
     }
     let idle = parse::idle_servers(text);
     let mut said = "# svname,idle_conn_cur,used_conn_cur,qcur,scur\n".to_owned();
-    for name in &idle {
-        said.push_str(name);
-        said.push_str(",0,0,0,0\n");
+    assert!(idle.reusable.is_subset(&idle.deletable));
+    for name in &idle.deletable {
+        let kept = u8::from(!idle.reusable.contains(name));
+        writeln!(said, "{name},{kept},0,0,0").expect("room");
     }
     assert_eq!(parse::idle_servers(&said), idle);
-    let counted = parse::statistics(text);
-    assert_eq!(parse::statistics(&say_statistics(&counted)), counted);
+    let counted = statistics(text);
+    assert_eq!(statistics(&say_statistics(&counted)), counted);
 
     let target = Target {
         backend: SERVICE.into(),
@@ -63,7 +64,7 @@ pub fn replies(text: &str) {
         inherited: "".into(),
         options: "".into(),
     });
-    for act in [
+    for action in [
         Action::Maint,
         Action::Ready,
         Action::Addr(NOWHERE),
@@ -72,17 +73,17 @@ pub fn replies(text: &str) {
         Action::EnableHealth,
         Action::Del,
     ] {
-        if let Err(Refusal::Other(words)) = (Command {
+        if let Err(Refusal::Other(reply)) = (Command {
             target: target.clone(),
-            act,
+            action,
         })
         .check_reply(text)
         {
-            assert!(words.chars().count() <= 200);
+            assert!(reply.chars().count() <= 200);
         }
     }
     let file = FRAME.render(
-        &Layout::from([(SERVICE.to_owned(), Backend::default())]),
+        &Layout::from([(SERVICE.into(), Backend::default())]),
         Provisioning::Slots,
     );
     let blamed = blame(text, &file);

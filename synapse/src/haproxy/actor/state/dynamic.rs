@@ -122,7 +122,7 @@ impl State {
         };
         if !busy {
             self.undeletable
-                .insert((target.backend.to_string(), Arc::clone(&target.server)));
+                .insert((target.backend.to_string(), target.server.clone()));
             backend.slots.retain(|slot| slot.name != target.server || !slot.dynamic);
         }
         for slot in backend.slots.iter_mut().filter(|slot| slot.name == target.server) {

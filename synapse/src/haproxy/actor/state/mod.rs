@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::config::Panic;
 use crate::desired::{Desired, Server};
 use crate::health::Health;
+use crate::name::{BackendName, ServerName};
 
 use crate::haproxy::cfg::read::{self, ConfigFile};
 use crate::haproxy::cfg::render::{ConfigTemplate, write_servers};
@@ -19,9 +20,8 @@ use crate::haproxy::plan::reason::ReloadReason;
 use crate::haproxy::plan::slots::{self, DynamicContext, Unassigned, assign};
 use crate::haproxy::plan::{Plan, plan};
 use crate::haproxy::process::validate::{Candidate, Left, Quarantine};
-use crate::haproxy::runtime::batch::IdleServers;
 use crate::haproxy::runtime::client::Worker;
-use crate::haproxy::runtime::parse::Table;
+use crate::haproxy::runtime::parse::{IdleServers, Table};
 use dynamic::Capabilities;
 
 /// What is known of HAProxy.
@@ -85,11 +85,11 @@ pub(crate) struct State {
     /// Services whose registrations have asked for so many reloads that others go first.
     pub(crate) spent: BTreeSet<String>,
     /// Backends whose weights HAProxy does not change.
-    pub(crate) fixed_weights: BTreeSet<String>,
+    pub(crate) fixed_weights: BTreeSet<BackendName>,
     /// Backends in which HAProxy refused to make a server: they have slots.
     dynamic_disabled: BTreeSet<String>,
     /// Servers that HAProxy refused to delete, by service and name.
-    undeletable: BTreeSet<(String, Arc<str>)>,
+    undeletable: BTreeSet<(String, ServerName)>,
     /// What the runtime API could not bring about.
     pub(crate) drift: Option<String>,
     /// Somebody asked for a reload.
@@ -146,7 +146,7 @@ impl State {
             }
             let known_better = match &self.world {
                 World::Unknown => true,
-                World::Loaded(loaded) => loaded.layout.contains_key(&service.id),
+                World::Loaded(loaded) => loaded.layout.contains_key(service.id.as_str()),
                 World::Absent | World::Foreign(_) => false,
             };
             if service.remembered && known_better {
@@ -173,8 +173,8 @@ impl State {
             World::Unknown | World::Absent | World::Foreign(_) => None,
         };
         for (service, operator) in &mut self.operators {
-            let has_slots =
-                disk.layout.contains_key(service) || loaded.is_some_and(|slots| slots.contains_key(service));
+            let has_slots = disk.layout.contains_key(service.as_str())
+                || loaded.is_some_and(|slots| slots.contains_key(service.as_str()));
             if !has_slots && !self.desired.contains_key(service) {
                 let servers = self.defaults.get(service).map(Vec::as_slice).unwrap_or_default();
                 self.desired
@@ -245,7 +245,8 @@ impl State {
         let dynamic_backends = dynamic::dynamic_backends(&self.frame, kind, &self.dynamic_disabled);
         let mut moved = false;
         for service in changed {
-            let (Some(desired), Some(backend)) = (self.desired.get(&service), loaded.layout.get_mut(&service)) else {
+            let (Some(desired), Some(backend)) = (self.desired.get(&service), loaded.layout.get_mut(service.as_str()))
+            else {
                 continue;
             };
             let room = dynamic_backends.get(service.as_str()).map(|dynamic| DynamicContext {

@@ -105,7 +105,7 @@ fn live(backend: &Backend) -> LiveBackend {
             check: None,
             paused: PausedChecks::default(),
         };
-        (Arc::clone(&slot.name), server)
+        (slot.name.clone(), server)
     });
     LiveBackend {
         id: 1,
@@ -213,11 +213,11 @@ proptest! {
         ]);
         let (first, _) = assign(&first, &wanted(&plain(after)), None);
         let all = shadow(&first, then);
-        let layout = Layout::from([(ID.to_owned(), first), (name.clone(), all)]);
+        let layout = Layout::from([(ID.into(), first), (name.as_str().into(), all)]);
         let usable = |table: &Table, name: &str| table[name].servers.values().filter(|server| is_usable(server)).count();
         if let Plan::Runtime(batch) = plan(&layout, &table, &BTreeMap::new(), None, &BTreeSet::new()) {
             for command in batch.commands() {
-                execute(&mut table, &command.target.backend, &command.target.server, &command.act);
+                execute(&mut table, &command.target.backend, &command.target.server, &command.action);
                 prop_assert!(
                     usable(&table, &name) <= usable(&table, ID),
                     "{} of {} after {command}", usable(&table, ID), usable(&table, &name)

@@ -25,6 +25,7 @@ use crate::haproxy::cfg::read;
 use crate::haproxy::plan::dynamic::DynamicServers;
 use crate::haproxy::plan::model::{Assignment, Backend, Layout, NOWHERE, Slot};
 use crate::haproxy::runtime::client::STRUCTURE;
+use crate::name::BackendName;
 
 const INDENT: &str = "  ";
 
@@ -124,7 +125,7 @@ struct Section {
 /// The shadow backend of a service, see the module `panic`.
 #[derive(Debug, PartialEq, Eq)]
 struct Shadow {
-    name: String,
+    name: BackendName,
     text: String,
     rule: Panic,
 }
@@ -246,10 +247,7 @@ impl ConfigTemplate {
     pub(crate) fn shadow(&self, service: &str) -> Option<(&str, Panic)> {
         let mut sections = self.services.iter();
         let section = sections.find(|section| section.id == service)?;
-        section
-            .shadow
-            .as_ref()
-            .map(|shadow| (shadow.name.as_str(), shadow.rule))
+        section.shadow.as_ref().map(|shadow| (&*shadow.name, shadow.rule))
     }
 
     /// Gives every service of `layout` the shadow backend its rule takes.
@@ -305,7 +303,7 @@ impl ConfigTemplate {
         let mut body = String::new();
         let mut sections = Vec::new();
         for section in &self.services {
-            let Some(backend) = layout.get(&section.id) else {
+            let Some(backend) = layout.get(section.id.as_str()) else {
                 continue;
             };
             sections.push((first_line.saturating_add(lines(&body)), Some(section.id.clone())));
@@ -334,7 +332,10 @@ impl ConfigTemplate {
             sections.push((first_line.saturating_add(lines(&body)), None));
             body.push_str(shared);
             print.add(shared);
-            let there = self.services.iter().filter(|section| layout.contains_key(&section.id));
+            let there = self
+                .services
+                .iter()
+                .filter(|section| layout.contains_key(section.id.as_str()));
             for section in there.filter(|section| !section.shared.is_empty()) {
                 sections.push((first_line.saturating_add(lines(&body)), Some(section.id.clone())));
                 body.push_str(&section.shared);
@@ -360,7 +361,7 @@ impl ConfigTemplate {
 impl Shadow {
     /// With `use-all`, what the first backend says holds for the shadow too; else no request ever gets there.
     fn new(rule: Panic, id: &str, lines: &[String]) -> Self {
-        let name = Panic::second_backend(id);
+        let name = BackendName::from(Panic::second_backend(id));
         let mut text = String::new();
         let lines = if rule.then == Then::UseAll { lines } else { &[] };
         section(&mut text, &format!("backend {name}"), lines);

@@ -196,7 +196,7 @@ fn the_shared_frontend_has_the_lines_of_those_alone_who_are_there() {
     let layout = Layout::from([("only-a-backend_2".into(), Backend::default())]);
     let file = rich().render(&layout, Provisioning::Slots);
     assert!(!file.text.contains("is_web") && file.text.contains("  default_backend only-a-backend_2\n"));
-    let all = Layout::from(["web", "only-a-backend_2"].map(|id| (id.to_owned(), Backend::default())));
+    let all = Layout::from(["web", "only-a-backend_2"].map(|id| (id.into(), Backend::default())));
     let file = rich().render(&all, Provisioning::Slots);
     let alert = |text: &str| {
         let line = file.text.lines().position(|line| line.trim() == text).unwrap() + 1;

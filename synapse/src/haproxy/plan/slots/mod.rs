@@ -13,8 +13,8 @@ use crate::haproxy::plan::dynamic::DynamicServers;
 use crate::haproxy::plan::model::{
     Assignment, Backend, DesiredBackend, DesiredServer, NOWHERE, Slot, UNKNOWN_OPTIONS, instance_name, spare_name,
 };
-use crate::haproxy::runtime::batch::IdleServers;
-use crate::haproxy::runtime::parse::{LiveBackend, Servers};
+use crate::haproxy::runtime::parse::{IdleServers, LiveBackend, Servers};
+use crate::name::ServerName;
 
 /// At least this many slots of a class are free after a reload.
 pub(crate) const MIN_SPARE: usize = 8;
@@ -122,20 +122,20 @@ pub(crate) fn make_dynamic(backend: &mut Backend, dynamic: &DynamicServers) {
 /// servers that are not ours to touch.
 pub(crate) fn sync_with_live(backend: &mut Backend, live: Option<&LiveBackend>, leave: impl Fn(&str) -> bool) {
     let live = live.map(|live| &live.servers);
-    let of = |name: &Arc<str>| live.and_then(|servers| servers.get(name));
+    let of = |name: &str| live.and_then(|servers| servers.get(name));
     let has_left = |slot: &Slot| slot.dynamic && !slot.is_listed();
     backend.slots.retain(|slot| !has_left(slot) || of(&slot.name).is_some());
     for slot in &mut backend.slots {
         if let Some(other) = of(&slot.name).filter(|live| slot.dynamic && live.id != 0 && live.id != slot.id) {
-            *slot = foreign_slot(Arc::clone(&slot.name), other.id, other.address);
+            *slot = foreign_slot(slot.name.clone(), other.id, other.address);
         }
     }
-    let known: HashSet<Arc<str>> = backend.slots.iter().map(|slot| Arc::clone(&slot.name)).collect();
+    let known: HashSet<ServerName> = backend.slots.iter().map(|slot| slot.name.clone()).collect();
     let strangers: Vec<_> = live
         .into_iter()
         .flat_map(Servers::iter)
         .filter(|(name, _)| !known.contains(name) && !leave(name))
-        .map(|(name, server)| foreign_slot(Arc::clone(name), server.id, server.address))
+        .map(|(name, server)| foreign_slot(name.clone(), server.id, server.address))
         .collect();
     // Whose id somebody else has got can't be made again with it.
     let ids: HashSet<u32> = live
@@ -149,7 +149,7 @@ pub(crate) fn sync_with_live(backend: &mut Backend, live: Option<&LiveBackend>, 
 }
 
 /// The slot of a server that somebody else has made.
-fn foreign_slot(name: Arc<str>, id: u32, address: Option<SocketAddr>) -> Slot {
+fn foreign_slot(name: ServerName, id: u32, address: Option<SocketAddr>) -> Slot {
     Slot {
         id,
         name,
@@ -301,7 +301,7 @@ impl FreeSlots {
 /// Names and ids for new slots; the taken ones are gathered when the first is made.
 #[derive(Default)]
 struct NewServers {
-    taken: Option<(BTreeSet<u32>, HashSet<Arc<str>>)>,
+    taken: Option<(BTreeSet<u32>, HashSet<ServerName>)>,
 }
 
 impl NewServers {
@@ -310,14 +310,14 @@ impl NewServers {
         room.dynamic.options(&server.options)?;
         let (ids, names) = self.taken.get_or_insert_with(|| {
             let live = room.live.into_iter().flat_map(|live| live.servers.iter());
-            let live = live.map(|(name, server)| (server.id, Arc::clone(name)));
+            let live = live.map(|(name, server)| (server.id, name.clone()));
             slots
                 .iter()
-                .map(|slot| (slot.id, Arc::clone(&slot.name)))
+                .map(|slot| (slot.id, slot.name.clone()))
                 .chain(live)
                 .unzip()
         });
-        let own: Arc<str> = instance_name(&server.instance, server.address).into();
+        let own: ServerName = instance_name(&server.instance, server.address).into();
         let mut free = (1..).filter(|id| !ids.contains(id));
         let (id, name) = if names.contains(&own) {
             free.map(|id| (id, spare_name(id).into()))
@@ -326,7 +326,7 @@ impl NewServers {
             (free.next()?, own)
         };
         ids.insert(id);
-        names.insert(Arc::clone(&name));
+        names.insert(name.clone());
         Some(Slot {
             id,
             name,

@@ -27,8 +27,8 @@ fn desired_backend(of: &[(u8, &str)]) -> DesiredBackend {
     }
 }
 
-fn nothing_bound_to(names: &[&Arc<str>]) -> IdleServers {
-    let names: BTreeSet<Arc<str>> = names.iter().map(|name| Arc::clone(name)).collect();
+fn nothing_bound_to(names: &[&ServerName]) -> IdleServers {
+    let names: BTreeSet<ServerName> = names.iter().map(|name| (*name).clone()).collect();
     IdleServers {
         reusable: names.clone(),
         deletable: names,
@@ -149,7 +149,7 @@ fn where_it_grows_an_instance_gets_a_server_of_its_own_name_and_takes_it_along()
         assign(&left, &desired_backend(&[(1, ""), (2, "check cookie b")]), Some(room)).0,
         second
     );
-    let names = [Arc::clone(&left.slots[0].name)];
+    let names = [left.slots[0].name.clone()];
     release(&mut left, &nothing_bound_to(&[&names[0]]));
     assert_eq!(left.slots[0].assignment, Assignment::Gone);
     sync_with_live(&mut left, None, |_| false);
@@ -298,7 +298,7 @@ proptest! {
                 });
                 prop_assert!(old.is_none_or(|old| old == address), "a slot in use is not given away");
             }
-            let free: Vec<Arc<str>> = backend.slots.iter().filter(|slot| idle >> (slot.id % 16) & 1 == 1).map(|slot| Arc::clone(&slot.name)).collect();
+            let free: Vec<ServerName> = backend.slots.iter().filter(|slot| idle >> (slot.id % 16) & 1 == 1).map(|slot| slot.name.clone()).collect();
             release(&mut backend, &nothing_bound_to(&free.iter().collect::<Vec<_>>()));
         }
     }

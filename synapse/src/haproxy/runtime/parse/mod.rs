@@ -1,18 +1,18 @@
-//! What HAProxy says of itself, read by the names in its own headers. Pure; bytes never panic it.
+//! HAProxy's replies, read by the names in their headers. Pure; no bytes panic it.
 
+mod columns;
 mod servers;
 mod statistics;
 mod table;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
+use crate::name::ServerName;
+use columns::Columns;
 #[cfg(any(test, fuzzing))]
 pub(crate) use servers::PausedChecks;
 pub(crate) use servers::{LiveServer, Servers};
 pub use statistics::ServerStatistics;
-#[cfg(any(test, fuzzing))]
-pub(crate) use statistics::statistics;
 pub(crate) use statistics::{Statistics, StatisticsReader};
 pub(crate) use table::{LiveBackend, MAINT_BITS, ServersStateReader, Table, servers_state};
 
@@ -24,15 +24,15 @@ pub(crate) struct Info {
     pub(crate) uptime_secs: u64,
     /// In seconds of the Unix era.
     pub(crate) started_secs: u64,
-    /// A worker that a reload has replaced and that only finishes its connections.
+    /// Whether a reload has replaced this worker, which only finishes its connections.
     pub(crate) stopping: bool,
 }
 
-/// A process's id and start: in a container, who comes after a restart may have the number of who was before.
+/// Pid and start time: in a container a restarted process may get the same pid.
 pub(crate) type Process = (u32, u64);
 
 impl Info {
-    /// Which process it is.
+    /// The identity of the process.
     pub(crate) fn process(&self) -> Process {
         (self.pid, self.started_secs)
     }
@@ -67,7 +67,7 @@ pub(crate) fn info(text: &str) -> Option<Info> {
     })
 }
 
-/// `show env NAME`: its value, `None` when it is not set.
+/// `show env NAME`: its value; `None` if it is not set.
 pub(crate) fn env(text: &str, name: &str) -> Option<String> {
     let (key, value) = text.trim().split_once('=')?;
     (key == name).then(|| value.to_owned())
@@ -89,7 +89,7 @@ pub(crate) fn processes(text: &str) -> Option<Processes> {
                     _ => 0,
                 };
             }
-            [_, "worker", ..] if old => found.old_workers = found.old_workers.saturating_add(1),
+            [_, "worker", ..] if old => found.old_workers += 1,
             [pid, "worker", ..] => found.workers.push(pid.parse().ok()?),
             _ => {}
         }
@@ -97,50 +97,60 @@ pub(crate) fn processes(text: &str) -> Option<Processes> {
     (found.master != 0).then_some(found)
 }
 
-/// `show stat ID 4 -1`: the servers that no request, no queue and no connection is bound to any more. A server whose
-/// numbers are not all there is not idle.
-pub(crate) fn idle_servers(text: &str) -> BTreeSet<Arc<str>> {
-    servers_without(text, &["scur", "qcur", "used_conn_cur", "idle_conn_cur"])
+/// Servers of one backend without requests, queue and connections in use.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct IdleServers {
+    /// Servers without kept connections: another instance may have them.
+    pub(crate) reusable: BTreeSet<ServerName>,
+    /// All of them: HAProxy closes the kept connections of a server that it deletes.
+    pub(crate) deletable: BTreeSet<ServerName>,
 }
 
-/// The same, but for connections that are only kept for the next request: HAProxy closes them when it deletes a server.
-pub(crate) fn unused_servers(text: &str) -> BTreeSet<Arc<str>> {
-    servers_without(text, &["scur", "qcur", "used_conn_cur"])
+impl IdleServers {
+    /// Keeps the servers of which `keep` is true.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&ServerName) -> bool) {
+        self.reusable.retain(&keep);
+        self.deletable.retain(&keep);
+    }
+
+    /// Keeps the servers that are idle in `other` too.
+    pub(crate) fn intersect(&mut self, other: &Self) {
+        self.reusable.retain(|name| other.reusable.contains(name));
+        self.deletable.retain(|name| other.deletable.contains(name));
+    }
 }
 
-/// The servers for which all of these numbers are 0.
-fn servers_without(text: &str, numbers: &[&str]) -> BTreeSet<Arc<str>> {
+/// `show stat ID 4 -1`: the idle servers. A server of which a counter is missing is not idle.
+pub(crate) fn idle_servers(text: &str) -> IdleServers {
     let mut lines = text.lines();
-    let Some(header) = lines.next().and_then(|line| line.strip_prefix("# ")) else {
-        return BTreeSet::new();
-    };
-    let columns: Vec<usize> = numbers
-        .iter()
-        .filter_map(|name| header.split(',').position(|known| known == *name))
-        .collect();
-    let name = header.split(',').position(|known| known == "svname");
-    let Some(name) = name.filter(|_| columns.len() == numbers.len()) else {
-        return BTreeSet::new();
-    };
-    lines
-        .filter_map(|line| {
-            let fields: Vec<&str> = line.split(',').collect();
-            let idle = columns.iter().all(|column| fields.get(*column) == Some(&"0"));
-            idle.then(|| fields.get(name).map(|name| Arc::from(*name))).flatten()
-        })
-        .collect()
+    let header = lines.next().and_then(|line| line.strip_prefix("# "));
+    let columns = Columns::new(header.unwrap_or_default().split(','));
+    let mut idle = IdleServers::default();
+    for line in lines {
+        let row = columns.row(line.split(','));
+        let is_zero = |column: &&str| row.get(column) == Some("0");
+        if let Some(name) = row.get("svname")
+            && ["scur", "qcur", "used_conn_cur"].iter().all(is_zero)
+        {
+            idle.deletable.insert(name.into());
+            if is_zero(&"idle_conn_cur") {
+                idle.reusable.insert(name.into());
+            }
+        }
+    }
+    idle
 }
 
-/// The first release that makes and deletes servers as it should.
+/// The first release whose runtime API adds and deletes servers without defects.
 pub(crate) const MIN_DYNAMIC_RELEASE: (u32, u32) = (3, 0);
 
-/// Whether a worker of this version, which answered `reply` to a mere `add server`, makes and deletes servers as it
-/// should: those of before 3.0 never use a connection to such a server twice, and may crash when they delete one.
+/// Whether a worker of this version, which replied `reply` to `add server` without arguments, adds and deletes servers at
+/// runtime. Releases before 3.0 never reuse a connection to such a server, and may crash when they delete one.
 pub(crate) fn supports_dynamic_servers(version: &str, reply: &str) -> bool {
     release(version) >= MIN_DYNAMIC_RELEASE && reply.contains("Require 'backend/server'")
 }
 
-/// The first two numbers of a version; 0 for what is none.
+/// The first two numbers of a version; 0 for each that is missing.
 pub(crate) fn release(version: &str) -> (u32, u32) {
     let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))

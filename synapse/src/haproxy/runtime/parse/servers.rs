@@ -1,111 +1,82 @@
-//! The servers of a backend, close together: there are thousands for each that is looked up.
+//! The servers of a backend in one sorted vector, because there are thousands and few are looked up. Pure.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use crate::health::Check;
+use crate::name::ServerName;
 
 /// One server as it is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct LiveServer {
-    /// 0 when HAProxy does not say.
+    /// 0 if HAProxy does not report it.
     pub(crate) id: u32,
-    /// `None` when it has none (unresolved, or a Unix socket).
+    /// `None` if it has none (unresolved, or a Unix socket).
     pub(crate) address: Option<SocketAddr>,
     pub(crate) weight: u32,
     pub(crate) maint: bool,
     pub(crate) drain: bool,
-    /// What its check says; `None` before it was checked, and in maintenance, where it is not.
+    /// The result of its check; `None` before the first one, and in maintenance, where there is none.
     pub(crate) check: Option<Check>,
     pub(crate) paused: PausedChecks,
 }
 
-/// Which of these a server has and HAProxy does not ask.
+/// The checks that a server has and HAProxy does not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct PausedChecks {
     pub(crate) check: bool,
     pub(crate) agent: bool,
 }
 
-/// By name, in its order.
+/// Sorted by name; of two with one name the later counts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Servers(Vec<(Arc<str>, LiveServer)>);
+pub(crate) struct Servers(pub(crate) Vec<(ServerName, LiveServer)>);
 
 impl Servers {
-    /// The one of this name.
+    /// The server of this name.
     pub(crate) fn get(&self, name: &str) -> Option<&LiveServer> {
         let found = self.0.binary_search_by(|(known, _)| (**known).cmp(name)).ok()?;
         self.0.get(found).map(|(_, server)| server)
     }
 
-    /// Whether there is one of this name.
+    /// Whether there is a server of this name.
     pub(crate) fn contains_key(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// All of them.
+    /// All servers.
     pub(crate) fn values(&self) -> impl Iterator<Item = &LiveServer> {
         self.0.iter().map(|(_, server)| server)
     }
 
-    /// All of them with their names.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &(Arc<str>, LiveServer)> {
+    /// All servers with their names.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(ServerName, LiveServer)> {
         self.0.iter()
     }
 
-    /// Takes all of them out.
+    /// Appends a server; [`Self::sort`] is due before the next look-up.
+    pub(super) fn push(&mut self, name: ServerName, server: LiveServer) {
+        self.0.push((name, server));
+    }
+
+    /// Restores the order.
+    pub(super) fn sort(&mut self) {
+        self.0.reverse();
+        self.0.sort_by(|(a, _), (b, _)| a.cmp(b));
+        self.0.dedup_by(|(later, _), (kept, _)| later == kept);
+        self.0.shrink_to_fit();
+    }
+
+    /// Removes all servers.
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
 }
 
-/// Of two with one name the later counts.
-impl FromIterator<(Arc<str>, LiveServer)> for Servers {
-    fn from_iter<I: IntoIterator<Item = (Arc<str>, LiveServer)>>(servers: I) -> Self {
-        let mut all: Vec<_> = servers.into_iter().collect();
-        all.reverse();
-        all.sort_by(|(a, _), (b, _)| a.cmp(b));
-        all.dedup_by(|(later, _), (kept, _)| later == kept);
-        all.shrink_to_fit();
-        Self(all)
-    }
-}
-
-/// What only those who play HAProxy need.
-#[cfg(any(test, fuzzing))]
-impl Servers {
-    pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut LiveServer> {
-        self.0
-            .iter_mut()
-            .find_map(|(known, server)| (&**known == name).then_some(server))
-    }
-
-    #[cfg(test)]
-    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut LiveServer> {
-        self.0.iter_mut().map(|(_, server)| server)
-    }
-
-    pub(crate) fn insert(&mut self, name: Arc<str>, server: LiveServer) -> Option<LiveServer> {
-        let before = self.remove(&name);
-        *self = std::mem::take(&mut self.0)
-            .into_iter()
-            .chain([(name, server)])
-            .collect();
-        before
-    }
-
-    pub(crate) fn remove(&mut self, name: &str) -> Option<LiveServer> {
-        let place = self.0.iter().position(|(known, _)| &**known == name)?;
-        Some(self.0.remove(place).1)
-    }
-}
-
-#[cfg(test)]
-impl std::ops::Index<&str> for Servers {
-    type Output = LiveServer;
-
-    fn index(&self, name: &str) -> &LiveServer {
-        self.get(name).expect("there is a server of this name")
+impl FromIterator<(ServerName, LiveServer)> for Servers {
+    fn from_iter<I: IntoIterator<Item = (ServerName, LiveServer)>>(servers: I) -> Self {
+        let mut all = Self(servers.into_iter().collect());
+        all.sort();
+        all
     }
 }
 
@@ -114,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_two_with_one_name_the_later_counts() {
+    fn the_later_of_two_servers_with_one_name_counts() {
         let server = |id| LiveServer {
             id,
             ..LiveServer::default()

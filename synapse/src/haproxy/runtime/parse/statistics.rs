@@ -1,28 +1,30 @@
-//! `show stat`: what HAProxy counts of its servers. Pure; bytes never panic it.
+//! `show stat`: HAProxy's counters of its servers. Pure; no bytes panic it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::columns::Columns;
 use crate::haproxy::runtime::interner::Interner;
+use crate::name::{BackendName, ServerName};
 
-/// What HAProxy counts, by backend and server; of one that nobody ever sat in there is nothing to tell.
-pub(crate) type Statistics = HashMap<Arc<str>, HashMap<Arc<str>, Arc<ServerStatistics>>>;
+/// Counters by backend and server, without servers that have never had an instance.
+pub(crate) type Statistics = HashMap<BackendName, HashMap<ServerName, Arc<ServerStatistics>>>;
 
-/// The status of a slot that nobody sits in.
-const SPARE: &str = "MAINT";
+/// The status of a slot without an instance.
+const MAINT: &str = "MAINT";
 
-/// What HAProxy counts of one server, since its worker began.
+/// HAProxy's counters of one server since its worker started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ServerStatistics {
-    /// In HAProxy's words: `UP`, `UP 1/2`, `DOWN`, `MAINT`, `no check` …
+    /// HAProxy's status: `UP`, `UP 1/2`, `DOWN`, `MAINT`, `no check` …
     pub status: Arc<str>,
-    /// What the last check found, in HAProxy's words (`L4OK`, `L7STS` …); empty without checks.
+    /// Result of the last check (`L4OK`, `L7STS` …); empty without checks.
     pub check: Arc<str>,
     /// Seconds since the status changed.
     pub last_change_secs: u64,
-    /// Sessions now.
+    /// Current sessions.
     pub sessions: u64,
     /// Requests that wait for it alone.
     pub queued: u64,
@@ -30,17 +32,16 @@ pub struct ServerStatistics {
     pub total_sessions: u64,
     /// Connections that failed.
     pub connection_errors: u64,
-    /// Connections that broke, and answers that made no sense.
+    /// Connections that broke, and invalid responses.
     pub response_errors: u64,
 }
 
-/// Reads `show stat -1 4 -1` line by line; a line that is not in the format is left out.
+/// Reads `show stat -1 4 -1` line by line; a line that is not in the format is skipped.
 #[derive(Debug, Default)]
 pub(crate) struct StatisticsReader {
-    /// By name, where a column is; `None` before the first line. All of it stands before the free text of the last
-    /// check, in which there may be commas.
-    columns: Option<HashMap<Box<str>, usize>>,
-    words: Interner,
+    /// `None` before the first line. All columns in use come before the free text of the last check, which may have commas.
+    columns: Option<Columns>,
+    interner: Interner,
     found: Statistics,
 }
 
@@ -48,24 +49,23 @@ impl StatisticsReader {
     /// Takes the next line.
     pub(crate) fn line(&mut self, line: &str) {
         let Some(columns) = &self.columns else {
-            let names = line.strip_prefix("# ").unwrap_or_default().split(',').enumerate();
-            self.columns = Some(names.map(|(index, name)| (name.into(), index)).collect());
+            self.columns = Some(Columns::new(line.strip_prefix("# ").unwrap_or_default().split(',')));
             return;
         };
-        let fields: Vec<&str> = line.split(',').collect();
-        let field = |name| fields.get(*columns.get(name)?).copied();
-        let number = |name| field(name).and_then(|text| text.parse().ok()).unwrap_or(0);
-        let (Some(backend), Some(server), Some(status)) = (field("pxname"), field("svname"), field("status")) else {
+        let row = columns.row(line.split(','));
+        let number = |name| row.parse(name).unwrap_or(0);
+        let (Some(backend), Some(server), Some(status)) = (row.get("pxname"), row.get("svname"), row.get("status"))
+        else {
             return;
         };
         let total_sessions = number("stot");
-        if status == SPARE && total_sessions == 0 {
+        if status == MAINT && total_sessions == 0 {
             return;
         }
-        let check = field("check_status").unwrap_or_default();
-        let counted = ServerStatistics {
-            status: self.words.intern(status),
-            check: self.words.intern(check.trim_start_matches("* ")),
+        let check = row.get("check_status").unwrap_or_default();
+        let counters = ServerStatistics {
+            status: self.interner.intern(status),
+            check: self.interner.intern(check.trim_start_matches("* ")),
             last_change_secs: number("lastchg"),
             sessions: number("scur"),
             queued: number("qcur"),
@@ -73,22 +73,14 @@ impl StatisticsReader {
             connection_errors: number("econ"),
             response_errors: number("eresp"),
         };
-        let backend = self.found.entry(self.words.intern(backend)).or_default();
-        backend.insert(self.words.intern(server), Arc::new(counted));
+        let backend = self.found.entry(self.interner.intern(backend).into()).or_default();
+        backend.insert(self.interner.intern(server).into(), Arc::new(counters));
     }
 
-    /// All of it.
+    /// Returns all counters.
     pub(crate) fn finish(self) -> Statistics {
         self.found
     }
-}
-
-/// The whole reply.
-#[cfg(any(test, fuzzing))]
-pub(crate) fn statistics(text: &str) -> Statistics {
-    let mut read = StatisticsReader::default();
-    text.lines().for_each(|line| read.line(line));
-    read.finish()
 }
 
 #[cfg(test)]
@@ -96,9 +88,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::haproxy::fuzz::statistics;
 
     #[test]
-    fn the_columns_are_found_by_their_names() {
+    fn columns_are_found_by_their_names() {
         let text = "# pxname,svname,qcur,scur,stot,econ,eresp,status,lastchg,check_status,last_chk,\n\
                     web_1,slot_2,1,2,3,4,5,UP 1/2,6,* L4CON,\"refused, twice\",\n\
                     web_1,slot_3,0,0,0,,,no check,7,,,\n\
@@ -122,14 +115,14 @@ mod tests {
         assert_eq!(
             (web.len(), &*web["slot_3"].status),
             (2, "no check"),
-            "slot_4 was nobody's yet"
+            "slot_4 has never had an instance"
         );
         assert!(statistics("Unknown command\n").is_empty());
     }
 
     proptest! {
         #[test]
-        fn nothing_panics_it(text in "(# pxname,svname,status\n)?.{0,200}") {
+        fn no_text_panics(text in "(# pxname,svname,status\n)?.{0,200}") {
             statistics(&text);
         }
     }

@@ -1,87 +1,73 @@
-//! `show servers state`: every server as it is now. Pure; bytes never panic it.
+//! `show servers state`: every server and its current state. Pure; no bytes panic it.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
+use super::columns::Columns;
 use super::servers::{LiveServer, PausedChecks, Servers};
 use crate::haproxy::runtime::interner::Interner;
 use crate::health::Check;
+use crate::name::BackendName;
 
-/// Forced, inherited or resolver's maintenance in `srv_admin_state`. A server that was `disabled` in the file keeps
-/// another bit for ever, so "not zero" would be wrong.
+/// Forced, inherited or resolver's maintenance in `srv_admin_state`. A server that was `disabled` in the file keeps another
+/// bit as long as it lives, so "not zero" would be wrong.
 pub(crate) const MAINT_BITS: u32 = 0x23;
 /// Forced or inherited drain.
 const DRAIN_BITS: u32 = 0x18;
-/// `srv_op_state` of a server that gets nothing.
+/// `srv_op_state` of a server that gets no traffic.
 const STOPPED: u32 = 0;
 /// In `srv_check_state`: the server has a check.
 const CHECK_CONFIGURED: u32 = 0x02;
 /// There and in `srv_agent_state`: it runs, though perhaps not in maintenance.
 const CHECK_ENABLED: u32 = 0x04;
-/// `srv_check_result` before the first check, whose outcome the state then only assumes.
+/// `srv_check_result` before the first check, whose result the state then only assumes.
 const NOT_CHECKED: u32 = 0;
+/// The columns without which a reply is not in the known format.
+const REQUIRED: [&str; 7] = [
+    "be_id",
+    "be_name",
+    "srv_name",
+    "srv_addr",
+    "srv_port",
+    "srv_admin_state",
+    "srv_uweight",
+];
 
-/// All servers HAProxy has, by backend.
-pub(crate) type Table = BTreeMap<Arc<str>, LiveBackend>;
+/// All servers of HAProxy by backend.
+pub(crate) type Table = BTreeMap<BackendName, LiveBackend>;
 
-/// One backend's servers.
+/// The servers of one backend.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct LiveBackend {
-    /// HAProxy's number for it; our frontends and backends share names, numbers are unique.
+    /// HAProxy's number of the backend. A frontend and a backend of ours share a name; numbers are unique.
     pub(crate) id: u32,
     pub(crate) servers: Servers,
 }
 
-/// `show servers state [backend]`; `None` when it is not in the one format there is.
+/// `show servers state [backend]`; `None` if it is not in the known format.
 pub(crate) fn servers_state(text: &str) -> Option<Table> {
-    let mut read = ServersStateReader::default();
-    text.lines().for_each(|line| read.line(line));
-    read.finish()
+    let mut reader = ServersStateReader::default();
+    text.lines().for_each(|line| reader.line(line));
+    reader.finish()
 }
 
-/// The same, line by line as it comes.
+/// Reads `show servers state` line by line.
 #[derive(Debug, Default)]
 pub(crate) struct ServersStateReader {
-    at: At,
-    words: Interner,
-    /// By backend.
-    found: BTreeMap<Arc<str>, Found>,
+    expected: Expected,
+    interner: Interner,
+    table: Table,
 }
 
-/// A backend's number, and its servers as they come.
-#[derive(Debug)]
-struct Found {
-    id: u32,
-    servers: Vec<(Arc<str>, LiveServer)>,
-}
-
-/// Where in the reply of `show servers state` its reader is.
+/// What the next line has to be.
 #[derive(Debug, Default)]
-enum At {
+enum Expected {
     #[default]
     Version,
     Header,
-    Servers(Columns),
-    /// It is not in the one format there is.
-    Lost,
-}
-
-/// Where what stands in a line of `show servers state`.
-#[derive(Debug, Clone, Copy)]
-struct Columns {
-    backend_id: usize,
-    backend: usize,
-    name: usize,
-    address: usize,
-    port: usize,
-    admin: usize,
-    weight: usize,
-    id: Option<usize>,
-    state: Option<usize>,
-    check: Option<usize>,
-    result: Option<usize>,
-    agent: Option<usize>,
+    Server(Columns),
+    /// The reply is not in the known format.
+    Nothing,
 }
 
 impl ServersStateReader {
@@ -91,86 +77,63 @@ impl ServersStateReader {
         if line.is_empty() {
             return;
         }
-        self.at = match std::mem::replace(&mut self.at, At::Lost) {
-            At::Version if line == "1" => At::Header,
-            At::Header => Columns::read(line).map_or(At::Lost, At::Servers),
-            At::Servers(columns) => match self.server(columns, line) {
-                Some(()) => At::Servers(columns),
-                None => At::Lost,
-            },
-            At::Version | At::Lost => At::Lost,
+        self.expected = match std::mem::take(&mut self.expected) {
+            Expected::Version if line == "1" => Expected::Header,
+            Expected::Header => header(line).map_or(Expected::Nothing, Expected::Server),
+            Expected::Server(columns) if self.server(&columns, line).is_some() => Expected::Server(columns),
+            Expected::Version | Expected::Server(_) | Expected::Nothing => Expected::Nothing,
         };
     }
 
-    /// All of it; `None` when it was not in the one format there is.
-    pub(crate) fn finish(self) -> Option<Table> {
-        let backends = self.found.into_iter().map(|(name, Found { id, servers })| {
-            let servers = servers.into_iter().collect();
-            (name, LiveBackend { id, servers })
-        });
-        matches!(self.at, At::Servers(_)).then(|| backends.collect())
+    /// Returns all servers; `None` if the reply was not in the known format.
+    pub(crate) fn finish(mut self) -> Option<Table> {
+        self.table.values_mut().for_each(|backend| backend.servers.sort());
+        matches!(self.expected, Expected::Server(_)).then_some(self.table)
     }
 
-    fn server(&mut self, columns: Columns, line: &str) -> Option<()> {
-        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
-        let field = |index: usize| fields.get(index).copied();
-        let admin: u32 = field(columns.admin)?.parse().ok()?;
-        let ip = field(columns.address)?.parse::<IpAddr>().ok();
-        let port = field(columns.port)?.parse::<u16>().ok();
-        let number = |column: Option<usize>| column.and_then(field)?.parse::<u32>().ok();
+    fn server(&mut self, columns: &Columns, line: &str) -> Option<()> {
+        let row = columns.row(line.split_ascii_whitespace());
+        let (ip, port) = (row.get("srv_addr")?.parse::<IpAddr>(), row.get("srv_port")?.parse());
+        let admin: u32 = row.parse("srv_admin_state")?;
         let maint = admin & MAINT_BITS != 0;
-        let checked = number(columns.state)
-            .zip(number(columns.check))
-            .zip(number(columns.result));
-        let checked = checked.filter(|_| !maint);
-        let is_off =
+        let check: Option<u32> = row.parse("srv_check_state");
+        let is_paused =
             |state: Option<u32>| state.is_some_and(|state| state & CHECK_CONFIGURED != 0 && state & CHECK_ENABLED == 0);
+        let checked = row.parse("srv_op_state").zip(check).zip(row.parse("srv_check_result"));
         let server = LiveServer {
-            id: number(columns.id).unwrap_or(0),
-            address: ip.zip(port).map(SocketAddr::from),
-            weight: field(columns.weight)?.parse().ok()?,
+            id: row.parse("srv_id").unwrap_or(0),
+            address: ip.ok().zip(port.ok()).map(|(ip, port)| SocketAddr::new(ip, port)),
+            weight: row.parse("srv_uweight")?,
             maint,
             drain: admin & DRAIN_BITS != 0,
-            check: checked.and_then(|((state, check), result)| verdict(state, check, result)),
+            check: checked
+                .filter(|_| !maint)
+                .and_then(|((state, check), result)| verdict(state, check, result)),
             paused: PausedChecks {
-                check: is_off(number(columns.check)),
-                agent: is_off(number(columns.agent)),
+                check: is_paused(check),
+                agent: is_paused(row.parse("srv_agent_state")),
             },
         };
-        let (backend, name) = (field(columns.backend)?, field(columns.name)?);
-        let id = field(columns.backend_id)?.parse().ok()?;
-        let backend = self.found.entry(self.words.intern(backend)).or_insert_with(|| Found {
+        let id = row.parse("be_id")?;
+        let backend = self.interner.intern(row.get("be_name")?).into();
+        let backend = self.table.entry(backend).or_insert_with(|| LiveBackend {
             id,
-            servers: Vec::new(),
+            servers: Servers::default(),
         });
-        backend.servers.push((self.words.intern(name), server));
+        backend
+            .servers
+            .push(self.interner.intern(row.get("srv_name")?).into(), server);
         Some(())
     }
 }
 
-impl Columns {
-    fn read(header: &str) -> Option<Self> {
-        let names: Vec<&str> = header.strip_prefix('#')?.split_ascii_whitespace().collect();
-        let column = |name: &str| names.iter().position(|known| *known == name);
-        Some(Self {
-            backend_id: column("be_id")?,
-            backend: column("be_name")?,
-            name: column("srv_name")?,
-            address: column("srv_addr")?,
-            port: column("srv_port")?,
-            admin: column("srv_admin_state")?,
-            weight: column("srv_uweight")?,
-            id: column("srv_id"),
-            state: column("srv_op_state"),
-            check: column("srv_check_state"),
-            result: column("srv_check_result"),
-            agent: column("srv_agent_state"),
-        })
-    }
+fn header(line: &str) -> Option<Columns> {
+    let columns = Columns::new(line.strip_prefix('#')?.split_ascii_whitespace());
+    REQUIRED.iter().all(|name| columns.contains(name)).then_some(columns)
 }
 
-/// HAProxy's own: a check that failed once does not make a server fail, its `fall` does. A server without a check can be
-/// stopped too, by the one it tracks or by hand.
+/// HAProxy's own verdict: `fall` failed checks make a server fail, not one. A server without a check can be stopped too,
+/// by the one it tracks or by hand.
 fn verdict(state: u32, check: u32, result: u32) -> Option<Check> {
     if state == STOPPED {
         return Some(Check::Failing);

@@ -44,7 +44,7 @@ fn the_servers_of_2_6() {
 }
 
 #[test]
-fn a_check_that_does_not_run_is_seen() {
+fn a_check_that_does_not_run_is_paused() {
     let text = "1\n# be_id be_name srv_id srv_name srv_addr srv_admin_state srv_uweight srv_port srv_check_state srv_agent_state\n\
         3 b 9 made 127.0.0.1 1 3 80 2 18\n3 b 1 begun 127.0.0.1 1 3 80 14 22\n3 b 2 unchecked 127.0.0.1 0 3 80 0 0\n";
     let table = servers_state(text).unwrap();
@@ -62,7 +62,7 @@ fn a_check_that_does_not_run_is_seen() {
 }
 
 #[test]
-fn which_versions_make_servers() {
+fn servers_are_dynamic_from_3_0_on() {
     let known = "Require 'backend/server'.\n";
     for (version, reply, makes) in [
         ("2.6.12-1+deb12u4", known, false),
@@ -78,7 +78,7 @@ fn which_versions_make_servers() {
 }
 
 #[test]
-fn columns_are_found_by_name() {
+fn columns_are_found_by_their_names() {
     let text = "1\n# srv_port srv_uweight new_column srv_admin_state srv_addr srv_name be_name be_id\n80 7 x 0 10.0.0.1 s b 9\n";
     let table = servers_state(text).unwrap();
     assert_eq!(
@@ -92,14 +92,14 @@ fn columns_are_found_by_name() {
 }
 
 #[test]
-fn a_check_speaks_once_it_has_run() {
+fn a_check_has_a_result_once_it_has_run() {
     let of = |state: u32, admin: u32, result: u32, check: u32| {
         let header = STATE.lines().nth(1).unwrap();
         let line = format!("3 b 1 s 10.0.0.1 {state} {admin} 1 1 8 6 {result} 0 {check} 0 0 1 - 80 - 0 0 - - 0");
         servers_state(&format!("1\n{header}\n{line}\n")).unwrap()["b"].servers["s"].check
     };
     assert_eq!(of(2, 0, 3, 6), Some(Check::Passing));
-    assert_eq!(of(2, 0, 2, 6), Some(Check::Passing), "it falls, and has not fallen");
+    assert_eq!(of(2, 0, 2, 6), Some(Check::Passing), "below `fall`");
     assert_eq!(of(0, 0, 2, 6), Some(Check::Failing));
     assert_eq!(of(2, 0, 0, 6), None, "up until checked");
     assert_eq!(of(2, 0, 0, 0), Some(Check::Unchecked));
@@ -108,7 +108,7 @@ fn a_check_speaks_once_it_has_run() {
 }
 
 #[test]
-fn what_is_not_the_format_is_nothing() {
+fn a_reply_in_another_format_is_rejected() {
     for text in [
         "",
         "1\n",
@@ -175,8 +175,13 @@ fn the_master_and_its_workers() {
 #[test]
 fn idle_means_no_request_no_queue_no_connection() {
     let text = "# pxname,svname,qcur,qmax,scur,idle_conn_cur,used_conn_cur\nb,busy,0,0,1,0,0\nb,pooled,0,0,0,1,0\nb,idle,0,9,0,0,0\nb,short\n";
-    assert_eq!(idle_servers(text), BTreeSet::from(["idle".into()]));
-    assert_eq!(idle_servers("# pxname,svname,qcur,scur\nb,idle,0,0\n"), BTreeSet::new());
+    let idle = idle_servers(text);
+    assert_eq!(idle.reusable, BTreeSet::from(["idle".into()]));
+    assert_eq!(idle.deletable, BTreeSet::from(["idle".into(), "pooled".into()]));
+    assert_eq!(
+        idle_servers("# pxname,svname,qcur,scur\nb,idle,0,0\n"),
+        IdleServers::default()
+    );
 }
 
 proptest! {
