@@ -12,6 +12,7 @@ pub(crate) fn tables(text: &str, known: &KnownKeys) -> KnownKeys {
     let mut tables: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     let mut inherits: BTreeMap<String, String> = BTreeMap::new();
     let mut section = String::new();
+    let mut in_table = false;
     for line in text.lines() {
         if line.starts_with('#') {
             line.split('`').nth(1).unwrap_or_default().clone_into(&mut section);
@@ -19,6 +20,7 @@ pub(crate) fn tables(text: &str, known: &KnownKeys) -> KnownKeys {
         if let Some(other) = line.split("Has the keys of `").nth(1) {
             inherits.insert(section.clone(), other.split('`').next().unwrap_or_default().to_owned());
         }
+        in_table = line.starts_with("| key | default |") || in_table && line.starts_with('|');
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
         let ["", key, default, meaning, ..] = cells.as_slice() else {
             continue;
@@ -26,7 +28,7 @@ pub(crate) fn tables(text: &str, known: &KnownKeys) -> KnownKeys {
         let Some(key) = key.strip_prefix('`').and_then(|key| key.strip_suffix('`')) else {
             continue;
         };
-        if section.is_empty() {
+        if !in_table {
             continue; // a table of something else
         }
         assert!(!meaning.is_empty(), "`{key}` of `{section}` has no meaning");

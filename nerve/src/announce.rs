@@ -4,10 +4,10 @@ use common::clock::unix_millis;
 use common::report::{Dialect, Report};
 
 use crate::config::ServiceConfig;
-use crate::lifecycle::machine::Stand;
+use crate::lifecycle::machine::LifecycleStatus;
 
 /// What is to be said of a service; `None` when there is nothing new to say: what was said last stays.
-pub fn announce(config: &ServiceConfig, stand: &Stand) -> Option<Report> {
+pub fn announce(config: &ServiceConfig, stand: &LifecycleStatus) -> Option<Report> {
     let available = stand.available?;
     Some(Report {
         available,
@@ -23,14 +23,14 @@ pub fn announce(config: &ServiceConfig, stand: &Stand) -> Option<Report> {
 
 /// How a ZooKeeper node words a report.
 #[derive(Debug, Clone)]
-pub struct Wording {
+pub struct PayloadEncoder {
     payload: Dialect,
     expose_on_unavailable: bool,
     /// Since when the instance is registered, milliseconds since the Unix epoch.
     since: u64,
 }
 
-impl Wording {
+impl PayloadEncoder {
     /// From now on.
     pub fn new(payload: Dialect, expose_on_unavailable: bool) -> Self {
         Self {
@@ -63,11 +63,11 @@ mod tests {
     use crate::lifecycle::machine::Intent;
 
     fn node_content(report: &Report, expose_on_unavailable: bool) -> Option<Vec<u8>> {
-        Wording::new(Dialect::Go, expose_on_unavailable).content(report)
+        PayloadEncoder::new(Dialect::Go, expose_on_unavailable).content(report)
     }
 
-    fn stand(available: Option<bool>) -> Stand {
-        Stand {
+    fn stand(available: Option<bool>) -> LifecycleStatus {
+        LifecycleStatus {
             intent: Intent::Enabled,
             phase: "up",
             available,
@@ -77,7 +77,7 @@ mod tests {
                 "tcp: refused".to_owned()
             },
             full_weight: 255,
-            lowered: String::new(),
+            degraded_reason: String::new(),
             weight: if available == Some(true) { 255 } else { 0 },
         }
     }

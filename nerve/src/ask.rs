@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::config::UnknownKeys;
 use common::exit::Fatal;
-use common::http::client::{Answer, Api, AskError, ask as send, health, said, segment};
+use common::http::client::{Answer, Api, ClientError, ask as send, health, said, segment};
 use tokio::task::JoinSet;
 
 use crate::cli::{Command, Drain, Enable, Where};
@@ -63,7 +63,7 @@ async fn drain(args: &Drain) -> Result<String, Fatal> {
     order(&api, &args.services, "disable", &query, within)
         .await
         .map_err(|error| match error {
-            Failed::Unasked(AskError::Late { within, .. }) => Fatal::runtime(format!(
+            Failed::Unasked(ClientError::Late { within, .. }) => Fatal::runtime(format!(
                 "nerve: it was not safe to stop within {within:?}; clients are told to stay away all the same"
             )),
             other => other.fatal(),
@@ -87,7 +87,7 @@ fn query(reason: Option<&str>, author: &str) -> String {
 
 /// Why an order was not carried out.
 enum Failed {
-    Unasked(AskError),
+    Unasked(ClientError),
     Refused(String),
 }
 

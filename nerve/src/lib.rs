@@ -3,7 +3,7 @@
 //! ```text
 //!  check/*  ──Verdict──┐
 //!                      ▼
-//!  api ──Order──▶ service: thresholds → voices → lifecycle machine → weight ──▶ ServiceState (api, metrics, memory)
+//!  api ──Order──▶ service: thresholds → overrides → lifecycle machine → weight ──▶ ServiceState (api, metrics, memory)
 //!                      │ announce: state → Option<Report>
 //!                      ▼
 //!                 reporter/* ──▶ ZooKeeper, file, console
@@ -23,11 +23,11 @@ pub mod cli;
 pub mod config;
 pub mod health;
 pub mod lifecycle;
-pub mod memory;
 pub mod metrics;
+pub mod overrides;
 pub mod reload;
 pub mod reporter;
 pub mod roster;
 pub mod run;
 pub mod service;
-pub mod word;
+pub mod state_store;

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use common::zk::session::Link;
+use common::zk::session::SessionState;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -130,7 +130,7 @@ impl Metrics {
 
     /// The counter of a lifecycle command's failures.
     pub fn command(&self, service: &ServiceConfig, kind: CommandKind) -> Counter {
-        counter(&self.command_failures, service, kind.word())
+        counter(&self.command_failures, service, kind.as_str())
     }
 
     /// The counter of a reporter's failures.
@@ -146,21 +146,21 @@ impl Metrics {
     /// A service is gone, and no other has its name and address: its series go too.
     pub fn forget(&self, service: &ServiceConfig) {
         for check in &service.checks {
-            let labels = typed(service, check.kind.word());
+            let labels = typed(service, check.kind.as_str());
             self.check_failures.remove(&labels);
             self.check_seconds.remove(&labels);
         }
         for kind in CommandKind::ALL {
-            self.command_failures.remove(&typed(service, kind.word()));
+            self.command_failures.remove(&typed(service, kind.as_str()));
         }
         for reporter in &service.reporters {
-            self.report_failures.remove(&typed(service, reporter.word()));
+            self.report_failures.remove(&typed(service, reporter.as_str()));
         }
     }
 }
 
 fn reload_labels(result: ReloadResult) -> Labels {
-    vec![("result", result.word().to_owned())]
+    vec![("result", result.as_str().to_owned())]
 }
 
 fn counter(family: &Family<Labels, Counter>, service: &ServiceConfig, kind: &str) -> Counter {
@@ -243,12 +243,12 @@ impl Collector for Gauges {
     }
 }
 
-fn session_word(link: &Link) -> &'static str {
+fn session_word(link: &SessionState) -> &'static str {
     match link {
-        Link::Connecting { .. } => "connecting",
-        Link::Connected(_) => "connected",
-        Link::Suspended(..) => "suspended",
-        Link::Closed => "closed",
+        SessionState::Connecting { .. } => "connecting",
+        SessionState::Connected(_) => "connected",
+        SessionState::Suspended(..) => "suspended",
+        SessionState::Closed => "closed",
     }
 }
 
@@ -356,7 +356,7 @@ nerve_zk_session_state{ensemble=\"zk:2181\",state=\"suspended\"}";
         let metrics = Metrics::register(&mut registry);
         for check in &config.checks {
             metrics
-                .check(&config, check.kind.word())
+                .check(&config, check.kind.as_str())
                 .observe(Duration::from_millis(3), false);
         }
         metrics.reporter(&config, "console");

@@ -35,8 +35,8 @@ services:
 /// The keys that the code reads.
 fn known() -> KnownKeys {
     let document = Document::parse("everything.yaml", EVERYTHING.to_owned()).expect("it parses");
-    let understood = document.understand(UnknownKeys::Refuse, nerve::config::resolve);
-    understood.expect("it is a good configuration").known_keys
+    let loaded = document.resolve(UnknownKeys::Refuse, nerve::config::resolve);
+    loaded.expect("it is a good configuration").known_keys
 }
 
 #[test]

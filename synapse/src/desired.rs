@@ -58,7 +58,7 @@ impl Desired {
     }
 
     /// Whether every watcher has answered.
-    pub fn is_told(&self) -> bool {
+    pub fn all_sources_answered(&self) -> bool {
         self.is_complete() && !self.is_remembered()
     }
 }

@@ -1,6 +1,6 @@
 //! What a router's proxy says of the servers it checks: an input to the decisions about what should be in it.
 //!
-//! It is evidence of the data plane, beside what the registry says. A router that drives no proxy has none.
+//! It is evidence of the data plane, with_suffix what the registry says. A router that drives no proxy has none.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -128,7 +128,7 @@ mod tests {
     use common::config::Document;
 
     use super::*;
-    use crate::config::understand;
+    use crate::config::resolve;
 
     fn two(first: bool, second: bool) -> Config {
         let router = |name: &str, run: bool| {
@@ -136,8 +136,8 @@ mod tests {
         };
         let text = format!("routers:\n{}{}", router("a", first), router("b", second));
         let document = Document::parse("synapse.yaml", text).expect("it parses");
-        let understood = understand(&document, UnknownKeys::Refuse, Path::new("/"));
-        understood.expect("it is right").value
+        let loaded = resolve(&document, UnknownKeys::Refuse, Path::new("/"));
+        loaded.expect("it is right").value
     }
 
     fn file(config: &Config, number: Option<usize>) -> Result<String, String> {

@@ -31,7 +31,7 @@ use crate::zone;
 struct Looked {
     /// Its number, type and what it writes.
     router: String,
-    /// What it would do beside writing files.
+    /// What it would do with_suffix writing files.
     acts: Vec<String>,
     left_out: Vec<String>,
     files: Vec<FileView>,
@@ -175,11 +175,11 @@ async fn desired(
     remembered: &Content,
     wait: Duration,
 ) -> Result<Vec<Arc<Desired>>, Fatal> {
-    let bell = watch::Sender::new(());
+    let changes = watch::Sender::new(());
     let mut supervisor = Supervisor::new();
     let (sessions, task) = SessionPool::new();
     supervisor.start(Stage::Sessions, "sessions", |stop| task.run(stop));
-    let mut sources = Sources::new(bell.clone(), sessions);
+    let mut sources = Sources::new(changes.clone(), sessions);
     let mut gathered = Vec::new();
     let (now, unix_millis) = (Instant::now(), common::clock::unix_millis());
     for (number, router) in routers {
@@ -196,7 +196,7 @@ async fn desired(
             sources: sources.collect(),
             services: router.services.clone(),
             seed: host_seed(),
-            bell: bell.subscribe(),
+            changes: changes.subscribe(),
             // Nobody tells how the servers are.
             health: watch::Sender::new(Arc::default()).subscribe(),
             news: watch::Sender::new(()),
@@ -210,7 +210,7 @@ async fn desired(
     let answered = async {
         for desired in &mut gathered {
             // The sender lives as long as its task.
-            desired.wait_for(|desired| desired.is_told()).await.ok();
+            desired.wait_for(|desired| desired.all_sources_answered()).await.ok();
         }
     };
     let (_nobody, signals) = mpsc::channel(1);

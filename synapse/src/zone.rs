@@ -75,8 +75,8 @@ mod tests {
              {{{watcher}, zone: {{local: 'file:/nowhere/at/all'}}}}, {{{watcher}}}]}}]"
         );
         let document = Document::parse("test", text).expect("it parses");
-        let understood = crate::config::understand(&document, UnknownKeys::Refuse, Path::new("/"));
-        let mut config = understood.expect("it is right").value;
+        let loaded = crate::config::resolve(&document, UnknownKeys::Refuse, Path::new("/"));
+        let mut config = loaded.expect("it is right").value;
         settle(&mut config);
         let services = config.routers.iter().flat_map(|router| router.services.iter());
         let zones: Vec<Option<&str>> = services

@@ -48,8 +48,8 @@ routers:
 #[test]
 fn the_reference_has_the_keys_of_the_code() {
     let document = Document::parse("everything.yaml", EVERYTHING.to_owned()).expect("it parses");
-    let understood = synapse::config::understand(&document, UnknownKeys::Refuse, Path::new("/"));
-    let known = understood.unwrap_or_else(|problems| panic!("{problems}")).known_keys;
+    let loaded = synapse::config::resolve(&document, UnknownKeys::Refuse, Path::new("/"));
+    let known = loaded.unwrap_or_else(|problems| panic!("{problems}")).known_keys;
     let written = reference_tables::tables(include_str!("../REFERENCE.md"), &known);
     let sections = |keys: &KnownKeys| keys.keys().cloned().collect::<Vec<_>>();
     assert_eq!(sections(&written), sections(&known));

@@ -9,7 +9,7 @@ use e2e::http;
 use e2e::instance::Instance;
 use e2e::ports::free_port;
 use e2e::program::binary;
-use e2e::site::{PATIENCE, Site};
+use e2e::site::{Site, TIMEOUT};
 use tokio::time::timeout;
 
 /// Runs a subcommand of a daemon to its end; its exit code and what it said.
@@ -21,7 +21,7 @@ async fn run(program: &str, arguments: &[&str]) -> (i32, String) {
             .map(str::to_owned)
             .collect(),
         env: Vec::new(),
-        timeout: PATIENCE,
+        timeout: TIMEOUT,
     };
     match program.run().await.unwrap() {
         Outcome::Success { output } => (0, output),
@@ -55,7 +55,7 @@ async fn a_start_waits_and_a_stop_drains_without_curl() {
     let (code, said) = run("nerve", &["drain", "--api", &nerve, "--reason", "an upgrade"]).await;
     assert!(code == 0 && said.contains("is disabled: the minimum"), "{code} {said}");
     let status = one.nerve.status().await.unwrap();
-    assert_eq!(status[0]["Voices"][0]["Reason"], "an upgrade");
+    assert_eq!(status[0]["Overrides"][0]["Reason"], "an upgrade");
     let nodes = site.zookeeper.client().await.nodes(e2e::site::PATH).await;
     assert_eq!(nodes.len(), 1, "{nodes:?}");
 
@@ -92,12 +92,12 @@ services:
         let status = nerve.status().await?;
         Ok::<_, String>(status[0]["Lifecycle"].as_str().unwrap_or_default().to_owned())
     };
-    eventually("it is up", PATIENCE, async || {
+    eventually("it is up", TIMEOUT, async || {
         let phase = phase().await?;
         ensure(phase == "up", || phase)
     })
     .await;
-    let hook = async |path| http::send("GET", hooks, path, PATIENCE).await.unwrap();
+    let hook = async |path| http::send("GET", hooks, path, TIMEOUT).await.unwrap();
     assert_eq!(hook("/hooks/pre-stop").await.body, "web is leaving\n");
     let drained = hook("//hooks/pre-stop/wait").await;
     assert_eq!(drained.status, 200, "{}", drained.body);

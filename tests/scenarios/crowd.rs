@@ -2,7 +2,7 @@
 
 use e2e::eventually::{ensure, eventually};
 use e2e::instance::Instance;
-use e2e::site::{BACKEND, PATH, PATIENCE, Site};
+use e2e::site::{BACKEND, PATH, Site, TIMEOUT};
 use e2e::zookeeper::Client;
 
 /// Instances without nerves: the test itself is who registers them, in nodes that outlive everybody's session.
@@ -64,7 +64,7 @@ impl Crowd {
             .map(|instance| format!("127.0.0.1:{}", instance.port()))
             .collect();
         wanted.sort();
-        eventually("HAProxy has just these servers", PATIENCE, async || {
+        eventually("HAProxy has just these servers", TIMEOUT, async || {
             let active = site.haproxy.active(BACKEND).await?;
             ensure(active == wanted, || format!("HAProxy has {active:?}, not {wanted:?}"))
         })

@@ -8,7 +8,7 @@ use e2e::haproxy::program_3;
 use e2e::instance::Instance;
 use e2e::load::Load;
 use e2e::outage::Outage;
-use e2e::site::{BACKEND, PATH, PATIENCE, SESSION_TIMEOUT, Site};
+use e2e::site::{BACKEND, PATH, SESSION_TIMEOUT, Site, TIMEOUT};
 use e2e::zookeeper::ZooKeeper;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -132,7 +132,7 @@ async fn haproxy_in_a_container_of_its_own_and_synapse_outlive_each_other() {
     kill_process(first, Signal::TERM).unwrap();
     assert!(keeper.wait().await.success());
     site.add("six").await;
-    eventually("it is missed", PATIENCE, async || {
+    eventually("it is missed", TIMEOUT, async || {
         let status = site.synapse.status().await?;
         let error = status.pointer("/routers/0/haproxy/last_error");
         ensure(
@@ -156,7 +156,7 @@ async fn a_haproxy_in_another_container_is_not_taken_for_a_process_of_this_one()
     assert!(site.synapse.terminate().await.success());
     std::fs::write(&file, text.replace("runHaproxy: false", "stopOnExit: true")).unwrap();
     site.synapse.start_and_wait().await.unwrap();
-    eventually("it is refused", PATIENCE, async || {
+    eventually("it is refused", TIMEOUT, async || {
         let status = site.synapse.status().await?;
         let error = status.pointer("/routers/0/haproxy/last_error").map(ToString::to_string);
         let is_said = error.is_some_and(|error| error.contains("say `runHaproxy: false`"));
@@ -195,7 +195,7 @@ async fn haproxy_3_makes_and_deletes_servers_under_load_without_a_reload() {
         site.serves_all().await.unwrap();
         gone.instance.stop().await;
     }
-    eventually("who has left is deleted", PATIENCE, async || {
+    eventually("who has left is deleted", TIMEOUT, async || {
         let servers = site.haproxy.servers(BACKEND).await?;
         ensure(servers.len() == 3, || format!("{servers:?}"))
     })
@@ -289,7 +289,7 @@ async fn a_killed_haproxy_is_started_again_with_all_instances() {
     let site = Site::start(&["one", "two"]).await;
     let before = site.haproxy.master().await.unwrap();
     assert!(site.haproxy.kill() > 0);
-    eventually("another HAProxy serves", PATIENCE, async || {
+    eventually("another HAProxy serves", TIMEOUT, async || {
         let master = site.haproxy.master().await?;
         ensure(master.id != before.id, || format!("{master:?}"))
     })
@@ -323,13 +323,13 @@ async fn the_only_local_instance_killed_under_load_leaves_its_requests_to_the_ot
         client.put_ephemeral(&format!("{PATH}/{name}"), data).await;
     }
     let answers = async |name: &str| {
-        eventually(&format!("{name} answers"), PATIENCE, async || {
+        eventually(&format!("{name} answers"), TIMEOUT, async || {
             let names = site.answers(10).await?;
             ensure(names.iter().eq([name]), || format!("{names:?} answer"))
         })
         .await;
     };
-    eventually("HAProxy has both", PATIENCE, async || {
+    eventually("HAProxy has both", TIMEOUT, async || {
         let active = site.haproxy.active(BACKEND).await?;
         ensure(active.len() == 2, || format!("{active:?}"))
     })

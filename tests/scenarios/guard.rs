@@ -6,7 +6,7 @@ use e2e::eventually::{ensure, eventually};
 use e2e::http;
 use e2e::instance::Instance;
 use e2e::load::Load;
-use e2e::site::{BACKEND, PATH, PATIENCE, Site};
+use e2e::site::{BACKEND, PATH, Site, TIMEOUT};
 use e2e::zookeeper::ZooKeeper;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use crate::crowd::Crowd;
 /// Waits until so many are held, and returns them as the API shows them.
 async fn held(site: &Site, count: usize) -> Vec<Value> {
     let mut held = Vec::new();
-    eventually(&format!("{count} are held"), PATIENCE, async || {
+    eventually(&format!("{count} are held"), TIMEOUT, async || {
         let reply = site.synapse.get("/v1/holds").await.map_err(|error| error.to_string())?;
         let services: Value = serde_json::from_str(&reply.body).map_err(|error| error.to_string())?;
         held = services
@@ -47,7 +47,7 @@ async fn a_registry_wiped_and_restarted_under_load_costs_no_request() {
         let client = site.zookeeper.client().await;
         eventually(
             "all are registered again, and stay in rotation meanwhile",
-            PATIENCE,
+            TIMEOUT,
             async || {
                 let active = site.haproxy.active(BACKEND).await?;
                 assert_eq!(active.len(), names.len(), "{active:?}");
@@ -80,7 +80,7 @@ async fn a_service_deregistered_by_mistake_is_held_and_let_go_on_time() {
     );
     crowd.are_active(&site, 0..4).await;
     // A start that took long makes the source young for a second.
-    eventually("the reason is that nobody is left", PATIENCE, async || {
+    eventually("the reason is that nobody is left", TIMEOUT, async || {
         let active = metric(&site, r#"synapse_guard_active{service="web",guard="empty"} 1"#).await;
         ensure(active, || "another reason".to_owned())
     })
@@ -145,12 +145,12 @@ async fn ten_of_twelve_really_gone_leave_by_their_failing_checks() {
     assert!(took < Duration::from_secs(5), "out of rotation only after {took:?}");
     held(&site, 0).await;
     let load = Load::start(site.port());
-    eventually("the two that are left serve", PATIENCE, async || {
+    eventually("the two that are left serve", TIMEOUT, async || {
         ensure(load.requests() > 200, || "not yet".to_owned())
     })
     .await;
     load.take().assert_flawless();
-    eventually("they have left HAProxy as well", PATIENCE, async || {
+    eventually("they have left HAProxy as well", TIMEOUT, async || {
         let status = site.synapse.status().await?;
         let servers = status
             .pointer("/routers/0/haproxy/services/0/servers")
@@ -182,7 +182,7 @@ async fn first_request(site: &mut Site) -> Duration {
     let since = Instant::now();
     site.synapse.start();
     let port = site.port();
-    eventually("a request is answered", PATIENCE, async || {
+    eventually("a request is answered", TIMEOUT, async || {
         let reply = http::send("GET", port, "/", Duration::from_secs(5)).await;
         let reply = reply.map_err(|error| error.to_string())?;
         ensure(reply.status == 200, || format!("{reply:?}"))
@@ -224,7 +224,7 @@ async fn a_cold_start_without_zookeeper_serves_from_the_snapshot() {
     site.synapse.start_and_wait().await.unwrap();
     assert!(site.synapse.log().contains("its checksum is not that of its content"));
     site.zookeeper.restart().await;
-    eventually("the snapshot is whole again", PATIENCE, async || {
+    eventually("the snapshot is whole again", TIMEOUT, async || {
         let text = std::fs::read_to_string(&snapshot).map_err(|error| error.to_string())?;
         ensure(text.matches(r#""node":"#).count() == 2, || text.clone())
     })
@@ -257,7 +257,7 @@ async fn default_servers_help_those_that_are_left_as_long_as_others_are_doubted(
     );
     assert!(metric(&site, r#"synapse_guard_held{service="web"} 4"#).await);
     let before = crowd.requests(1..5).await;
-    eventually("the helper answers", PATIENCE, async || {
+    eventually("the helper answers", TIMEOUT, async || {
         let requests = helper.requests().await;
         ensure(requests > 100, || format!("{requests} requests"))
     })

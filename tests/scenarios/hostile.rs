@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use common::report::encoded;
 use e2e::eventually::{ensure, eventually};
 use e2e::load::Load;
-use e2e::site::{BACKEND, PATH, PATIENCE, Site};
+use e2e::site::{BACKEND, PATH, Site, TIMEOUT};
 use serde_json::{Value, json};
 
 /// What is no registration at all.
@@ -331,7 +331,7 @@ async fn bad_nodes_beside_good_ones_change_nothing_for_the_good() {
     site.member_mut("one").nerve.terminate().await;
     site.members.remove("one");
     site.serves_all().await.unwrap();
-    eventually("each bad node is a plain server at most", PATIENCE, async || {
+    eventually("each bad node is a plain server at most", TIMEOUT, async || {
         is_clean(&site.haproxy.configuration(), &before, &bad.ports)
     })
     .await;

@@ -8,7 +8,7 @@ use e2e::kubelet::{Cluster, Manifest, Pod};
 use e2e::load::{Load, PAUSE};
 use e2e::ports::free_port;
 use e2e::program::binary;
-use e2e::site::PATIENCE;
+use e2e::site::TIMEOUT;
 use e2e::zookeeper::ZooKeeper;
 use serde_json::Value;
 
@@ -33,7 +33,7 @@ impl Member {
 
     /// Waits until it has got a request.
     async fn takes_part(&self) {
-        eventually("it gets requests", PATIENCE, async || {
+        eventually("it gets requests", TIMEOUT, async || {
             let reply = self.pod.get(8080, "/count").await.map_err(|error| error.to_string())?;
             ensure(reply.body.trim() != "0", || reply.body.clone())
         })
@@ -54,7 +54,7 @@ async fn roll(overlay: &str, restarts: usize) -> String {
     let mut cluster = Cluster::new(&Manifest::render(overlay), directory.path(), &zookeeper.address());
     // There is nobody to call before the first is registered.
     let client = cluster.start().await;
-    eventually("there is somebody", PATIENCE, async || {
+    eventually("there is somebody", TIMEOUT, async || {
         let reply = client.get(OUTBOUND, "/").await.map_err(|error| error.to_string())?;
         ensure(reply.status == 200, || format!("{reply:?}"))
     })

@@ -7,7 +7,7 @@ use e2e::daemon::Daemon;
 use e2e::eventually::{ensure, eventually};
 use e2e::instance::Instance;
 use e2e::ports::free_port;
-use e2e::site::PATIENCE;
+use e2e::site::TIMEOUT;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -57,7 +57,7 @@ services:
     }
 
     async fn until(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
-        eventually(what, PATIENCE, async || {
+        eventually(what, TIMEOUT, async || {
             let status = self.nerve.status().await?;
             let service = status.get(0).cloned().unwrap_or_default();
             ensure(fits(&service), || service.to_string())?;
@@ -103,7 +103,7 @@ services:
     );
     let mut nerve = Daemon::new("nerve", "nerve", directory.path(), api_port, &configuration);
     nerve.start_and_wait().await.unwrap();
-    eventually("it is up", PATIENCE, async || {
+    eventually("it is up", TIMEOUT, async || {
         let status = nerve.status().await?;
         ensure(status[0]["Lifecycle"] == "up", || status.to_string())
     })
@@ -128,7 +128,7 @@ async fn an_operators_word_outlives_a_crash_and_ends_at_its_time() {
         .await;
     assert_eq!(service["Status"], "disabled", "{service}");
     assert_eq!(service["Reason"], "Service is disabled: deploy");
-    let voice = &service["Voices"][0];
+    let voice = &service["Overrides"][0];
     assert_eq!(
         (&voice["Source"], &voice["Author"]),
         (&"operator".into(), &"ann".into())
@@ -152,7 +152,7 @@ async fn a_warm_up_goes_on_where_it_was_after_a_crash_and_after_a_stop() {
         .until("it has warmed up a little", |service| weight(service) >= 6)
         .await;
     // A crash may lose what is not on disk yet, no more.
-    eventually("the step is kept", PATIENCE, async || {
+    eventually("the step is kept", TIMEOUT, async || {
         let state = std::fs::read_to_string(scene.directory.path().join("state/nerve.state.json"));
         let state: Value = serde_json::from_str(&state.unwrap_or_default()).unwrap_or_default();
         let step = state["services"]["web"]["warmth"]["step"].as_u64();
@@ -205,7 +205,7 @@ async fn hacheck_takes_a_service_down_and_lets_it_go() {
     .unwrap();
     let service = scene.until("it is down", |service| service["Available"] == false).await;
     assert_eq!(service["Reason"], "Service is disabled: kernel");
-    assert_eq!(service["Voices"][0]["Source"], "hacheck web");
+    assert_eq!(service["Overrides"][0]["Source"], "hacheck web");
     let said = scene.put("/services/web/enable?force=true").await;
     assert_eq!(said, "web is enabled, but stays away: hacheck web says down\n");
     // Heard from the first moment of another nerve.
@@ -234,7 +234,7 @@ async fn changes_are_told_as_they_happen() {
     let mut lines = BufReader::new(stream).lines();
     let mut next = async |wanted: &str| {
         loop {
-            let line = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+            let line = timeout(TIMEOUT, lines.next_line()).await.unwrap().unwrap().unwrap();
             if let Some(data) = line.strip_prefix("data: ") {
                 let event: Value = serde_json::from_str(data).unwrap();
                 assert_eq!(
@@ -259,7 +259,7 @@ async fn changes_are_told_as_they_happen() {
     next("disabling").await;
     next("disabled").await;
     let mut rest = String::new();
-    timeout(PATIENCE, lines.into_inner().read_to_string(&mut rest))
+    timeout(TIMEOUT, lines.into_inner().read_to_string(&mut rest))
         .await
         .unwrap()
         .unwrap();

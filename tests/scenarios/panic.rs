@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use e2e::eventually::{ensure, eventually};
 use e2e::http;
-use e2e::site::{PATIENCE, Site};
+use e2e::site::{Site, TIMEOUT};
 use e2e::zookeeper::ZooKeeper;
 use tokio::time::Instant;
 
@@ -36,7 +36,7 @@ async fn feel(crowd: &Crowd, well: bool) {
 
 /// Waits until just so many instances answer.
 async fn answer(site: &Site, count: usize) {
-    eventually(&format!("{count} instances answer"), PATIENCE, async || {
+    eventually(&format!("{count} instances answer"), TIMEOUT, async || {
         let names = site.answers(COUNT * 4).await?;
         ensure(names.len() == count, || format!("{names:?}"))
     })
@@ -45,7 +45,7 @@ async fn answer(site: &Site, count: usize) {
 
 /// Waits until the rule is said to act, or not to.
 async fn acts(site: &Site, active: bool) {
-    eventually(&format!("the rule acts: {active}"), PATIENCE, async || {
+    eventually(&format!("the rule acts: {active}"), TIMEOUT, async || {
         let reply = site
             .synapse
             .get("/v1/services/web_1")

@@ -6,7 +6,7 @@ use std::time::Duration;
 use common::clock::unix_millis;
 use e2e::eventually::{ensure, eventually, throughout};
 use e2e::fault_proxy::{FaultProxy, Mode};
-use e2e::site::{Member, PATH, PATIENCE, SESSION_TIMEOUT, Site};
+use e2e::site::{Member, PATH, SESSION_TIMEOUT, Site, TIMEOUT};
 use e2e::zookeeper::{Client, Node, TICK, ZooKeeper};
 
 /// A site with one member whose nerve runs; no synapse.
@@ -32,7 +32,7 @@ impl Scene {
     }
 
     async fn one_node(&self) -> Node {
-        self.one_node_within(PATIENCE).await
+        self.one_node_within(TIMEOUT).await
     }
 
     async fn one_node_within(&self, within: Duration) -> Node {
@@ -76,7 +76,7 @@ async fn a_dead_service_loses_its_node_and_a_restarted_one_gets_it_back() {
     let mut scene = Scene::start().await;
     let first = scene.one_node().await;
     scene.member.instance.kill();
-    scene.no_node_within(PATIENCE).await;
+    scene.no_node_within(TIMEOUT).await;
     let port = scene.member.instance.port();
     scene.member.instance = e2e::instance::Instance::start_at("one", port, scene.site.directory()).await;
     assert!(scene.one_node().await.created_by > first.created_by);
@@ -140,7 +140,7 @@ async fn a_session_that_expires_on_the_server_has_its_node_back_within_two_secon
     let before = scene.one_node().await;
     scene.site.zookeeper.expire(before.owner).await;
     let expired = unix_millis();
-    let again = eventually("the node is back", PATIENCE, async || {
+    let again = eventually("the node is back", TIMEOUT, async || {
         let node = scene.client.node(&scene.member.path()).await.ok_or("absent")?;
         ensure(node.created_by != before.created_by, || "still the old one".to_owned())?;
         Ok(node)
@@ -158,7 +158,7 @@ async fn a_link_cut_right_after_the_create_makes_no_second_node() {
     let proxy = FaultProxy::start(site.zookeeper.address()).await;
     proxy.cut_after_create("one_127.0.0.1");
     let scene = Scene::through(site, &proxy.address()).await;
-    tokio::time::timeout(PATIENCE, proxy.tripped(1))
+    tokio::time::timeout(TIMEOUT, proxy.tripped(1))
         .await
         .expect("nerve creates its node");
     let node = scene.one_node().await;
@@ -184,7 +184,7 @@ async fn nerve_killed_and_restarted_within_a_second_keeps_exactly_one_node() {
     let before = scene.one_node().await;
     scene.member.nerve.kill();
     scene.member.nerve.start();
-    let taken_over = eventually("the new nerve owns the node", PATIENCE, async || {
+    let taken_over = eventually("the new nerve owns the node", TIMEOUT, async || {
         let nodes = scene.client.nodes(PATH).await;
         let [node] = nodes.as_slice() else {
             return Err(format!("{nodes:?}"));
@@ -227,7 +227,7 @@ async fn nerve_started_before_zookeeper_says_so_and_registers_when_it_comes() {
     let mut site = site;
     site.zookeeper.restart().await;
     let client = site.zookeeper.client().await;
-    Site::one_node(&client, &member.path(), PATIENCE).await.unwrap();
+    Site::one_node(&client, &member.path(), TIMEOUT).await.unwrap();
     shows_its_reporter(&member, |state, _| state == "reported").await;
 }
 
@@ -259,7 +259,7 @@ async fn an_ensemble_that_moved_under_its_name_is_found_where_the_name_leads_now
 
 /// Waits until nerve's status shows its reporter's state and detail like this.
 async fn shows_its_reporter(member: &Member, wanted: impl Fn(&str, &str) -> bool) {
-    eventually("nerve's status shows how its reporter is", PATIENCE, async || {
+    eventually("nerve's status shows how its reporter is", TIMEOUT, async || {
         let status = member.nerve.status().await?;
         let word = |name: &str| {
             status

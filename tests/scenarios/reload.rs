@@ -7,7 +7,7 @@ use e2e::daemon::Daemon;
 use e2e::eventually::{ensure, eventually, throughout};
 use e2e::instance::Instance;
 use e2e::ports::free_port;
-use e2e::site::{PATH, PATIENCE};
+use e2e::site::{PATH, TIMEOUT};
 use e2e::zookeeper::{Client, Node, ZooKeeper};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -88,7 +88,7 @@ impl Scene {
     /// The nodes, once they are these services'.
     async fn nodes(&self, names: &[&str]) -> Vec<Node> {
         let wanted: Vec<_> = names.iter().map(|name| self.node_name(name)).collect();
-        eventually(&format!("the nodes are {names:?}"), PATIENCE, async || {
+        eventually(&format!("the nodes are {names:?}"), TIMEOUT, async || {
             let mut nodes = self.client.nodes(PATH).await;
             nodes.sort_by(|a, b| a.name.cmp(&b.name));
             ensure(nodes.iter().map(|node| &node.name).eq(&wanted), || format!("{nodes:?}"))?;
@@ -130,7 +130,7 @@ async fn services_come_and_go_and_the_rest_keeps_its_node() {
     assert_eq!(shown, ["a", "c"]);
     // The same file again, by signal.
     scene.nerve.signal(Signal::HUP);
-    eventually("the signal was heard", PATIENCE, async || {
+    eventually("the signal was heard", TIMEOUT, async || {
         let last = scene.nerve.get("/v1/reload").await.map_err(|error| error.to_string())?;
         ensure(last.body.contains(r#""result":"unchanged""#), || last.body)
     })
@@ -143,7 +143,7 @@ async fn services_come_and_go_and_the_rest_keeps_its_node() {
     ] {
         assert!(metrics.contains(series), "{metrics}");
     }
-    eventually("b's series are gone", PATIENCE, async || {
+    eventually("b's series are gone", TIMEOUT, async || {
         let metrics = scene.nerve.get("/metrics").await.map_err(|error| error.to_string())?;
         ensure(!metrics.body.contains(r#"name="b""#), || metrics.body)
     })
@@ -162,7 +162,7 @@ async fn a_changed_service_takes_its_node_over_with_the_operators_word() {
     scene.write(&[("a", "labels: { zone: x }"), ("b", "labels: { zone: x }")]);
     let (status, told) = scene.reload().await;
     assert_eq!((status, names(&told, "changed").len()), (200, 2), "{told}");
-    let changed = eventually("the node has the label", PATIENCE, async || {
+    let changed = eventually("the node has the label", TIMEOUT, async || {
         let nodes = scene.client.nodes(PATH).await;
         let [node] = nodes.as_slice() else {
             return Err(format!("{nodes:?}"));
@@ -198,7 +198,7 @@ async fn when_the_path_changes_the_new_node_is_there_before_the_old_one_goes() {
     });
     let ((status, told), ()) = tokio::join!(scene.reload(), watch);
     assert_eq!((status, names(&told, "changed")), (200, vec!["a".to_owned()]));
-    eventually("the old node goes", PATIENCE, async || {
+    eventually("the old node goes", TIMEOUT, async || {
         ensure(scene.client.node(&old).await.is_none(), || "it is there".to_owned())
     })
     .await;
@@ -246,7 +246,7 @@ async fn a_bad_file_read_by_signal_changes_nothing_either() {
         scene.write_text(&bad);
         scene.nerve.signal(Signal::HUP);
         let refused = format!(r#"nerve_config_reloads_total{{result="refused"}} {count}"#);
-        eventually("the file is refused", PATIENCE, async || {
+        eventually("the file is refused", TIMEOUT, async || {
             let metrics = scene.nerve.get("/metrics").await.map_err(|error| error.to_string())?;
             ensure(metrics.body.contains(&refused), || metrics.body)
         })
@@ -266,7 +266,7 @@ async fn a_numbered_node_is_never_absent_while_its_service_changes() {
         std::fs::write(&file, text.replace(&format!("path: {PATH}"), &kind)).unwrap();
     };
     let only_node = async |fits: &dyn Fn(&Node) -> bool| {
-        eventually("one node that fits", PATIENCE, async || {
+        eventually("one node that fits", TIMEOUT, async || {
             let nodes = scene.client.nodes(PATH).await;
             match nodes.as_slice() {
                 [node] if fits(node) => Ok(node.clone()),
@@ -320,7 +320,7 @@ async fn an_ensemble_is_joined_with_its_first_reporter_and_left_with_its_last() 
     let (ours, theirs) = (scene.zookeeper.address(), elsewhere.address());
     let before = scene.nodes(&["a"]).await;
     let know = async |wanted: &[&String], sessions: usize| {
-        eventually(&format!("sessions with {wanted:?}"), PATIENCE, async || {
+        eventually(&format!("sessions with {wanted:?}"), TIMEOUT, async || {
             let known = ensembles(&scene.nerve).await?;
             ensure(known.iter().eq(wanted.iter().copied().collect::<BTreeSet<_>>()), || {
                 format!("{known:?}")
@@ -342,7 +342,7 @@ async fn an_ensemble_is_joined_with_its_first_reporter_and_left_with_its_last() 
         assert_eq!(scene.reload().await.0, 200);
         know(&[&ours, &theirs], 1).await;
         let client = elsewhere.client().await;
-        eventually("b is registered", PATIENCE, async || {
+        eventually("b is registered", TIMEOUT, async || {
             client.node(&path).await.ok_or_else(|| "it is not there".to_owned())
         })
         .await;

@@ -2,7 +2,7 @@
 
 use e2e::eventually::{ensure, eventually, throughout};
 use e2e::fault_proxy::FaultProxy;
-use e2e::site::{Member, PATH, PATIENCE, SESSION_TIMEOUT, Site, zookeeper_reporter};
+use e2e::site::{Member, PATH, SESSION_TIMEOUT, Site, TIMEOUT, zookeeper_reporter};
 use e2e::zookeeper::{Client, Node, ZooKeeper};
 
 async fn only_node(client: &Client) -> Result<Node, String> {
@@ -14,7 +14,7 @@ async fn only_node(client: &Client) -> Result<Node, String> {
 
 /// Waits until the reporters of nerve's only service are in these states; their details.
 async fn reporters(member: &Member, states: &[&str]) -> Vec<String> {
-    eventually("nerve's reporters stand as expected", PATIENCE, async || {
+    eventually("nerve's reporters stand as expected", TIMEOUT, async || {
         let answer = member.nerve.status().await?;
         let shown = answer
             .pointer("/0/Reporters")
@@ -42,14 +42,14 @@ async fn numbered_nodes_survive_a_cut_and_a_restart_as_one() {
         .prepare_with("one", &zookeeper_reporter(&proxy.address(), keys))
         .await;
     member.nerve.start_and_wait().await.unwrap();
-    tokio::time::timeout(PATIENCE, proxy.tripped(1)).await.unwrap();
+    tokio::time::timeout(TIMEOUT, proxy.tripped(1)).await.unwrap();
     reporters(&member, &["reported"]).await;
     let first = only_node(&client).await.unwrap();
     assert!(first.name.starts_with("one_127.0.0.1_c_"), "{first:?}");
 
     member.nerve.kill();
     member.nerve.start();
-    let second = eventually("the new nerve has replaced the node", PATIENCE, async || {
+    let second = eventually("the new nerve has replaced the node", TIMEOUT, async || {
         let node = only_node(&client).await?;
         ensure(node.owner != first.owner, || format!("{node:?}"))?;
         Ok(node)
@@ -114,7 +114,7 @@ async fn a_wrong_password_is_shown_and_no_secret_is() {
         .await;
     second.nerve.start_and_wait().await.unwrap();
     // Pending at first because it connects.
-    eventually("nerve says what to check", PATIENCE, async || {
+    eventually("nerve says what to check", TIMEOUT, async || {
         let details = reporters(&second, &["pending"]).await;
         ensure(details.iter().any(|detail| detail.contains("check `auth`")), || {
             format!("{details:?}")

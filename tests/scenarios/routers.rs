@@ -8,7 +8,7 @@ use e2e::eventually::{ensure, eventually};
 use e2e::http;
 use e2e::load::Load;
 use e2e::servers::nginx;
-use e2e::site::{PATIENCE, Site};
+use e2e::site::{Site, TIMEOUT};
 use e2e::zookeeper::ZooKeeper;
 use serde_json::Value;
 
@@ -61,7 +61,7 @@ async fn an_nginx_follows_through_a_template() {
     }
     let answered_by = async |names: &[&str]| {
         let names: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        eventually(&format!("nginx gives requests to {names:?}"), PATIENCE, async || {
+        eventually(&format!("nginx gives requests to {names:?}"), TIMEOUT, async || {
             let mut answers = BTreeSet::new();
             for _ in 0..3 * names.len() {
                 let reply = http::send("GET", nginx.port(), "/", Duration::from_secs(5)).await;
@@ -101,7 +101,7 @@ async fn a_router_that_fails_for_ever_stops_no_other() {
     site.add("two").await;
     site.serves_all().await.unwrap();
     let load = Load::start(site.port());
-    let failures = eventually("the command has failed again and again", PATIENCE, async || {
+    let failures = eventually("the command has failed again and again", TIMEOUT, async || {
         let status = site.synapse.status().await?;
         let state = |router: usize, key: &str| status["routers"][router]["status"][key].clone();
         let failures = state(1, "failures").as_u64().unwrap_or_default();
@@ -117,7 +117,7 @@ async fn a_router_that_fails_for_ever_stops_no_other() {
     site.add("three").await;
     site.serves_all().await.unwrap();
     let wanted = addresses(&site);
-    eventually("the files follow", PATIENCE, async || {
+    eventually("the files follow", TIMEOUT, async || {
         let json = in_json(&site.directory().join("services/web.json"))?;
         let text = std::fs::read_to_string(site.directory().join("servers")).unwrap_or_default();
         let mut written: Vec<&str> = text.split_whitespace().collect();

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use e2e::eventually::{ensure, eventually};
 use e2e::load::Load;
-use e2e::site::{BACKEND, PATIENCE, Site};
+use e2e::site::{BACKEND, Site, TIMEOUT};
 use e2e::zookeeper::ZooKeeper;
 
 /// Waits until a HAProxy started from the file alone would give requests to these members and to nobody else.
 async fn file_has_just_the_members(site: &Site, names: &[&str]) {
     let mut wanted: Vec<String> = names.iter().map(|name| site.member(name).address()).collect();
     wanted.sort();
-    eventually("the file is as the running HAProxy", PATIENCE, async || {
+    eventually("the file is as the running HAProxy", TIMEOUT, async || {
         let file = site.haproxy.configuration();
         let servers = file
             .lines()
@@ -113,7 +113,7 @@ async fn synapse_started_before_zookeeper_serves_when_it_comes() {
     site.zookeeper.restart().await;
     site.add("one").await;
     site.serves_all().await.unwrap();
-    eventually("synapse is ready", PATIENCE, async || {
+    eventually("synapse is ready", TIMEOUT, async || {
         let ready = site.synapse.get("/ready").await.map_err(|error| error.to_string())?;
         ensure(ready.status == 200, || format!("{ready:?}"))
     })
@@ -128,7 +128,7 @@ async fn a_synapse_that_waits_for_its_first_snapshot_does_not_spin() {
     let mut site = Site::new(zookeeper);
     site.synapse.start_and_wait().await.unwrap();
     let (ticks, since) = (site.synapse.processor_ticks(), tokio::time::Instant::now());
-    eventually("several attempts have failed", PATIENCE, async || {
+    eventually("several attempts have failed", TIMEOUT, async || {
         let status = site.synapse.status().await?;
         let failures = status
             .pointer("/ensembles/0/failures")
@@ -148,7 +148,7 @@ async fn a_service_without_instances_answers_503_rather_than_refusing() {
     let client = site.zookeeper.client().await;
     client.put(e2e::site::PATH, "").await;
     site.synapse.start_and_wait().await.unwrap();
-    eventually("the frontend answers 503", PATIENCE, async || {
+    eventually("the frontend answers 503", TIMEOUT, async || {
         let reply = e2e::http::send("GET", site.port(), "/", Duration::from_secs(10)).await;
         let reply = reply.map_err(|error| error.to_string())?;
         ensure(reply.status == 503, || format!("{reply:?}"))

@@ -6,7 +6,7 @@ use e2e::authority::Authority;
 use e2e::daemon::Daemon;
 use e2e::eventually::{ensure, eventually};
 use e2e::ports::free_port;
-use e2e::site::PATIENCE;
+use e2e::site::TIMEOUT;
 use e2e::zookeeper::ZooKeeper;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -52,7 +52,7 @@ impl Synapse {
     /// Waits until the service is in this state and just these instances are used, by node.
     async fn has(&self, name: &str, state: &str, addresses: &[&str]) -> Value {
         let mut last = Value::Null;
-        eventually(&format!("{name} is {state} with {addresses:?}"), PATIENCE, async || {
+        eventually(&format!("{name} is {state} with {addresses:?}"), TIMEOUT, async || {
             let service = self.service(name).await?;
             let used = used(&service);
             let found = service.pointer("/freshness/state").and_then(Value::as_str);
@@ -204,7 +204,7 @@ async fn a_guarded_path_is_read_by_who_may_over_tls() {
             ensure(error.contains("an ACL does not allow it"), || service.to_string())?;
             ensure(service["freshness"]["state"] == "never", || service.to_string())
         };
-        eventually(&format!("{name} is told why"), PATIENCE, told).await;
+        eventually(&format!("{name} is told why"), TIMEOUT, told).await;
     }
     let log = synapse.daemon.log();
     assert!(

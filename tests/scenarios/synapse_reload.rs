@@ -10,7 +10,7 @@ use e2e::http;
 use e2e::load::Load;
 use e2e::ports::free_port;
 use e2e::program::binary;
-use e2e::site::{BACKEND, PATH, PATIENCE, Site};
+use e2e::site::{BACKEND, PATH, Site, TIMEOUT};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ async fn reload(site: &Site) -> (u16, Value) {
 }
 
 async fn answers_on(port: u16) {
-    eventually("the new service answers", PATIENCE, async || {
+    eventually("the new service answers", TIMEOUT, async || {
         let reply = http::send("GET", port, "/", Duration::from_secs(5)).await;
         let reply = reply.map_err(|error| error.to_string())?;
         ensure(reply.status == 200, || format!("{reply:?}"))
@@ -99,7 +99,7 @@ async fn a_new_configuration_costs_no_request() {
     // The first again, by a signal.
     write(&site, &first);
     site.synapse.signal(Signal::HUP);
-    eventually("the second service is gone", PATIENCE, async || {
+    eventually("the second service is gone", TIMEOUT, async || {
         let status = site.synapse.status().await?;
         let services = status["routers"][0]["services"].as_array().map_or(0, Vec::len);
         let open = http::send("GET", port, "/", Duration::from_secs(5)).await.is_ok();
@@ -170,7 +170,7 @@ async fn a_router_that_is_gone_takes_its_haproxy_with_it() {
     let (status, told) = reload(&site).await;
     assert_eq!(status, 200, "{told}");
     assert_eq!(told["routers"][1]["act"], "removed");
-    eventually("its HAProxy is gone", PATIENCE, async || {
+    eventually("its HAProxy is gone", TIMEOUT, async || {
         let open = http::send("GET", port, "/", Duration::from_secs(5)).await.is_ok();
         ensure(!open, || "it still answers".to_owned())
     })
@@ -217,7 +217,7 @@ async fn once_applies_and_leaves_haproxy_running() {
     // One look is all it has.
     let client = site.zookeeper.client().await;
     let path = site.member("two").path();
-    eventually("it is registered", PATIENCE, async || {
+    eventually("it is registered", TIMEOUT, async || {
         client.node(&path).await.ok_or("absent".to_owned())
     })
     .await;

@@ -8,7 +8,7 @@ use e2e::eventually::{ensure, eventually};
 use e2e::load::Load;
 use e2e::ports::free_port;
 use e2e::program::binary;
-use e2e::site::{PATIENCE, Site};
+use e2e::site::{Site, TIMEOUT};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -30,7 +30,7 @@ impl Manager {
 
     /// Waits for a line that begins so and forgets all before it.
     async fn hears(&mut self, line: &str) {
-        eventually(&format!("it says {line}"), PATIENCE, async || {
+        eventually(&format!("it says {line}"), TIMEOUT, async || {
             let mut buffer = [0; 1024];
             while let Ok(length) = self.socket.recv(&mut buffer) {
                 let message = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default());
@@ -114,7 +114,7 @@ async fn an_upgrade_in_place_loses_no_request_of_the_only_instance() {
         install("synapse", &bin);
         assert!(site.synapse.terminate().await.success());
         site.synapse.start_and_wait().await.unwrap();
-        eventually("both are at work again", PATIENCE, async || {
+        eventually("both are at work again", TIMEOUT, async || {
             let ready = site.synapse.get("/ready").await.map_err(|error| error.to_string())?;
             ensure(ready.status == 200, || ready.body)?;
             let status = site.member("only").nerve.status().await?;
@@ -154,7 +154,7 @@ routers: [{{type: console, services: [{{name: web, watcher: {{type: static, serv
     let mut synapse = Daemon::new("synapse", "synapse", directory.path(), api_port, &configuration);
     synapse.start_and_wait().await.unwrap();
     let ready = async |wanted: u16| {
-        eventually("it says whether it is ready", PATIENCE, async || {
+        eventually("it says whether it is ready", TIMEOUT, async || {
             let reply = synapse.get("/ready").await.map_err(|error| error.to_string())?;
             ensure(reply.status == wanted, || format!("{reply:?}"))
         })

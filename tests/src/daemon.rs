@@ -13,7 +13,7 @@ use crate::program::{Running, binary};
 use crate::usage::Usage;
 
 /// How long a daemon may take to answer its API or to end: far more than it should, so that a busy machine is no failure.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One daemon, running or not; killed when dropped, and its log shown when the test has failed.
 #[derive(Debug)]
@@ -128,7 +128,7 @@ impl Daemon {
         self.start();
         let running = self.running.as_mut().unwrap();
         let (name, port, log) = (&self.name, self.api_port, &self.log);
-        wait_for(&format!("{name} answers"), PATIENCE, async || {
+        wait_for(&format!("{name} answers"), TIMEOUT, async || {
             if let Some(status) = running.status() {
                 panic!("{name} ended at its start: {status}\n{}", tail(log));
             }
@@ -153,7 +153,7 @@ impl Daemon {
     pub async fn wait(&mut self) -> ExitStatus {
         let mut running = self.running.take().expect("the daemon was started");
         running
-            .ended(PATIENCE)
+            .ended(TIMEOUT)
             .await
             .unwrap_or_else(|late| panic!("{}: {late}", self.name))
     }
@@ -175,12 +175,12 @@ impl Daemon {
 
     /// Asks its API.
     pub async fn get(&self, path: &str) -> Result<Reply, Failure> {
-        http::send("GET", self.api_port, path, PATIENCE).await
+        http::send("GET", self.api_port, path, TIMEOUT).await
     }
 
     /// Tells its API.
     pub async fn send(&self, method: &str, path: &str) -> Result<Reply, Failure> {
-        http::send(method, self.api_port, path, PATIENCE).await
+        http::send(method, self.api_port, path, TIMEOUT).await
     }
 
     /// Its `/status`.

@@ -28,12 +28,12 @@ pub enum Mode {
 #[derive(Debug)]
 pub struct FaultProxy {
     port: u16,
-    link: Arc<Link>,
+    link: Arc<SessionState>,
     accepting: JoinHandle<()>,
 }
 
 #[derive(Debug)]
-struct Link {
+struct SessionState {
     mode: watch::Sender<Mode>,
     cuts: watch::Sender<u64>,
     /// A create of a path that contains this is the last thing its connection does.
@@ -47,7 +47,7 @@ impl FaultProxy {
     pub async fn start(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let link = Arc::new(Link {
+        let link = Arc::new(SessionState {
             mode: watch::Sender::new(Mode::Forward),
             cuts: watch::Sender::new(0),
             last_create: Mutex::new(None),
@@ -99,7 +99,7 @@ impl Drop for FaultProxy {
     }
 }
 
-async fn accept(listener: TcpListener, server: String, link: Arc<Link>) {
+async fn accept(listener: TcpListener, server: String, link: Arc<SessionState>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -111,7 +111,7 @@ async fn accept(listener: TcpListener, server: String, link: Arc<Link>) {
     }
 }
 
-async fn connection(client: TcpStream, server: String, link: Arc<Link>) {
+async fn connection(client: TcpStream, server: String, link: Arc<SessionState>) {
     let mut cuts = link.cuts.subscribe();
     let mut mode = link.mode.subscribe();
     let relayed = async {
@@ -143,7 +143,7 @@ type Xid = [u8; 4];
 async fn requests(
     mut client: OwnedReadHalf,
     mut server: OwnedWriteHalf,
-    link: &Link,
+    link: &SessionState,
     doomed: &Mutex<Option<Xid>>,
 ) -> Option<()> {
     let mut mode = link.mode.subscribe();
@@ -161,7 +161,7 @@ async fn requests(
 async fn replies(
     mut server: OwnedReadHalf,
     mut client: OwnedWriteHalf,
-    link: &Link,
+    link: &SessionState,
     doomed: &Mutex<Option<Xid>>,
 ) -> Option<()> {
     let mut mode = link.mode.subscribe();

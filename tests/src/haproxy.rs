@@ -137,9 +137,7 @@ impl Haproxy {
             .find(|line| line.split_whitespace().nth(1) == Some("master"));
         let mut words = line.ok_or_else(|| format!("no master: {table}"))?.split_whitespace();
         let mut number = |at| words.nth(at).and_then(|word| word.parse::<u64>().ok());
-        let (id, reloads) = number(0)
-            .zip(number(1))
-            .ok_or_else(|| format!("not understood: {table}"))?;
+        let (id, reloads) = number(0).zip(number(1)).ok_or_else(|| format!("not loaded: {table}"))?;
         Ok(Master {
             id: i32::try_from(id).map_err(|error| error.to_string())?,
             reloads,

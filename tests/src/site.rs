@@ -28,7 +28,7 @@ pub const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 const GUARD: &str = "guard: {settle: 2s}";
 
 /// How long a change may take on a busy machine before a scenario fails.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The site. Dropped in the order of the fields: HAProxy after synapse, which would start it again.
 #[derive(Debug)]
@@ -200,7 +200,7 @@ impl Site {
             .map(Member::address)
             .collect();
         addresses.sort();
-        wait_for(&format!("traffic goes to {names:?}"), PATIENCE, async || {
+        wait_for(&format!("traffic goes to {names:?}"), TIMEOUT, async || {
             let active = self.haproxy.active(BACKEND).await?;
             ensure(active == addresses, || {
                 format!("HAProxy has {active:?}, not {addresses:?}")

@@ -19,7 +19,7 @@ use crate::site::haproxy_router;
 use crate::zookeeper::{Client, ZooKeeper};
 
 /// How long synapse may take for whatever is asked of it here.
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// The town. Dropped in the order of the fields: HAProxy after synapse, which would start it again.
 #[derive(Debug)]
@@ -135,7 +135,7 @@ impl Town {
 
     /// Waits until HAProxy gives each service's requests to its instances alone, with their weights.
     pub async fn is_right(&self) -> Result<(), TooLate> {
-        self.is_right_within(PATIENCE).await
+        self.is_right_within(TIMEOUT).await
     }
 
     /// As [`Town::is_right`], in this time.

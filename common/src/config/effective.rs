@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
+use super::diagnostics::NodePath;
 use super::excerpt::is_secret;
-use super::findings::Place;
 use super::value::Value;
 use super::yaml::Node;
 
@@ -16,13 +16,13 @@ const HIDDEN: &str = "[redacted]";
 
 /// What the sections read so far have found, by their places.
 #[derive(Debug, Default)]
-pub(super) struct Effective(BTreeMap<Place, Map<String, Json>>);
+pub(super) struct Effective(BTreeMap<NodePath, Map<String, Json>>);
 
 impl Effective {
     /// Takes in the keys of the section at `place`: name, default as the reference prints it, and value.
     pub(super) fn take_in<'k>(
         &mut self,
-        place: &Place,
+        place: &NodePath,
         asked: impl Iterator<Item = (&'k str, &'k str, Option<Value<'k>>)>,
     ) {
         let mut keys = Map::new();
@@ -38,11 +38,11 @@ impl Effective {
 
     /// The root.
     pub(super) fn into_json(mut self) -> Json {
-        self.0.remove(&Place(Vec::new())).map_or(Json::Null, Json::Object)
+        self.0.remove(&NodePath(Vec::new())).map_or(Json::Null, Json::Object)
     }
 
     /// A value; a map that was read as a section stands there as that section has it. Sections within one end before it.
-    fn shown(&mut self, key: &str, node: &Node, place: &Place) -> Json {
+    fn shown(&mut self, key: &str, node: &Node, place: &NodePath) -> Json {
         if is_secret(key) && *node != Node::Null {
             return Json::from(HIDDEN);
         }
@@ -116,7 +116,7 @@ command: [check, --password=hunter2, 'Authorization: hunter2', /run/secrets/x]
 checks: [{ type: tcp }, { type: tcp, port: 81.0, secrets: [hunter2] }]
 ";
         let document = Document::parse("x.yaml", text.to_owned()).expect("it parses");
-        let understood = document.understand(UnknownKeys::Refuse, |root| {
+        let loaded = document.resolve(UnknownKeys::Refuse, |root| {
             root.integer_or("apiPort", 3454, 1..=65535);
             root.text_or("logLevel", "info");
             root.duration_or("shutdownTimeout", Duration::from_secs(90));
@@ -148,7 +148,7 @@ checks: [{ type: tcp }, { type: tcp, port: 81.0, secrets: [hunter2] }]
                 { "type": "tcp", "port": 81.0, "secrets": "[redacted]", "advisory": false },
             ],
         });
-        let found: Json = serde_json::from_str(&understood.expect("it is good").effective).expect("JSON");
+        let found: Json = serde_json::from_str(&loaded.expect("it is good").effective).expect("JSON");
         assert_eq!(found, expected);
     }
 }

@@ -4,7 +4,7 @@
 //! is hidden rather than too little: a message ends up in logs and tickets.
 
 use super::Text;
-use super::problem::Spot;
+use super::problem::Location;
 use super::yaml::Position;
 
 /// What secrets are called, in lower case.
@@ -20,18 +20,18 @@ const SECRET_WORDS: [&str; 8] = [
 ];
 
 /// The most characters shown of a line.
-const WIDEST: usize = 100;
+const MAX_WIDTH: usize = 100;
 
 const HIDDEN: char = '…';
 
 /// The place of a problem of `key`, with its excerpt.
-pub(super) fn spot(text: &Text, at: Position, key: &str) -> Spot {
+pub(super) fn spot(text: &Text, at: Position, key: &str) -> Location {
     let (line, column) = at;
     let excerpt = match &text.source {
         None => excerpt(&text.read, at, key),
         Some(source) => of_source(source, &text.read, at, key),
     };
-    Spot { line, column, excerpt }
+    Location { line, column, excerpt }
 }
 
 /// The line as it was before the text was transformed, with a caret when it is the same; empty when lines came or went,
@@ -71,10 +71,10 @@ fn excerpt(text: &str, at: Position, key: &str) -> String {
         }
     }
     caret = caret.min(shown.len());
-    if shown.len() > WIDEST {
-        let start = caret.saturating_sub(WIDEST / 2);
-        let cut_after = start + WIDEST < shown.len();
-        shown = shown.into_iter().skip(start).take(WIDEST).collect();
+    if shown.len() > MAX_WIDTH {
+        let start = caret.saturating_sub(MAX_WIDTH / 2);
+        let cut_after = start + MAX_WIDTH < shown.len();
+        shown = shown.into_iter().skip(start).take(MAX_WIDTH).collect();
         caret -= start;
         if start > 0 {
             shown.insert(0, HIDDEN);

@@ -5,9 +5,9 @@
 //! for by the code that needs it ([`Section`]), so the set of known keys, their defaults and the nearest valid key of a
 //! typo come from the same lines that use them. Problems are collected, not thrown: one run names them all.
 
+mod diagnostics;
 mod effective;
 mod excerpt;
-mod findings;
 mod nearest;
 mod problem;
 mod secret;
@@ -20,8 +20,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use findings::Findings;
-pub use problem::{Problem, Problems, Spot};
+use diagnostics::Diagnostics;
+pub use problem::{Location, Problem, Problems};
 pub use secret::{Secret, SecretError};
 pub use section::{KnownKeys, Section};
 pub use time::parse as parse_duration;
@@ -35,7 +35,7 @@ pub enum UnknownKeys {
     Refuse,
 }
 
-/// A file that was parsed, not yet understood.
+/// A file that was parsed, not yet loaded.
 #[derive(Debug)]
 pub struct Document {
     name: String,
@@ -53,7 +53,7 @@ struct Text {
 
 /// What a document meant.
 #[derive(Debug)]
-pub struct Understood<T> {
+pub struct Loaded<T> {
     /// The typed configuration.
     pub value: T,
     /// What the operator should know though it stops nothing: unknown keys, keys that changed meaning.
@@ -131,25 +131,25 @@ impl Document {
 
     /// Lets `read` ask for what it needs and collects every problem. `strict: true` at the root refuses unknown keys
     /// whatever `unknown` says. The root section is named `root`.
-    pub fn understand<T>(
+    pub fn resolve<T>(
         &self,
         unknown: UnknownKeys,
         read: impl FnOnce(&mut Section<'_>) -> Option<T>,
-    ) -> Result<Understood<T>, Problems> {
-        let findings = Findings::default();
-        let value = Section::root(&findings, &self.root).and_then(|mut root| {
+    ) -> Result<Loaded<T>, Problems> {
+        let diagnostics = Diagnostics::default();
+        let value = Section::root(&diagnostics, &self.root).and_then(|mut root| {
             let strict = root.flag_or("strict", false);
-            findings.strict.set(strict || unknown == UnknownKeys::Refuse);
+            diagnostics.strict.set(strict || unknown == UnknownKeys::Refuse);
             read(&mut root)
         });
-        let located = |found| findings::located(&self.name, &self.text, found);
-        let problems = findings.problems.into_inner();
+        let located = |found| diagnostics::located(&self.name, &self.text, found);
+        let problems = diagnostics.problems.into_inner();
         match value {
-            Some(value) if problems.is_empty() => Ok(Understood {
+            Some(value) if problems.is_empty() => Ok(Loaded {
                 value,
-                warnings: located(findings.warnings.into_inner()),
-                known_keys: findings.known_keys.into_inner(),
-                effective: findings.effective.into_inner().into_json().to_string().into(),
+                warnings: located(diagnostics.warnings.into_inner()),
+                known_keys: diagnostics.known_keys.into_inner(),
+                effective: diagnostics.effective.into_inner().into_json().to_string().into(),
             }),
             None if problems.is_empty() => Err(Problems(vec![Problem::of_file(&self.name, "means nothing", "")])),
             _ => Err(Problems(located(problems))),

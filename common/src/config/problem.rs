@@ -8,7 +8,7 @@ pub struct Problem {
     /// The file.
     pub file: String,
     /// Where in the file, if that is known.
-    pub at: Option<Box<Spot>>,
+    pub at: Option<Box<Location>>,
     /// The path of the key, e.g. `services[0].checks[1].timeoutInMilli`; empty for the file as a whole.
     pub key: String,
     /// What is wrong.
@@ -19,7 +19,7 @@ pub struct Problem {
 
 /// A place in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Spot {
+pub struct Location {
     /// The line, from 1.
     pub line: usize,
     /// The column, from 1, in characters.

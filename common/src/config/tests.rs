@@ -40,15 +40,15 @@ fn read_service(service: &mut Section<'_>) -> Option<String> {
     name
 }
 
-fn understand(text: &str, unknown: UnknownKeys) -> Result<Understood<Vec<String>>, Problems> {
-    Document::parse("nerve.yaml", text.to_owned())?.understand(unknown, read_root)
+fn resolve(text: &str, unknown: UnknownKeys) -> Result<Loaded<Vec<String>>, Problems> {
+    Document::parse("nerve.yaml", text.to_owned())?.resolve(unknown, read_root)
 }
 
 /// Reads one map with `read`, which must find no problem.
 fn value<T>(text: &str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
     let document = Document::parse("test.yaml", text.to_owned()).expect("the text is YAML");
-    match document.understand(UnknownKeys::Warn, |root| Some(read(root))) {
-        Ok(understood) => understood.value,
+    match document.resolve(UnknownKeys::Warn, |root| Some(read(root))) {
+        Ok(loaded) => loaded.value,
         Err(problems) => panic!("{text}: {problems}"),
     }
 }
@@ -56,7 +56,7 @@ fn value<T>(text: &str, read: impl FnOnce(&mut Section<'_>) -> T) -> T {
 /// Reads one map with `read`, which must find one problem: what and help.
 fn problem<T>(text: &str, read: impl FnOnce(&mut Section<'_>) -> T) -> (String, String) {
     let document = Document::parse("test.yaml", text.to_owned()).expect("the text is YAML");
-    let Err(Problems(problems)) = document.understand(UnknownKeys::Warn, |root| Some(read(root))) else {
+    let Err(Problems(problems)) = document.resolve(UnknownKeys::Warn, |root| Some(read(root))) else {
         panic!("{text}: no problem");
     };
     let [problem] = problems.as_slice() else {
@@ -82,14 +82,14 @@ services:
 
 #[test]
 fn a_good_file_is_understood() {
-    let understood = understand(GOOD, UnknownKeys::Refuse).expect("a good file");
-    assert_eq!(understood.value, ["a"]);
-    assert_eq!(understood.warnings, []);
+    let loaded = resolve(GOOD, UnknownKeys::Refuse).expect("a good file");
+    assert_eq!(loaded.value, ["a"]);
+    assert_eq!(loaded.warnings, []);
 }
 
 #[test]
 fn the_known_keys_come_with_their_defaults() {
-    let known_keys = understand(GOOD, UnknownKeys::Warn).expect("a good file").known_keys;
+    let known_keys = resolve(GOOD, UnknownKeys::Warn).expect("a good file").known_keys;
     let mut table = String::new();
     for (section, keys) in &known_keys {
         for (key, default) in keys {
@@ -128,16 +128,16 @@ Services:
       - timeout: 5
       - 7
 "#;
-    let problems = understand(text, UnknownKeys::Refuse).expect_err("a bad file");
+    let problems = resolve(text, UnknownKeys::Refuse).expect_err("a bad file");
     insta::assert_snapshot!(problems);
 }
 
 #[test]
 fn unknown_keys_warn_or_are_refused() {
     let text = "logLevl: info\nservices: []\nanything: 1\ntemplatedConfigPath: /tmp/x\n";
-    let understood = understand(text, UnknownKeys::Warn).expect("unknown keys stop nothing");
-    insta::assert_snapshot!(Problems(understood.warnings));
-    let refused = |text: &str, unknown| understand(text, unknown).expect_err("unknown keys are refused").0.len();
+    let loaded = resolve(text, UnknownKeys::Warn).expect("unknown keys stop nothing");
+    insta::assert_snapshot!(Problems(loaded.warnings));
+    let refused = |text: &str, unknown| resolve(text, unknown).expect_err("unknown keys are refused").0.len();
     assert_eq!(refused(text, UnknownKeys::Refuse), 2);
     assert_eq!(refused(&format!("Strict: true\n{text}"), UnknownKeys::Warn), 2);
 }
@@ -174,7 +174,7 @@ fn a_reader_s_own_findings_are_located() {
         b.has("C").then_some(())
     };
     let warnings = document
-        .understand(UnknownKeys::Warn, read)
+        .resolve(UnknownKeys::Warn, read)
         .expect("warnings stop nothing")
         .warnings;
     let seen: Vec<_> = warnings
@@ -220,14 +220,14 @@ fn text() {
 #[test]
 fn an_unset_variable_is_doubted() {
     let text = "services: [{name: <no value>-web}]";
-    let warnings = understand(text, UnknownKeys::Warn).expect("it is text").warnings;
+    let warnings = resolve(text, UnknownKeys::Warn).expect("it is text").warnings;
     insta::assert_snapshot!(Problems(warnings), @r#"
     nerve.yaml:1:19: services[0].name: has <no value> in it, which a template prints for a variable that is not set
         services: [{name: <no value>-web}]
                           ^
       help: set the variable, or give it a default: `{{ or .VARIABLE "default" }}`
     "#);
-    understand(text, UnknownKeys::Refuse).expect_err("and refused where doubts are");
+    resolve(text, UnknownKeys::Refuse).expect_err("and refused where doubts are");
 }
 
 #[test]
@@ -405,7 +405,7 @@ fn a_syntax_error_shows_its_line() {
 #[test]
 fn many_warnings_are_cheap() {
     let services = "  - {name: s0, stale: 1}\n".repeat(2_000);
-    let warnings = understand(&format!("services:\n{services}"), UnknownKeys::Warn)
+    let warnings = resolve(&format!("services:\n{services}"), UnknownKeys::Warn)
         .expect("a good file")
         .warnings;
     assert_eq!(warnings.len(), 2_000);
@@ -424,7 +424,7 @@ fn files_are_read_and_transformed() {
     let document = load(&path, |text| Ok(text.replace("NAME", "web"))).expect("a good file");
     assert_eq!(
         document
-            .understand(UnknownKeys::Refuse, read_root)
+            .resolve(UnknownKeys::Refuse, read_root)
             .expect("a good file")
             .value,
         ["web"]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The longest duration a key may have, 30 days: far beyond any use here, far below any overflow.
-pub(super) const LONGEST: Duration = Duration::from_hours(30 * 24);
+pub(super) const MAX_DURATION: Duration = Duration::from_hours(30 * 24);
 
 /// Reads a duration longer than 0 and no longer than 30 days, or says what is wrong with the text.
 pub fn parse(text: &str) -> Result<Duration, String> {
@@ -11,7 +11,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     if duration.is_zero() {
         return Err("must be longer than 0".to_owned());
     }
-    if duration > LONGEST {
+    if duration > MAX_DURATION {
         return Err("must not be longer than 30days".to_owned());
     }
     Ok(duration)
@@ -52,7 +52,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_printed_is_read_back(seconds in 0..LONGEST.as_secs(), nanoseconds in 1_u32..1_000_000_000) {
+        fn what_is_printed_is_read_back(seconds in 0..MAX_DURATION.as_secs(), nanoseconds in 1_u32..1_000_000_000) {
             let duration = Duration::new(seconds, nanoseconds);
             prop_assert_eq!(parse(&print(duration)), Ok(duration));
         }

@@ -1,14 +1,14 @@
 //! One value of the file, its place, and what it is as a typed value.
 
+use super::diagnostics::NodePath;
 use super::excerpt::is_secret;
-use super::findings::Place;
 use super::yaml::Node;
 
 /// A value that is there and not null.
 #[derive(Debug)]
 pub(super) struct Value<'a> {
     pub(super) node: &'a Node,
-    pub(super) place: Place,
+    pub(super) place: NodePath,
     /// Its path as people write it, e.g. `services[0].port`.
     pub(super) key: String,
 }
@@ -87,7 +87,7 @@ impl<'a> Value<'a> {
             Node::Bool(flag) => flag.to_string(),
             Node::Integer(number) => number.to_string(),
             Node::Float(number) => number.to_string(),
-            Node::Text(text) if text.chars().count() <= LONGEST_QUOTED => format!("the text {text:?}"),
+            Node::Text(text) if text.chars().count() <= MAX_QUOTED => format!("the text {text:?}"),
             Node::Text(_) => "a text".to_owned(),
         };
         let help = match self.node {
@@ -105,4 +105,4 @@ impl<'a> Value<'a> {
 pub(super) const NO_VALUE: &str = "<no value>";
 
 /// The longest text that a message repeats.
-const LONGEST_QUOTED: usize = 40;
+const MAX_QUOTED: usize = 40;

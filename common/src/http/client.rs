@@ -40,7 +40,7 @@ pub struct Answer {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
+pub enum ClientError {
     /// Nobody listens there.
     #[error("nothing answers at {api}: {source}; does it run, and is that its API's address?")]
     Connect {
@@ -121,8 +121,8 @@ pub async fn ask(
     path: &str,
     body: Option<&serde_json::Value>,
     within: Duration,
-) -> Result<Answer, AskError> {
-    let connected = |source| AskError::Connect {
+) -> Result<Answer, ClientError> {
+    let connected = |source| ClientError::Connect {
         api: api.clone(),
         source,
     };
@@ -138,7 +138,7 @@ pub async fn ask(
             }
         }
     };
-    let late = AskError::Late {
+    let late = ClientError::Late {
         api: api.clone(),
         within,
     };
@@ -151,8 +151,8 @@ async fn exchange(
     method: &str,
     path: &str,
     body: Option<&serde_json::Value>,
-) -> Result<Answer, AskError> {
-    let wrong = |why: String| AskError::Answer { api: api.clone(), why };
+) -> Result<Answer, ClientError> {
+    let wrong = |why: String| ClientError::Answer { api: api.clone(), why };
     let (mut sender, connection) = handshake(TokioIo::new(stream))
         .await
         .map_err(|error| wrong(error.to_string()))?;
@@ -220,7 +220,7 @@ pub enum Question {
 }
 
 impl Question {
-    fn word(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
             Self::Started => "started",
@@ -231,7 +231,7 @@ impl Question {
 
 /// Asks, and says in one line what is so of the daemon `name`; an `Err` is a no.
 pub async fn health(name: &str, api: &Api, question: Question, within: Duration) -> Result<String, String> {
-    let word = question.word();
+    let word = question.as_str();
     match ask(api, "GET", &format!("/{word}"), None, within).await {
         Ok(Answer { status: 200, .. }) => Ok(format!("{name} is {word}")),
         Ok(answer) => {

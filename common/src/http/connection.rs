@@ -17,8 +17,8 @@ use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, debug, error};
 
+use super::access::Peer;
 use super::body::{Pending, ReplyBody};
-use super::guard::Peer;
 use super::{Handler, Reply, Request, request};
 
 /// How much of a request's head, and of a reply, is held at once.

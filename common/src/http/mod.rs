@@ -3,10 +3,10 @@
 //!
 //! Handlers are plain functions from [`Request`] to [`Reply`]; what is common to both daemons is in [`common_routes`].
 
+mod access;
 mod body;
 pub mod client;
 mod connection;
-mod guard;
 mod probes;
 mod reload;
 mod reply;
@@ -22,7 +22,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-pub use guard::Refusal;
+pub use access::Refusal;
 pub use probes::{BadProbes, ProbesConfig, probes};
 pub use reload::{ReloadOutcome, reload_route};
 pub use reply::{Reply, Stream};

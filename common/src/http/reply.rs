@@ -29,14 +29,14 @@ pub struct Stream {
 }
 
 /// How many chunks are made ahead of the peer.
-const AHEAD: usize = 4;
+const BODY_BUFFER: usize = 4;
 
 impl Stream {
     /// A stream of what `feed` sends, until it ends. It runs within the connection: it stands still while the peer takes
     /// nothing, and is dropped when the peer leaves or the server stops. It must send something more often than peers
     /// are given to take a reply (30 s), for a peer that takes nothing is cut then.
     pub fn new<F: Future<Output = ()> + Send + 'static>(feed: impl FnOnce(mpsc::Sender<Bytes>) -> F) -> Self {
-        let (sender, chunks) = mpsc::channel(AHEAD);
+        let (sender, chunks) = mpsc::channel(BODY_BUFFER);
         Self {
             feed: Box::pin(feed(sender)),
             chunks,

@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use tokio::time::timeout;
 
-use super::guard::{self, Peer};
+use super::access::{self, Peer};
 use super::{Method, Reply, Request};
 
 /// The longest body.
@@ -24,7 +24,7 @@ pub(super) async fn read(request: hyper::Request<Incoming>, peer: Peer, patience
         hyper::Method::DELETE => Method::Delete,
         _ => return Err(Reply::method_not_allowed("GET, HEAD, PUT, POST, DELETE")),
     };
-    let refusal = guard::refusal(peer, &head.headers);
+    let refusal = access::refusal(peer, &head.headers);
     if method != Method::Get
         && let Some(refusal) = refusal
     {

@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, debug, warn};
 
 use super::Handler;
+use super::access::Peer;
 use super::connection::{self, Limits, Stream};
-use super::guard::Peer;
 use super::unix::{self, SocketFile};
 
 /// How many connections are served at once; further ones wait in the kernel's queue. None is idle for longer than the

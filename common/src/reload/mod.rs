@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::systemd::Notifier;
 
 /// Requests that may wait. Each reads the file anew, so the last that waits sees what all before it would have.
-const WAITING: usize = 4;
+const REQUEST_BUFFER: usize = 4;
 
 /// A reload in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -31,7 +31,7 @@ impl ReloadResult {
     pub const ALL: [Self; 3] = [Self::Applied, Self::Unchanged, Self::Refused];
 
     /// As `result` in metrics.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Applied => "applied",
             Self::Unchanged => "unchanged",
@@ -61,7 +61,7 @@ pub struct Requests<R> {
 
 /// Both ends.
 pub fn reloads<R>() -> (Reloads<R>, Requests<R>) {
-    let (sender, requests) = mpsc::channel(WAITING);
+    let (sender, requests) = mpsc::channel(REQUEST_BUFFER);
     let last = Arc::<ArcSwapOption<R>>::default();
     let reloads = Reloads {
         requests: sender,

@@ -12,10 +12,10 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-use crate::config::{Problems, Understood};
+use crate::config::{Loaded, Problems};
 
 /// What a reading of a `C` brings.
-type Reading<C> = Result<Understood<C>, Problems>;
+type Reading<C> = Result<Loaded<C>, Problems>;
 
 /// How it is read.
 type Load<C> = Arc<dyn Fn() -> Reading<C> + Send + Sync>;
@@ -84,7 +84,7 @@ mod tests {
 
     fn port(path: &Path) -> Reading<u64> {
         let document = load(path, Ok)?;
-        document.understand(UnknownKeys::Refuse, |root| Some(root.integer_or("port", 0, 0..=9)))
+        document.resolve(UnknownKeys::Refuse, |root| Some(root.integer_or("port", 0, 0..=9)))
     }
 
     #[tokio::test]

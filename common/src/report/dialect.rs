@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Report;
 use crate::zk::node::NodeKind;
 
-/// Whose words a report is written in.
+/// Ownership words a report is written in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dialect {
     /// Go-Nerve's.

@@ -5,18 +5,18 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
 
 /// The longest encoded content that goes into a name, as in Airbnb's nerve.
-const LONGEST: usize = 65_536;
+const MAX_NAME_LEN: usize = 65_536;
 
 /// The name of `content`, up to the sequence number; `None` when it is too long for a name.
 pub fn encode(content: &[u8]) -> Option<String> {
     let encoded = URL_SAFE.encode(content);
-    (encoded.len() <= LONGEST).then(|| format!("base64_{}_{encoded}_", encoded.len()))
+    (encoded.len() <= MAX_NAME_LEN).then(|| format!("base64_{}_{encoded}_", encoded.len()))
 }
 
 /// The content in an encoded name, whatever follows it.
 pub fn decode(name: &str) -> Option<Vec<u8>> {
     let (length, rest) = name.strip_prefix("base64_")?.split_once('_')?;
-    let encoded = rest.get(..length.parse().ok().filter(|length| *length <= LONGEST)?)?;
+    let encoded = rest.get(..length.parse().ok().filter(|length| *length <= MAX_NAME_LEN)?)?;
     URL_SAFE.decode(encoded).ok()
 }
 

@@ -32,7 +32,7 @@ pub(super) fn server_set(node: &str, fields: Fields<'_>, endpoint: Option<&str>)
             .flatten()
             .map_or_else(|| named(node), |shard| shard.to_string()),
         labels: fields.labels("metadata")?,
-        ..report(!is_alive, || format!("status is {}", word(&status)))
+        ..report(!is_alive, || format!("status is {}", token(&status)))
     })
 }
 
@@ -52,7 +52,7 @@ pub(super) fn curator(fields: Fields<'_>) -> Result<Report, DecodeError> {
     };
     let weight = metadata.and_then(|metadata| metadata.number("weight", 0..=MAX_WEIGHT).ok().flatten());
     let down = report(!is_enabled || status.is_some(), || match &status {
-        Some(status) => format!("instance_status is {}", word(status)),
+        Some(status) => format!("instance_status is {}", token(status)),
         None => "not enabled".to_owned(),
     });
     Ok(Report {
@@ -126,7 +126,7 @@ fn named(text: &str) -> String {
 }
 
 /// What a stranger says, short enough for a sentence.
-fn word(text: &str) -> String {
+fn token(text: &str) -> String {
     let word: String = text.chars().filter(|c| !c.is_control()).take(40).collect();
     if word.is_empty() { "not a text".to_owned() } else { word }
 }

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 const LOOK: Duration = Duration::from_secs(5);
 
 /// How often it is looked at until the daemon is up: others wait for it.
-const LOOK_WHILE_STARTING: Duration = Duration::from_millis(50);
+const STARTUP_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// More than the deadline of a stop, so that the daemon says itself what did not end in time.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -95,7 +95,7 @@ impl Notifier {
         loop {
             line.tell(&look());
             let pause = match line.watchdog {
-                _ if !line.ready.load(Ordering::Relaxed) => LOOK_WHILE_STARTING,
+                _ if !line.ready.load(Ordering::Relaxed) => STARTUP_POLL_INTERVAL,
                 // One late sign is none too few.
                 Some(watchdog) => (watchdog / 3).min(LOOK),
                 None => LOOK,

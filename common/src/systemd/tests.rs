@@ -41,10 +41,10 @@ async fn a_life_is_told() {
         .clone()
         .run(|| state.lock().expect("whole").clone(), stop.clone());
     let story = async {
-        sleep(LOOK_WHILE_STARTING / 2).await;
+        sleep(STARTUP_POLL_INTERVAL / 2).await;
         assert_eq!(heard(&socket), ["STATUS=waits for a b\nWATCHDOG=1"]);
         set(true, "all is well");
-        sleep(LOOK_WHILE_STARTING).await;
+        sleep(STARTUP_POLL_INTERVAL).await;
         assert_eq!(heard(&socket), ["READY=1\nSTATUS=all is well\nWATCHDOG=1"]);
         // It stays up, whatever it waits for later.
         set(false, "all is well");

@@ -99,10 +99,10 @@ fn parse(text: &str) -> Result<Targets, LevelError> {
     let mut named = Vec::new();
     for part in text.split(',').map(str::trim) {
         match part.split_once('=') {
-            None => general = word(part).ok_or_else(error)?,
+            None => general = level_named(part).ok_or_else(error)?,
             Some((module, level)) => {
                 let module = module.trim();
-                let level = word(level.trim()).ok_or_else(error)?;
+                let level = level_named(level.trim()).ok_or_else(error)?;
                 if module.is_empty() || !module.chars().all(|c| c.is_alphanumeric() || "_:-".contains(c)) {
                     return Err(error());
                 }
@@ -118,7 +118,7 @@ fn parse(text: &str) -> Result<Targets, LevelError> {
         .with_targets(named))
 }
 
-fn word(level: &str) -> Option<LevelFilter> {
+fn level_named(level: &str) -> Option<LevelFilter> {
     Some(match level.to_ascii_lowercase().as_str() {
         "trace" => LevelFilter::TRACE,
         "debug" => LevelFilter::DEBUG,

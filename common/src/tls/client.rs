@@ -13,7 +13,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
-use super::verify::Anybody;
+use super::verify::AcceptAny;
 use super::{Identity, TlsOptions, provider};
 
 /// A connection over TLS.
@@ -169,7 +169,7 @@ fn config(options: &TlsOptions, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, Tls
     let builder = if options.insecure_skip_verify {
         builder
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody(provider())))
+            .with_custom_certificate_verifier(Arc::new(AcceptAny(provider())))
     } else {
         builder.with_root_certificates(match &options.ca {
             Some(path) => Arc::new(roots_of(path)?),

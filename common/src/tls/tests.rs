@@ -74,8 +74,8 @@ impl Authority {
     }
 }
 
-/// One word from a server to a client of these options that believes to be connected to `host`.
-async fn word(server: TlsAcceptor, client: &TlsClient, host: &str) -> std::io::Result<String> {
+/// One reply_over from a server to a client of these options that believes to be connected to `host`.
+async fn reply_over(server: TlsAcceptor, client: &TlsClient, host: &str) -> std::io::Result<String> {
     let (near, far) = tokio::io::duplex(1 << 16);
     let serve = async move {
         let far: DuplexStream = far;
@@ -107,19 +107,19 @@ fn trusting(ca: &Path) -> TlsOptions {
 async fn a_server_is_verified_by_authority_and_name() {
     let authority = Authority::new();
     let trusting = trusting(&authority.path("ca"));
-    let heard = word(authority.server(false), &client(trusting.clone()), "localhost").await;
+    let heard = reply_over(authority.server(false), &client(trusting.clone()), "localhost").await;
     assert_eq!(heard.expect("trusted"), "hello");
-    let elsewhere = word(authority.server(false), &client(trusting.clone()), "127.0.0.1").await;
+    let elsewhere = reply_over(authority.server(false), &client(trusting.clone()), "127.0.0.1").await;
     assert!(elsewhere.expect_err("not its name").to_string().contains("certificate"));
     let named = TlsOptions {
         server_name: Some("localhost".to_owned()),
         ..trusting
     };
-    word(authority.server(false), &client(named), "127.0.0.1")
+    reply_over(authority.server(false), &client(named), "127.0.0.1")
         .await
         .expect("its name");
     let stranger = Authority::new();
-    let strange = word(
+    let strange = reply_over(
         stranger.server(false),
         &client(self::trusting(&authority.path("ca"))),
         "localhost",
@@ -130,7 +130,7 @@ async fn a_server_is_verified_by_authority_and_name() {
         insecure_skip_verify: true,
         ..TlsOptions::default()
     };
-    word(stranger.server(false), &client(anybody), "anywhere")
+    reply_over(stranger.server(false), &client(anybody), "anywhere")
         .await
         .expect("anybody will do");
 }
@@ -139,7 +139,7 @@ async fn a_server_is_verified_by_authority_and_name() {
 async fn a_client_shows_its_certificate() {
     let authority = Authority::new();
     let anonymous = client(trusting(&authority.path("ca")));
-    word(authority.server(true), &anonymous, "localhost")
+    reply_over(authority.server(true), &anonymous, "localhost")
         .await
         .expect_err("who is it?");
     let known = client(TlsOptions {
@@ -147,7 +147,9 @@ async fn a_client_shows_its_certificate() {
         ..trusting(&authority.path("ca"))
     });
     assert_eq!(
-        word(authority.server(true), &known, "localhost").await.expect("known"),
+        reply_over(authority.server(true), &known, "localhost")
+            .await
+            .expect("known"),
         "hello"
     );
 }
@@ -157,18 +159,18 @@ async fn replaced_files_are_read_again_and_bad_ones_passed_by() {
     let (old, new) = (Authority::new(), Authority::new());
     let ca = old.path("ca");
     let client = client(trusting(&ca));
-    word(old.server(false), &client, "localhost")
+    reply_over(old.server(false), &client, "localhost")
         .await
         .expect("the old authority");
     std::fs::write(&ca, "no certificate").expect("written");
-    word(old.server(false), &client, "localhost")
+    reply_over(old.server(false), &client, "localhost")
         .await
         .expect("still the old one");
     std::fs::copy(new.path("ca"), &ca).expect("copied");
-    word(new.server(false), &client, "localhost")
+    reply_over(new.server(false), &client, "localhost")
         .await
         .expect("the new one");
-    word(old.server(false), &client, "localhost")
+    reply_over(old.server(false), &client, "localhost")
         .await
         .expect_err("no longer");
 }
@@ -195,8 +197,8 @@ fn unusable_files_are_named() {
 fn the_section_has_its_keys() {
     let read = |text: &str| {
         Document::parse("x.yaml", text.to_owned())
-            .and_then(|document| document.understand(UnknownKeys::Refuse, |root| Some(TlsOptions::of(root, "tls"))))
-            .map(|understood| understood.value)
+            .and_then(|document| document.resolve(UnknownKeys::Refuse, |root| Some(TlsOptions::of(root, "tls"))))
+            .map(|loaded| loaded.value)
             .map_err(|problems| problems.to_string())
     };
     assert_eq!(read("{}"), Ok(None));

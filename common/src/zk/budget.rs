@@ -77,11 +77,14 @@ mod tests {
         let mut moments: Vec<Instant> = wishes.iter().map(|(at, _)| *at).collect();
         while let Some(now) = moments.iter().min().copied().filter(|now| *now <= end) {
             moments.retain(|moment| *moment > now);
-            let wish = wishes.iter().rfind(|(at, _)| *at <= now).and_then(|(_, wish)| *wish);
-            if node == wish {
+            let desired = wishes
+                .iter()
+                .rfind(|(at, _)| *at <= now)
+                .and_then(|(_, desired)| *desired);
+            if node == desired {
                 continue;
             }
-            let wait = budget.wait(now).filter(|_| wish.is_some());
+            let wait = budget.wait(now).filter(|_| desired.is_some());
             if let Some(until) = wait {
                 assert!(until > now);
                 moments.push(until);
@@ -89,7 +92,7 @@ mod tests {
             }
             budget.spend(now);
             writes.push(now);
-            node = wish;
+            node = desired;
         }
         (writes, node)
     }
@@ -104,12 +107,12 @@ mod tests {
             let start = Instant::now();
             let mut now = start;
             let mut wishes = Vec::new();
-            for (pause, wish) in steps {
+            for (pause, desired) in steps {
                 now += Duration::from_millis(pause);
-                wishes.push((now, wish));
+                wishes.push((now, desired));
             }
             let (writes, node) = play(limit, &wishes, now + limit.per * 2);
-            prop_assert_eq!(node, wishes.last().and_then(|(_, wish)| *wish));
+            prop_assert_eq!(node, wishes.last().and_then(|(_, desired)| *desired));
             for &write in &writes {
                 prop_assert!(within(&writes, write, limit.per) <= number);
             }

@@ -10,19 +10,19 @@
 //! is over; the next one is new, or the old one resumed when the server still holds it).
 
 mod budget;
+mod contention;
 pub mod error;
-mod keeper;
-mod link;
 pub mod node;
 mod node_write;
+mod reconciler;
 mod reflect_one_shot;
 mod reflect_state;
 pub mod reflector;
 mod register_plan;
 pub mod registration;
 mod retry;
-mod rivalry;
 pub mod security;
 pub mod session;
 pub mod session_pool;
+mod session_state;
 mod snapshot;

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use zookeeper_client::{Acls, CreateMode, CreateOptions, Error as ClientError, MultiWriteResult, Stat};
 
 use super::error::CallError;
-use super::link::Session;
 use super::node::NodeConfig;
 use super::register_plan::{Node, Step, Target};
+use super::session_state::Session;
 
 /// What is known after a write.
 #[derive(Debug)]

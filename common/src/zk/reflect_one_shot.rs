@@ -12,9 +12,9 @@ use tokio::time::{Instant, sleep_until};
 use zookeeper_client::{Error as ClientError, EventType, OneshotWatcher};
 
 use super::error::CallError;
-use super::link::Session;
 use super::reflect_state::GATHER;
 use super::reflector::{Child, ReflectorTask, connection_changed, next_resync};
+use super::session_state::Session;
 
 /// The names of the children, and the watch that tells of another list.
 type Listing = (BTreeSet<Arc<str>>, OneshotWatcher);
@@ -43,7 +43,7 @@ impl ReflectorTask {
             loop {
                 self.read_and_watch(session, &mut known, unread.drain(..)).await?;
                 let reads = known.children.iter();
-                self.publish_whole(reads.map(|(name, child)| (name.clone(), Some(child.clone()))));
+                self.publish_full(reads.map(|(name, child)| (name.clone(), Some(child.clone()))));
                 let gathered = Instant::now() + GATHER;
                 let kind = tokio::select! {
                     event = &mut relist => event.event_type,
@@ -92,7 +92,7 @@ impl ReflectorTask {
         names: impl Iterator<Item = Arc<str>>,
     ) -> Result<(), CallError> {
         for name in names {
-            if self.is_said_by_name(&name) {
+            if self.name_encodes_data(&name) {
                 known.children.insert(name, Child::unread());
                 continue;
             }

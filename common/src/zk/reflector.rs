@@ -18,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 use zookeeper_client::{AddWatchMode, Error as ClientError, EventType, MultiReadResult};
 
 use super::error::{CallError, classify};
-use super::link::{Link, Session, connected};
 use super::reflect_state::{Dirty, Read, ReflectState, child_name, child_prefix, chunks};
 use super::retry::Retry;
 use super::session::Ensemble;
+use super::session_state::{Session, SessionState, connected};
 
 pub use super::snapshot::{Child, Freshness, Snapshot};
 
@@ -29,7 +29,7 @@ pub use super::snapshot::{Child, Freshness, Snapshot};
 const RESYNC: Duration = Duration::from_mins(5);
 
 /// Tells by a child's name that its data is not needed.
-type SaidByName = Box<dyn Fn(&str) -> bool + Send + Sync>;
+type NameEncodesData = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// The reflector's task.
 #[must_use = "nothing is read until the task runs"]
@@ -37,13 +37,13 @@ pub struct ReflectorTask {
     pub(super) path: String,
     /// `path` and the slash: what a child's path starts with.
     pub(super) prefix: String,
-    pub(super) link: watch::Receiver<Link>,
+    pub(super) link: watch::Receiver<SessionState>,
     pub(super) state: ReflectState,
     out: watch::Sender<Snapshot>,
     retry: Retry,
     /// The epoch of the last whole read: another client may sit on a server that lags behind.
     synced_epoch: Option<u64>,
-    said_by_name: SaidByName,
+    name_encodes_data: NameEncodesData,
     polling: Option<Duration>,
 }
 
@@ -69,7 +69,7 @@ pub fn reflector(ensemble: &Ensemble, path: String) -> (watch::Receiver<Snapshot
         out,
         retry: Retry::new(),
         synced_epoch: None,
-        said_by_name: Box::new(|_| false),
+        name_encodes_data: Box::new(|_| false),
         polling: None,
     };
     (snapshots, task)
@@ -77,8 +77,8 @@ pub fn reflector(ensemble: &Ensemble, path: String) -> (watch::Receiver<Snapshot
 
 impl ReflectorTask {
     /// Does not read the children of whose names `said` is true: they are published without data.
-    pub fn not_reading(mut self, said: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        self.said_by_name = Box::new(said);
+    pub fn skip_data_if(mut self, said: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.name_encodes_data = Box::new(said);
         self
     }
 
@@ -148,7 +148,7 @@ impl ReflectorTask {
         let mut events = session
             .call(|client| client.watch(path, AddWatchMode::PersistentRecursive))
             .await?;
-        self.read_whole(session).await?;
+        self.read_full(session).await?;
         let mut dirty = Dirty::default();
         let mut resync_at = next_resync();
         loop {
@@ -160,7 +160,7 @@ impl ReflectorTask {
                     let mut reads = self.read(session, &names).await?;
                     // An event tells that something happened to a name, only a read whether it is there.
                     for (name, child) in &mut reads {
-                        if child.is_some() && self.is_said_by_name(name) {
+                        if child.is_some() && self.name_encodes_data(name) {
                             *child = Some(Child::unread());
                         }
                     }
@@ -180,7 +180,7 @@ impl ReflectorTask {
                     }
                 },
                 () = sleep_until(resync_at) => {
-                    if self.read_whole(session).await? {
+                    if self.read_full(session).await? {
                         tracing::warn!(path = %self.path, "The periodic read found a change that no event had told.");
                     }
                     resync_at = next_resync();
@@ -192,7 +192,7 @@ impl ReflectorTask {
     /// Reads again and again through one connection. `Ok` when it was lost.
     async fn poll(&mut self, session: &Session, interval: Duration) -> Result<(), CallError> {
         loop {
-            self.read_whole(session).await?;
+            self.read_full(session).await?;
             tokio::select! {
                 // Hosts that have lost the server at one moment drift apart again.
                 () = sleep(interval.mul_f64(0.9 + 0.2 * fastrand::f64())) => {}
@@ -203,8 +203,8 @@ impl ReflectorTask {
 
     /// Reads the path whole and publishes it: one listing, one request per 500 children. True when the content was
     /// another.
-    async fn read_whole(&mut self, session: &Session) -> Result<bool, CallError> {
-        let turn = session.whole_read().await;
+    async fn read_full(&mut self, session: &Session) -> Result<bool, CallError> {
+        let turn = session.full_read().await;
         self.catch_up(session).await?;
         let path = self.path.as_str();
         let names: Vec<Arc<str>> = match session.call(|client| client.list_children(path)).await {
@@ -212,11 +212,11 @@ impl ReflectorTask {
             Err(CallError::Answer(ClientError::NoNode)) => Vec::new(),
             Err(error) => return Err(error),
         };
-        let (said, unsaid): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| self.is_said_by_name(name));
+        let (said, unsaid): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| self.name_encodes_data(name));
         let mut reads = self.read(session, &unsaid).await?;
         reads.extend(said.into_iter().map(|name| (name, Some(Child::unread()))));
         drop(turn);
-        Ok(self.publish_whole(reads))
+        Ok(self.publish_full(reads))
     }
 
     /// Lets the server catch up with its leader when the last read went through another client, and thus perhaps
@@ -231,7 +231,7 @@ impl ReflectorTask {
     }
 
     /// Swaps in a complete read. True when the content was another.
-    pub(super) fn publish_whole(&mut self, reads: impl IntoIterator<Item = Read>) -> bool {
+    pub(super) fn publish_full(&mut self, reads: impl IntoIterator<Item = Read>) -> bool {
         let was_live = self.state.snapshot().freshness == Freshness::Live;
         let changed = self.state.swap(reads);
         self.retry.succeeded(Instant::now());
@@ -316,8 +316,8 @@ impl ReflectorTask {
         }
     }
 
-    pub(super) fn is_said_by_name(&self, name: &str) -> bool {
-        (self.said_by_name)(name)
+    pub(super) fn name_encodes_data(&self, name: &str) -> bool {
+        (self.name_encodes_data)(name)
     }
 
     pub(super) fn publish(&self) {
@@ -326,13 +326,13 @@ impl ReflectorTask {
 }
 
 /// Ends when the connection was lost, even when it is back by now.
-pub(super) async fn connection_changed(link: &mut watch::Receiver<Link>, epoch: u64) {
+pub(super) async fn connection_changed(link: &mut watch::Receiver<SessionState>, epoch: u64) {
     loop {
         if link.changed().await.is_err() {
             return;
         }
         let link = link.borrow_and_update();
-        if !matches!(&*link, Link::Connected(session) if session.epoch() == epoch) {
+        if !matches!(&*link, SessionState::Connected(session) if session.epoch() == epoch) {
             return;
         }
     }

@@ -10,11 +10,11 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::keeper::Keeper;
 use super::node::NodeConfig;
+use super::reconciler::RegistrationReconciler;
 use super::session::Ensemble;
 
-/// How long the end of the task is held up by a wish that the server has not confirmed.
+/// How long the end of the task is held up by a desired that the server has not confirmed.
 const LAST_EFFORT: Duration = Duration::from_secs(2);
 
 /// What is known of the node.
@@ -37,7 +37,7 @@ pub enum RegistrationState {
 
 /// What the owner wants of the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum Desired {
     /// Nothing was said yet: leave alone what is there.
     Undecided,
     /// It should not be there.
@@ -49,7 +49,7 @@ pub(super) enum Wish {
 /// Steers and reads a registration.
 #[derive(Debug)]
 pub struct Registration {
-    wish: watch::Sender<Wish>,
+    desired: watch::Sender<Desired>,
     state: watch::Receiver<RegistrationState>,
     path: String,
 }
@@ -58,31 +58,31 @@ pub struct Registration {
 #[derive(Debug)]
 #[must_use = "nothing is registered until the task runs"]
 pub struct RegistrationTask {
-    keeper: Keeper,
+    keeper: RegistrationReconciler,
 }
 
 /// A registration of the node that `config` describes; its parents are created as needed.
 /// A node of this instance that an earlier session left is replaced in one transaction.
 /// Nothing is wanted at first: the node of a predecessor stays until the first [`Registration::want`].
 pub fn registration(ensemble: &Ensemble, config: NodeConfig) -> (Registration, RegistrationTask) {
-    let (wish, wishes) = watch::channel(Wish::Undecided);
+    let (desired, wishes) = watch::channel(Desired::Undecided);
     let (states, state) = watch::channel(RegistrationState::Pending("nothing was decided yet".to_owned()));
     let path = config.path();
     let config = NodeConfig {
         directory: ensemble.full_path(config.directory),
         ..config
     };
-    let keeper = Keeper::new(config, ensemble.link(), wishes, states);
-    (Registration { wish, state, path }, RegistrationTask { keeper })
+    let keeper = RegistrationReconciler::new(config, ensemble.link(), wishes, states);
+    (Registration { desired, state, path }, RegistrationTask { keeper })
 }
 
 impl Registration {
     /// The node should hold these bytes (`Some`), or not be there (`None`). Idempotent; the latest wins.
     pub fn want(&self, content: Option<Bytes>) {
-        let wish = content.map_or(Wish::Absent, Wish::Content);
-        self.wish.send_if_modified(|now| {
-            let news = *now != wish;
-            *now = wish;
+        let desired = content.map_or(Desired::Absent, Desired::Content);
+        self.desired.send_if_modified(|now| {
+            let news = *now != desired;
+            *now = desired;
             news
         });
     }
@@ -99,7 +99,7 @@ impl Registration {
 }
 
 impl RegistrationTask {
-    /// Keeps the node until `stop`; then makes one bounded effort to bring the last wish about (a wish of `None` that
+    /// Keeps the node until `stop`; then makes one bounded effort to bring the last desired about (a desired of `None` that
     /// the server has not confirmed yet) and ends. A node that is wanted at `stop` is left to the session's end.
     pub async fn run(self, stop: CancellationToken) {
         let mut keeper = self.keeper;

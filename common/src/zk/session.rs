@@ -9,12 +9,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use zookeeper_client::{Client, Error as ClientError, SessionInfo, SessionState, StateWatcher};
+use zookeeper_client::{Client, Error as ClientError, SessionInfo, SessionState as ClientState, StateWatcher};
 
 use super::security::Security;
 use crate::backoff::{Backoff, BackoffConfig};
 
-pub use super::link::{Link, Session};
+pub use super::session_state::{Session, SessionState};
 
 /// How long `stop` waits for the server to confirm the end of the session.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
@@ -57,7 +57,7 @@ impl EnsembleConfig {
 /// A handle to an ensemble's session.
 #[derive(Debug, Clone)]
 pub struct Ensemble {
-    link: watch::Receiver<Link>,
+    link: watch::Receiver<SessionState>,
     name: String,
     chroot: String,
 }
@@ -65,7 +65,7 @@ pub struct Ensemble {
 /// Reads the state of a session without being one of its users.
 #[derive(Debug, Clone)]
 pub struct SessionObserver {
-    link: watch::Sender<Link>,
+    link: watch::Sender<SessionState>,
     name: String,
     chroot: String,
 }
@@ -77,7 +77,7 @@ impl SessionObserver {
     }
 
     /// Returns the current state.
-    pub fn state(&self) -> Link {
+    pub fn state(&self) -> SessionState {
         self.link.borrow().clone()
     }
 
@@ -108,7 +108,7 @@ pub struct EnsembleTask {
     hosts: String,
     session_timeout: Duration,
     security: Security,
-    link: watch::Sender<Link>,
+    link: watch::Sender<SessionState>,
     backoff: Backoff,
     failures: u32,
     /// The failure last logged, so that a long outage is one line.
@@ -121,7 +121,7 @@ pub fn ensemble(config: EnsembleConfig) -> (Ensemble, EnsembleTask) {
     let connect = hosts.join(",");
     hosts.sort();
     let name = config.security.user() + &hosts.join(",") + &chroot;
-    let (sender, link) = watch::channel(Link::Connecting {
+    let (sender, link) = watch::channel(SessionState::Connecting {
         failures: 0,
         error: String::new(),
     });
@@ -160,7 +160,7 @@ impl Ensemble {
     }
 
     /// The session's state as it changes.
-    pub fn link(&self) -> watch::Receiver<Link> {
+    pub fn link(&self) -> watch::Receiver<SessionState> {
         self.link.clone()
     }
 
@@ -202,7 +202,7 @@ impl EnsembleTask {
                 Ended::Lost(session) => resume = Some(session),
             }
         }
-        self.link.send_replace(Link::Closed);
+        self.link.send_replace(SessionState::Closed);
     }
 
     /// Tries until there is a client: of the session to resume if the server still holds it, else of a new one.
@@ -246,7 +246,7 @@ impl EnsembleTask {
             tracing::warn!(ensemble = %self.name, %error, "Can't connect to ZooKeeper; trying on.");
             self.logged.clone_from(&error);
         }
-        self.link.send_replace(Link::Connecting {
+        self.link.send_replace(SessionState::Connecting {
             failures: self.failures,
             error,
         });
@@ -276,24 +276,25 @@ impl EnsembleTask {
         let mut suspended = false;
         loop {
             match state {
-                SessionState::SyncConnected => {
+                ClientState::SyncConnected => {
                     if suspended {
                         tracing::info!(ensemble = %self.name, session = %info.id(), "Connected to ZooKeeper again.");
                     }
                     suspended = false;
                     self.backoff.succeeded(Instant::now());
-                    self.link.send_replace(Link::Connected(session.clone()));
+                    self.link.send_replace(SessionState::Connected(session.clone()));
                 }
-                SessionState::Disconnected | SessionState::ConnectedReadOnly => {
+                ClientState::Disconnected | ClientState::ConnectedReadOnly => {
                     if !suspended {
                         tracing::warn!(ensemble = %self.name, session = %info.id(), "The connection to ZooKeeper is lost; reconnecting.");
-                        self.link.send_replace(Link::Suspended(session.clone(), Instant::now()));
+                        self.link
+                            .send_replace(SessionState::Suspended(session.clone(), Instant::now()));
                     }
                     suspended = true;
                 }
-                SessionState::AuthFailed | SessionState::Expired | SessionState::Closed => {
+                ClientState::AuthFailed | ClientState::Expired | ClientState::Closed => {
                     tracing::warn!(ensemble = %self.name, session = %info.id(), %state, "The ZooKeeper session is over for this client; trying to resume it.");
-                    self.link.send_replace(Link::Connecting {
+                    self.link.send_replace(SessionState::Connecting {
                         failures: 0,
                         error: format!("session {}: {state}", info.id()),
                     });
@@ -305,7 +306,7 @@ impl EnsembleTask {
                 next = states.changed() => state = next,
             }
         }
-        self.link.send_replace(Link::Closed);
+        self.link.send_replace(SessionState::Closed);
         drop(session);
         self.await_closed(states).await;
         Ended::Stopped

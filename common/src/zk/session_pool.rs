@@ -92,7 +92,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::super::security::Security;
-    use super::super::session::Link;
+    use super::super::session::SessionState;
     use super::*;
 
     fn config(hosts: &[&str]) -> EnsembleConfig {
@@ -125,7 +125,7 @@ mod tests {
         drop(handle);
         assert!(pool.observers().is_empty());
         let closed = async {
-            while !matches!(session.state(), Link::Closed) {
+            while !matches!(session.state(), SessionState::Closed) {
                 tokio::task::yield_now().await;
             }
         };

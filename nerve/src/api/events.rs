@@ -13,12 +13,12 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::time::timeout;
 
-use crate::lifecycle::machine::Stand;
+use crate::lifecycle::machine::LifecycleStatus;
 use crate::roster::Roster;
 use crate::service::Change;
 
 /// How many listeners there may be: a part of the connections that the server takes.
-pub(super) const MOST_LISTENERS: usize = 16;
+pub(super) const MAX_CLIENTS: usize = 16;
 /// The longest silence.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
@@ -31,7 +31,7 @@ struct EventView<'a> {
     since: u64,
     available: bool,
     reason: &'a str,
-    lowered: &'a str,
+    degraded_reason: &'a str,
     max_weight: u8,
     current_weight: u8,
 }
@@ -39,7 +39,7 @@ struct EventView<'a> {
 /// The stream for one more listener.
 pub(super) fn listen(roster: Roster, changes: &broadcast::Sender<Arc<Change>>, places: &Arc<Semaphore>) -> Reply {
     let Ok(place) = Arc::clone(places).try_acquire_owned() else {
-        let detail = format!("There are {MOST_LISTENERS} listeners already; each needs a connection of its own.");
+        let detail = format!("There are {MAX_CLIENTS} listeners already; each needs a connection of its own.");
         return Reply::problem(503, "Too many listeners", detail);
     };
     let changes = changes.subscribe();
@@ -78,15 +78,15 @@ async fn feed(
     }
 }
 
-fn event(name: &str, stand: &Stand, since: u64) -> Bytes {
+fn event(name: &str, stand: &LifecycleStatus, since: u64) -> Bytes {
     let view = EventView {
         name,
-        status: stand.intent.word(),
+        status: stand.intent.as_str(),
         lifecycle: stand.phase,
         since,
         available: stand.available == Some(true),
         reason: &stand.reason,
-        lowered: &stand.lowered,
+        degraded_reason: &stand.degraded_reason,
         max_weight: stand.full_weight,
         current_weight: stand.weight,
     };

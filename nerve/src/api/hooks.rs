@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use common::http::{Handler, Method, Reply, Request};
 
-use super::orders::{Outcome, Told};
-use crate::memory::Memory;
+use super::commands::{CommandRequest, Outcome};
 use crate::roster::Roster;
 use crate::service::ServiceHandle;
+use crate::state_store::StateStore;
 
 const ROUTES: &str = "\
 GET  /hooks/pre-stop        takes the services away and answers at once
@@ -18,8 +18,8 @@ GET  /hooks/pre-stop/wait   takes the services away and answers when it is safe 
 ";
 
 /// The handler of the hooks' listener.
-pub fn hooks(roster: Roster, memory: Memory) -> Handler {
-    let hooks = Arc::new(Hooks { roster, memory });
+pub fn hooks(roster: Roster, state_store: StateStore) -> Handler {
+    let hooks = Arc::new(Hooks { roster, state_store });
     Arc::new(move |request| {
         let hooks = Arc::clone(&hooks);
         Box::pin(async move { hooks.answer(&request).await })
@@ -29,7 +29,7 @@ pub fn hooks(roster: Roster, memory: Memory) -> Handler {
 #[derive(Debug)]
 struct Hooks {
     roster: Roster,
-    memory: Memory,
+    state_store: StateStore,
 }
 
 impl Hooks {
@@ -46,15 +46,17 @@ impl Hooks {
         // The others do not want to be taken away at a stop.
         let leaving = |service: &&ServiceHandle| service.config.down_on_shutdown;
         let services: Vec<_> = running.services.iter().filter(leaving).collect();
-        let given = Told::leave(common::clock::unix_millis()).give(&services).await;
+        let given = CommandRequest::leave(common::clock::unix_millis())
+            .give(&services)
+            .await;
         if !wait {
             let names = services
                 .iter()
                 .map(|service| format!("{} is leaving\n", service.config.name));
             return Reply::text(200, names.collect::<String>());
         }
-        let outcomes = given.settled(&self.memory).await;
-        // A service that takes no orders has left: the stop is ahead of the hook. One that was enabled again has not.
+        let outcomes = given.settled(&self.state_store).await;
+        // A service that takes no commands has left: the stop is ahead of the hook. One that was enabled again has not.
         let conflict = outcomes.iter().any(|outcome| outcome.status == 409);
         let said = outcomes.into_iter().map(|Outcome { said, .. }| said + "\n");
         Reply::text(if conflict { 409 } else { 200 }, said.collect::<String>())

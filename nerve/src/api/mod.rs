@@ -3,9 +3,9 @@
 //! Reading never waits. A disable waits for its sequence, holding nothing but its own reply. Changes need PUT or POST
 //! (GET behind `legacyGetMutations`) and, as everywhere, a peer on this machine.
 
+mod commands;
 mod events;
 mod hooks;
-mod orders;
 mod push;
 mod v1;
 pub mod view;
@@ -15,12 +15,12 @@ use std::sync::Arc;
 use common::http::{CommonRoutes, Handler, Method, Reply, Request, common_routes};
 use tokio::sync::{Semaphore, broadcast};
 
-use crate::memory::Memory;
 use crate::reload::Reloads;
 use crate::roster::Roster;
 use crate::service::{Change, ServiceHandle};
+use crate::state_store::StateStore;
+use commands::{Body, CommandRequest};
 pub use hooks::hooks;
-use orders::{Body, Told};
 use view::{ServiceView, service_view};
 
 const ROUTES: &str = "\
@@ -55,8 +55,8 @@ pub struct App {
     pub common: CommonRoutes,
     /// Whether GET may change things on the routes where it may in Go-Nerve.
     pub legacy_get_mutations: bool,
-    /// Where orders are kept.
-    pub memory: Memory,
+    /// Where commands are kept.
+    pub state_store: StateStore,
     /// Where services tell their changes.
     pub changes: broadcast::Sender<Arc<Change>>,
     /// The places for listeners to them.
@@ -65,7 +65,7 @@ pub struct App {
 
 /// The places for listeners to events.
 pub fn listeners() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(events::MOST_LISTENERS))
+    Arc::new(Semaphore::new(events::MAX_CLIENTS))
 }
 
 /// The API's handler.
@@ -135,8 +135,8 @@ impl App {
     }
 
     /// The answer to an order on the original's routes: a line for each service.
-    async fn carry_out(&self, told: Told, services: &[&ServiceHandle]) -> Reply {
-        let outcomes = told.carry_out(services, &self.memory).await;
+    async fn carry_out(&self, told: CommandRequest, services: &[&ServiceHandle]) -> Reply {
+        let outcomes = told.carry_out(services, &self.state_store).await;
         let status = outcomes.iter().map(|outcome| outcome.status).max().unwrap_or(200);
         let said: String = outcomes.into_iter().map(|outcome| outcome.said + "\n").collect();
         Reply::text(status, said)
@@ -144,7 +144,7 @@ impl App {
 }
 
 /// An order of the original's routes; `None` when the path is none. It knows no body.
-fn told(path: &[&str], request: &Request) -> Result<Option<Told>, Reply> {
+fn told(path: &[&str], request: &Request) -> Result<Option<CommandRequest>, Reply> {
     let (act, weight) = match path {
         [act @ ("disable" | "enable")] => (act, None),
         [act @ "weight", weight] => (act, Some(*weight)),

@@ -21,7 +21,7 @@ use crate::service::{Context, service};
 use common::reload::reloads;
 
 /// An API before services whose checks are this test.
-struct Bench {
+struct Fixture {
     handler: Handler,
     hooks: Handler,
     verdicts: Vec<mpsc::Sender<(usize, Verdict)>>,
@@ -32,7 +32,7 @@ struct Bench {
     tasks: JoinSet<()>,
 }
 
-impl Bench {
+impl Fixture {
     fn new(legacy_get_mutations: bool) -> Self {
         let context = Context::new(Metrics::register(&mut Registry::default()));
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
@@ -56,7 +56,7 @@ impl Bench {
             effective: r#"{"apiPort":3454}"#.into(),
         });
         let (reloads, requests) = reloads();
-        let hooks = hooks(roster.clone(), context.memory.clone());
+        let hooks = hooks(roster.clone(), context.state_store.clone());
         let handler = handler(App {
             roster,
             reloads,
@@ -71,7 +71,7 @@ impl Bench {
                 level: log::init("off", Format::Text).expect("a level"),
             },
             legacy_get_mutations,
-            memory: context.memory,
+            state_store: context.state_store,
             changes: context.changes,
             listeners: Arc::clone(&listeners),
         });
@@ -163,11 +163,11 @@ async fn told(
 
 #[tokio::test(start_paused = true)]
 async fn status_is_503_while_anything_is_unavailable() {
-    let bench = Bench::new(false);
+    let bench = Fixture::new(false);
     assert_eq!(bench.get("/status").await.0, 503);
     assert_eq!(bench.get("/services/web/status").await.0, 503);
     assert_eq!(bench.get("/ready").await.0, 503);
-    let bench = Bench::up().await;
+    let bench = Fixture::up().await;
     assert_eq!(bench.get("/status").await.0, 200);
     assert_eq!(bench.get("/services/web/status").await.0, 200);
     assert_eq!(bench.get("/ready").await.0, 200);
@@ -176,12 +176,12 @@ async fn status_is_503_while_anything_is_unavailable() {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_is_shown_with_the_originals_fields_first() {
-    let bench = Bench::up().await;
+    let bench = Fixture::up().await;
     let (_, body) = bench.get("/services/web/status").await;
     let since = bench.services[0].state().since;
     let expected = concat!(
         r#"{"Name":"web","Host":"127.0.0.1","Port":80,"Status":"enabled","MaxWeight":255,"CurrentWeight":255,"#,
-        r#""Available":true,"Reason":"","Lowered":"","Lifecycle":"up","Since":SINCE,"Voices":[],"Checks":[{"Type":"tcp","#,
+        r#""Available":true,"Reason":"","DegradedReason":"","Lifecycle":"up","Since":SINCE,"Overrides":[],"Checks":[{"Type":"tcp","#,
         r#""Target":"127.0.0.1:80","Required":true,"Ok":true,"Failure":null,"Detail":"fine","LatencyMs":2.0,"At":1}],"Reporters":[]}"#
     );
     assert_eq!(body, expected.replace("SINCE", &since.to_string()));
@@ -189,7 +189,7 @@ async fn a_service_is_shown_with_the_originals_fields_first() {
 
 #[tokio::test(start_paused = true)]
 async fn one_service_is_disabled_weighed_and_enabled() {
-    let bench = Bench::up().await;
+    let bench = Fixture::up().await;
     let (status, said) = bench.put("/services/web/disable").await;
     assert_eq!(
         (status, said.as_str()),
@@ -202,12 +202,12 @@ async fn one_service_is_disabled_weighed_and_enabled() {
         tokio::task::yield_now().await;
     }
     let stand = bench.services[0].state().stand.clone();
-    assert_eq!((stand.intent.word(), stand.weight), ("forced", 7));
+    assert_eq!((stand.intent.as_str(), stand.weight), ("forced", 7));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_flag_is_true_from_its_first_letter_on() {
-    let bench = Bench::up().await;
+    let bench = Fixture::up().await;
     for (flag, word) in [
         ("Yes", "forced"),
         ("no", "enabled"),
@@ -218,13 +218,13 @@ async fn a_flag_is_true_from_its_first_letter_on() {
         ("", "enabled"),
     ] {
         assert_eq!(bench.put(&format!("/enable?force={flag}")).await.0, 200);
-        assert_eq!(bench.services[0].state().stand.intent.word(), word, "{flag}");
+        assert_eq!(bench.services[0].state().stand.intent.as_str(), word, "{flag}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_routes_of_go_nerve_are_listed_and_answer() {
-    let bench = Bench::up().await;
+    let bench = Fixture::up().await;
     let (status, routes) = bench.get("/").await;
     assert_eq!(status, 200);
     for route in [
@@ -261,7 +261,7 @@ async fn the_routes_of_go_nerve_are_listed_and_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn the_global_routes_pass_by_what_is_excluded() {
-    let bench = Bench::up().await;
+    let bench = Fixture::up().await;
     assert_eq!(bench.put("/disable?shutdown=true").await.0, 200);
     assert_eq!(bench.words(), ["disabled", "up"]);
     assert_eq!(bench.put("/enable").await.0, 200);
@@ -271,7 +271,7 @@ async fn the_global_routes_pass_by_what_is_excluded() {
 
 #[tokio::test(start_paused = true)]
 async fn a_weight_is_1_to_255() {
-    let bench = Bench::up().await;
+    let bench = Fixture::up().await;
     for weight in ["0", "256", "300", "-1", "x"] {
         assert_eq!(
             bench.put(&format!("/services/web/weight/{weight}")).await.0,
@@ -285,7 +285,7 @@ async fn a_weight_is_1_to_255() {
 
 #[tokio::test(start_paused = true)]
 async fn a_get_changes_nothing_unless_asked_to() {
-    let bench = Bench::up().await;
+    let bench = Fixture::up().await;
     for path in [
         "/disable",
         "/enable",
@@ -308,14 +308,14 @@ async fn a_get_changes_nothing_unless_asked_to() {
         assert_eq!(bench.put(path).await.0, 404, "{path}");
     }
     assert_eq!(bench.words(), ["up", "up"]);
-    let legacy = Bench::new(true);
+    let legacy = Fixture::new(true);
     assert_eq!(legacy.get("/weight/1").await.0, 200);
     assert_eq!(legacy.get("/services/web/weight/1").await.0, 405, "as in the original");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_get_that_changes_things_is_held_to_the_rules_of_a_put() {
-    let bench = Bench::new(true);
+    let bench = Fixture::new(true);
     for (refusal, status) in [(Refusal::Remote, 403), (Refusal::Origin, 403), (Refusal::Host, 421)] {
         for path in ["/disable", "/enable", "/weight/1"] {
             assert_eq!(
@@ -332,7 +332,7 @@ async fn a_get_that_changes_things_is_held_to_the_rules_of_a_put() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stopping_nerve_says_so() {
-    let mut bench = Bench::up().await;
+    let mut bench = Fixture::up().await;
     bench.stop.cancel();
     while bench.tasks.join_next().await.is_some() {}
     assert_eq!(bench.put("/services/web/enable").await.0, 503);
@@ -342,7 +342,7 @@ async fn a_stopping_nerve_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn v1_shows_services_and_the_history_of_their_checks() {
-    let bench = Bench::up().await;
+    let bench = Fixture::up().await;
     let (status, body) = bench.get("/v1/services").await;
     let services: Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!((status, &services[0]["name"]), (200, &"web".into()));
@@ -353,7 +353,7 @@ async fn v1_shows_services_and_the_history_of_their_checks() {
         (
             &service["currentWeight"],
             &service["checks"][0]["type"],
-            &service["voices"]
+            &service["overrides"]
         ),
         (&255.into(), &"tcp".into(), &serde_json::json!([]))
     );
@@ -367,8 +367,8 @@ async fn v1_shows_services_and_the_history_of_their_checks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn v1_takes_orders_with_who_and_why() {
-    let bench = Bench::up().await;
+async fn v1_takes_commands_with_author_and_reason() {
+    let bench = Fixture::up().await;
     let put = async |path, body| bench.ask_as(None, Method::Put, path, body).await;
     let (status, body) = put(
         "/v1/services/web/disable",
@@ -379,25 +379,25 @@ async fn v1_takes_orders_with_who_and_why() {
     assert_eq!((status, body.as_str()), (200, expected));
     let service = bench.get("/services/web/status").await.1;
     let service: Value = serde_json::from_str(&service).expect("JSON");
-    let voice = &service["Voices"][0];
+    let entry = &service["Overrides"][0];
     assert_eq!(
         (&service["Reason"], &service["Status"]),
         (&"Service is disabled: deploy".into(), &"disabled".into())
     );
     assert_eq!(
-        (&voice["Source"], &voice["Says"], &voice["Author"]),
+        (&entry["Source"], &entry["Kind"], &entry["Author"]),
         (&"operator".into(), &"down".into(), &"ann".into())
     );
-    let span = voice["Expires"]
+    let span = entry["Expires"]
         .as_u64()
-        .zip(voice["Since"].as_u64())
+        .zip(entry["Since"].as_u64())
         .map(|(expires, since)| expires - since);
     assert_eq!(span, Some(30 * 60 * 1000));
 
     assert_eq!(put("/v1/services/web/enable", r#"{"force":true}"#).await.0, 200);
     assert_eq!(put("/v1/services/web/weight", r#"{"weight":7}"#).await.0, 200);
     let stand = bench.services[0].state().stand.clone();
-    assert_eq!((stand.intent.word(), stand.full_weight), ("forced", 7));
+    assert_eq!((stand.intent.as_str(), stand.full_weight), ("forced", 7));
     assert_eq!(bench.ask(Method::Delete, "/v1/services/web/weight").await.0, 200);
     assert_eq!(bench.services[0].state().stand.full_weight, 255);
 
@@ -408,7 +408,7 @@ async fn v1_takes_orders_with_who_and_why() {
 
 #[tokio::test(start_paused = true)]
 async fn v1_says_what_it_does_not_understand() {
-    let bench = Bench::up().await;
+    let bench = Fixture::up().await;
     let cases = [
         (Method::Put, "/v1/services/web/disable", "{", 400),
         (Method::Put, "/v1/services/web/disable", r#"{"raison":"x"}"#, 400),
@@ -443,7 +443,7 @@ async fn v1_says_what_it_does_not_understand() {
 
 #[tokio::test(start_paused = true)]
 async fn listeners_are_bounded() {
-    let bench = Bench::up().await;
+    let bench = Fixture::up().await;
     let places = Arc::clone(&bench.listeners);
     let taken = places.acquire_many(16).await.expect("there are 16");
     assert_eq!(bench.get("/v1/events").await.0, 503);
@@ -453,7 +453,7 @@ async fn listeners_are_bounded() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reload_is_asked_for_and_its_refusal_is_422() {
-    let mut bench = Bench::new(false);
+    let mut bench = Fixture::new(false);
     assert_eq!(bench.get("/v1/reload").await.0, 404, "there was none");
     assert_eq!(bench.put("/v1/reload").await.0, 405);
     let mut requests = std::mem::replace(&mut bench.requests, reloads().1);
@@ -493,7 +493,7 @@ async fn a_disable_waits_for_its_reporters_and_says_which_cannot_be_told() {
             .order("disable", None, 0)
             .expect("an order")
             .expect("a disable");
-        let mut outcomes = told.carry_out(&[&handle], &context.memory).await;
+        let mut outcomes = told.carry_out(&[&handle], &context.state_store).await;
         outcomes.pop().expect("one service")
     };
     let outcome = disable().await;
@@ -506,7 +506,7 @@ async fn a_disable_waits_for_its_reporters_and_says_which_cannot_be_told() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hook_takes_every_service_away_and_all_calls_join() {
-    let bench = Bench::up().await;
+    let bench = Fixture::up().await;
     let started = tokio::time::Instant::now();
     let (status, said) = bench.hook("/hooks/pre-stop").await;
     assert_eq!((status, said.as_str()), (200, "web is leaving\nkept is leaving\n"));
@@ -521,10 +521,10 @@ async fn a_hook_takes_every_service_away_and_all_calls_join() {
         "the minimum, once"
     );
     assert_eq!(bench.words(), ["disabled", "disabled"]);
-    let since = bench.services[0].state().voices[0].note.since;
+    let since = bench.services[0].state().overrides[0].note.since;
     assert_eq!(bench.hook("/hooks/pre-stop/wait").await.0, 200);
     assert_eq!(started.elapsed(), std::time::Duration::from_secs(3), "it is over");
-    assert_eq!(bench.services[0].state().voices[0].note.since, since);
+    assert_eq!(bench.services[0].state().overrides[0].note.since, since);
     // Whoever called by mistake, or from elsewhere, is overruled.
     assert_eq!(bench.put("/services/web/enable").await.0, 200);
     while bench.words() != ["up", "disabled"] {
@@ -534,7 +534,7 @@ async fn a_hook_takes_every_service_away_and_all_calls_join() {
 
 #[tokio::test(start_paused = true)]
 async fn the_hooks_listener_offers_nothing_else() {
-    let bench = Bench::up().await;
+    let bench = Fixture::up().await;
     for path in [
         "/",
         "/status",
@@ -554,7 +554,7 @@ async fn the_hooks_listener_offers_nothing_else() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hook_that_comes_after_the_stop_does_not_fail() {
-    let mut bench = Bench::up().await;
+    let mut bench = Fixture::up().await;
     bench.stop.cancel();
     while bench.tasks.join_next().await.is_some() {}
     assert_eq!(bench.hook("/hooks/pre-stop").await.0, 200);

@@ -4,7 +4,7 @@ use common::http::{Method, Reply, Request, reload_route};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::orders::{Body, Outcome, Told};
+use super::commands::{Body, CommandRequest, Outcome};
 use super::view::{probe_view, service_view};
 use super::{App, changes, events, no_route, push, read_only, unknown};
 use crate::service::ServiceHandle;
@@ -57,12 +57,12 @@ impl App {
             (Method::Put | Method::Post, _) => {
                 Body::read(request).and_then(|body| body.and_query(request).order(act, None, now))
             }
-            (Method::Delete, "weight") => Ok(Some(Told::configured_weight(now))),
+            (Method::Delete, "weight") => Ok(Some(CommandRequest::configured_weight(now))),
             (_, "weight") => return Reply::method_not_allowed("PUT, POST, DELETE"),
             _ => return Reply::method_not_allowed("PUT, POST"),
         };
         match told {
-            Ok(Some(told)) => match told.carry_out(&[service], &self.memory).await.pop() {
+            Ok(Some(told)) => match told.carry_out(&[service], &self.state_store).await.pop() {
                 Some(outcome) => answer(outcome),
                 None => no_route(request),
             },

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::health::verdict::{Importance, Verdict};
+use crate::overrides::{Override, OverrideKind, Source};
 use crate::service::ServiceHandle;
-use crate::word::{Says, Source, Voice};
 
 /// One service.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -27,13 +27,13 @@ pub struct ServiceView {
     /// Why it is not; empty when it is.
     pub reason: String,
     /// Why its weight is less than it would be: an advisory check that fails. Empty otherwise.
-    pub lowered: String,
+    pub degraded_reason: String,
     /// The lifecycle's phase.
     pub lifecycle: &'static str,
     /// Since when it is in this phase, milliseconds since the Unix epoch.
     pub since: u64,
     /// What is said of it besides its checks.
-    pub voices: Vec<VoiceView>,
+    pub overrides: Vec<OverrideView>,
     /// Its checks.
     pub checks: Vec<CheckView>,
     /// Where it is reported.
@@ -43,12 +43,12 @@ pub struct ServiceView {
 /// Something that is said of a service besides its checks.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct VoiceView {
+pub struct OverrideView {
     /// `operator`, `hacheck` with the name of its file, or `stop`.
     pub source: String,
     /// `down`, `forced` or `weight`.
-    pub says: &'static str,
-    /// The full weight it says; null when it says something else.
+    pub kind: &'static str,
+    /// The full weight it kind; null when it says something else.
     pub weight: Option<u8>,
     /// Why.
     pub reason: String,
@@ -114,7 +114,7 @@ pub struct ReporterView {
     pub detail: String,
 }
 
-/// Where a voice comes from.
+/// Where a entry comes from.
 pub fn source_of(source: &Source) -> String {
     match source {
         Source::Operator => "operator".to_owned(),
@@ -124,20 +124,20 @@ pub fn source_of(source: &Source) -> String {
     }
 }
 
-fn voice_view(voice: &Voice) -> VoiceView {
-    let (says, weight) = match voice.says {
-        Says::Down => ("down", None),
-        Says::Forced => ("forced", None),
-        Says::Weight(weight) => ("weight", Some(weight)),
+fn override_view(entry: &Override) -> OverrideView {
+    let (kind, weight) = match entry.kind {
+        OverrideKind::Down => ("down", None),
+        OverrideKind::Forced => ("forced", None),
+        OverrideKind::Weight(weight) => ("weight", Some(weight)),
     };
-    VoiceView {
-        source: source_of(&voice.source),
-        says,
+    OverrideView {
+        source: source_of(&entry.source),
+        kind,
         weight,
-        reason: voice.note.reason.clone(),
-        author: voice.note.author.clone(),
-        since: voice.note.since,
-        expires: voice.note.expires,
+        reason: entry.note.reason.clone(),
+        author: entry.note.author.clone(),
+        since: entry.note.since,
+        expires: entry.note.expires,
     }
 }
 
@@ -147,7 +147,7 @@ pub fn probe_view(verdict: &Verdict) -> ProbeView {
     ProbeView {
         at: verdict.at,
         ok: failure.is_none(),
-        failure: failure.map(|failure| failure.kind.word()),
+        failure: failure.map(|failure| failure.kind.as_str()),
         detail: match &verdict.outcome {
             Ok(detail) => detail.clone(),
             Err(failure) => failure.detail.clone(),
@@ -164,7 +164,7 @@ pub fn service_view(service: &ServiceHandle) -> ServiceView {
     let checks = config.checks.iter().zip(&state.checks).map(|(config, state)| {
         let last = state.history.last().map(probe_view);
         CheckView {
-            kind: config.kind.word(),
+            kind: config.kind.as_str(),
             target: config.target(),
             required: config.importance == Importance::Required,
             ok: state.up,
@@ -179,7 +179,7 @@ pub fn service_view(service: &ServiceHandle) -> ServiceView {
         ReporterView {
             kind: reporter.kind,
             target: reporter.target.clone(),
-            state: state.word(),
+            state: state.as_str(),
             detail: state.detail().to_owned(),
         }
     });
@@ -187,15 +187,15 @@ pub fn service_view(service: &ServiceHandle) -> ServiceView {
         name: config.name.clone(),
         host: config.host.clone(),
         port: config.port,
-        status: stand.intent.word(),
+        status: stand.intent.as_str(),
         max_weight: stand.full_weight,
         current_weight: stand.weight,
         available: stand.available == Some(true),
         reason: stand.reason.clone(),
-        lowered: stand.lowered.clone(),
+        degraded_reason: stand.degraded_reason.clone(),
         lifecycle: stand.phase,
         since: state.since,
-        voices: state.voices.iter().map(voice_view).collect(),
+        overrides: state.overrides.iter().map(override_view).collect(),
         checks: checks.collect(),
         reporters: reporters.collect(),
     }

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use common::tls::{TlsClient, TlsError};
 
-use super::conversation::Conversation;
+use super::connection::Connection;
 use super::login::{hide, read};
 use super::source::amqp::Target;
 use super::wire::CAP;
@@ -66,7 +66,7 @@ impl AmqpProbe {
         let tls = target.tls.then(|| self.tls()).transpose();
         let tls = tls.map_err(|error| Failure::new(FailureKind::Connection, error.to_string()))?;
         let place = (target.host.as_str(), target.port);
-        let mut server = Conversation::open(place, check.prefer_ipv4, tls).await?;
+        let mut server = Connection::open(place, check.prefer_ipv4, tls).await?;
         log_in(&mut server, target).await?;
         let seen = match &self.config.queue {
             None => "logged in".to_owned(),
@@ -80,7 +80,7 @@ impl AmqpProbe {
     }
 }
 
-async fn log_in(server: &mut Conversation, target: &Target) -> Result<(), Failure> {
+async fn log_in(server: &mut Connection, target: &Target) -> Result<(), Failure> {
     match ask(server, wire::HEADER).await? {
         Frame::Start { mechanisms } if mechanisms.split(' ').any(|name| name == "PLAIN") => {}
         Frame::Start { mechanisms } => {
@@ -98,7 +98,7 @@ async fn log_in(server: &mut Conversation, target: &Target) -> Result<(), Failur
     expect(server, &open, &wire::CONNECTION_OPEN_OK).await
 }
 
-async fn round_trip(server: &mut Conversation, queue: &str) -> Result<(), Failure> {
+async fn round_trip(server: &mut Connection, queue: &str) -> Result<(), Failure> {
     expect(server, &wire::open_channel(), &wire::CHANNEL_OPEN_OK).await?;
     expect(server, &wire::declare(queue), &wire::DECLARE_OK).await?;
     server.send(&wire::publish(queue, MESSAGE)).await?;
@@ -117,7 +117,7 @@ async fn round_trip(server: &mut Conversation, queue: &str) -> Result<(), Failur
 }
 
 /// The content of a message that was announced.
-async fn content(server: &mut Conversation) -> Result<Vec<u8>, Failure> {
+async fn content(server: &mut Connection) -> Result<Vec<u8>, Failure> {
     let size = match next(server).await? {
         Frame::ContentHeader { size } => usize::try_from(size).unwrap_or(usize::MAX),
         other => return Err(unexpected(&other)),
@@ -135,7 +135,7 @@ async fn content(server: &mut Conversation) -> Result<Vec<u8>, Failure> {
     Ok(content)
 }
 
-async fn expect(server: &mut Conversation, request: &[u8], reply: &Frame) -> Result<(), Failure> {
+async fn expect(server: &mut Connection, request: &[u8], reply: &Frame) -> Result<(), Failure> {
     let frame = ask(server, request).await?;
     if frame == *reply {
         Ok(())
@@ -144,13 +144,13 @@ async fn expect(server: &mut Conversation, request: &[u8], reply: &Frame) -> Res
     }
 }
 
-async fn ask(server: &mut Conversation, request: &[u8]) -> Result<Frame, Failure> {
+async fn ask(server: &mut Connection, request: &[u8]) -> Result<Frame, Failure> {
     server.send(request).await?;
     next(server).await
 }
 
 /// The next frame that says something.
-async fn next(server: &mut Conversation) -> Result<Frame, Failure> {
+async fn next(server: &mut Connection) -> Result<Frame, Failure> {
     loop {
         let frame = server.receive(wire::frame).await?;
         if frame != Frame::Heartbeat {

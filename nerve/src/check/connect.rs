@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::Unbuildable;
+use super::BuildError;
 use crate::config::{CheckConfig, authority};
 use crate::health::verdict::{Failure, FailureKind};
 
@@ -29,13 +29,13 @@ static LOOK_UPS: Semaphore = Semaphore::const_new(BLOCKING_THREADS / 2);
 
 /// A server to connect to.
 #[derive(Debug)]
-pub(super) struct Dial {
+pub(super) struct Connector {
     host: String,
     port: u16,
     prefer_ipv4: bool,
 }
 
-impl Dial {
+impl Connector {
     /// The check's own host and port.
     pub(super) fn of(config: &CheckConfig) -> Self {
         Self::to(&config.host, config.port, config.prefer_ipv4)
@@ -115,7 +115,7 @@ pub(super) struct Tls {
 
 impl Tls {
     /// Reads the files that the options name. `alpn` is what must be spoken, when the protocol has a name for TLS.
-    pub(super) fn new(options: &TlsOptions, alpn: &'static [&'static [u8]]) -> Result<Self, Unbuildable> {
+    pub(super) fn new(options: &TlsOptions, alpn: &'static [&'static [u8]]) -> Result<Self, BuildError> {
         let client = TlsClient::new(options.clone(), alpn)?;
         Ok(Self { client, alpn })
     }

@@ -5,16 +5,16 @@
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
 use http::{Method, StatusCode};
 
-use super::Unbuildable;
-use super::connect::{Dial, HTTP2, Tls};
-use super::web::{self, Answer, Ask, BODY_CAP, Want};
+use super::BuildError;
+use super::connect::{Connector, HTTP2, Tls};
+use super::web::{self, Answer, BODY_CAP, BodyLimit, Http2Request};
 use super::wire::grpc::{request, status};
 use crate::config::{CheckConfig, GrpcConfig};
 use crate::health::verdict::{Failure, FailureKind};
 
 #[derive(Debug)]
 pub(super) struct GrpcProbe {
-    dial: Dial,
+    connector: Connector,
     tls: Option<Tls>,
     config: GrpcConfig,
     /// What the server is told, so that it gives up with us.
@@ -22,11 +22,11 @@ pub(super) struct GrpcProbe {
 }
 
 impl GrpcProbe {
-    pub(super) fn new(check: &CheckConfig, config: &GrpcConfig) -> Result<Self, Unbuildable> {
+    pub(super) fn new(check: &CheckConfig, config: &GrpcConfig) -> Result<Self, BuildError> {
         // The protocol allows eight digits.
         let millis = check.timeout.as_millis().min(99_999_999);
         Ok(Self {
-            dial: Dial::of(check),
+            connector: Connector::of(check),
             tls: config.tls.as_ref().map(|tls| Tls::new(tls, HTTP2)).transpose()?,
             config: config.clone(),
             timeout: HeaderValue::from_str(&format!("{millis}m")).unwrap_or(HeaderValue::from_static("1S")),
@@ -39,14 +39,14 @@ impl GrpcProbe {
             (TE, HeaderValue::from_static("trailers")),
             (HeaderName::from_static("grpc-timeout"), self.timeout.clone()),
         ]);
-        let request = Ask {
+        let request = Http2Request {
             method: Method::POST,
             uri: self.config.uri.clone(),
             headers,
             body: request(&self.config.service).into(),
         };
-        let stream = self.dial.open(self.tls.as_ref()).await?;
-        judge(&web::ask(stream, request, Want::All(BODY_CAP)).await?)
+        let stream = self.connector.open(self.tls.as_ref()).await?;
+        judge(&web::ask(stream, request, BodyLimit::All(BODY_CAP)).await?)
     }
 }
 

@@ -3,9 +3,9 @@
 use common::config::Secret;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::Unbuildable;
-use super::connect::{Dial, HTTP1, HTTP2, Tls};
-use super::web::{self, Answer, Ask, BODY_CAP, Site, Want};
+use super::BuildError;
+use super::connect::{Connector, HTTP1, HTTP2, Tls};
+use super::web::{self, Answer, BODY_CAP, BodyLimit, Http2Request, HttpTarget};
 use crate::config::{CheckConfig, HttpConfig};
 use crate::health::verdict::{Failure, FailureKind};
 
@@ -17,18 +17,18 @@ pub(super) struct HttpProbe {
 
 #[derive(Debug)]
 enum Server {
-    Http1(Site),
-    Http2(Dial, Option<Tls>),
+    Http1(HttpTarget),
+    Http2(Connector, Option<Tls>),
 }
 
 impl HttpProbe {
-    pub(super) fn new(check: &CheckConfig, config: &HttpConfig) -> Result<Self, Unbuildable> {
-        let dial = Dial::of(check);
+    pub(super) fn new(check: &CheckConfig, config: &HttpConfig) -> Result<Self, BuildError> {
+        let connector = Connector::of(check);
         let tls = |alpn| config.tls.as_ref().map(|tls| Tls::new(tls, alpn)).transpose();
         let server = if config.http2 {
-            Server::Http2(dial, tls(HTTP2)?)
+            Server::Http2(connector, tls(HTTP2)?)
         } else {
-            Server::Http1(Site::new(dial, tls(HTTP1)?, &config.uri)?)
+            Server::Http1(HttpTarget::new(connector, tls(HTTP1)?, &config.uri)?)
         };
         Ok(Self {
             server,
@@ -38,21 +38,20 @@ impl HttpProbe {
 
     pub(super) async fn probe(&self) -> Result<String, Failure> {
         let config = &self.config;
-        let want = config
-            .expect
-            .as_ref()
-            .map_or(Want::Nothing, |text| Want::Until(text.clone().into_bytes(), BODY_CAP));
+        let limit = config.expect.as_ref().map_or(BodyLimit::Nothing, |text| {
+            BodyLimit::Until(text.clone().into_bytes(), BODY_CAP)
+        });
         let (method, headers) = (config.method.clone(), headers(&config.headers)?);
         let answer = match &self.server {
-            Server::Http1(site) => site.ask(method, headers, want).await?,
-            Server::Http2(dial, tls) => {
-                let request = Ask {
+            Server::Http1(site) => site.ask(method, headers, limit).await?,
+            Server::Http2(connector, tls) => {
+                let request = Http2Request {
                     method,
                     uri: config.uri.clone(),
                     headers,
                     body: bytes::Bytes::new(),
                 };
-                web::ask(dial.open(tls.as_ref()).await?, request, want).await?
+                web::ask(connector.open(tls.as_ref()).await?, request, limit).await?
             }
         };
         judge(config, &answer)

@@ -9,10 +9,10 @@ use http::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use http::{Method, StatusCode, Uri};
 use serde::Deserialize;
 
-use super::Unbuildable;
-use super::connect::{Dial, HTTP1, Tls};
+use super::BuildError;
+use super::connect::{Connector, HTTP1, Tls};
 use super::http::sensitive;
-use super::web::{Answer, Site, Want};
+use super::web::{Answer, BodyLimit, HttpTarget};
 use crate::config::{CheckConfig, KubernetesConfig, authority};
 use crate::health::verdict::{Failure, FailureKind};
 
@@ -21,12 +21,12 @@ const POD_CAP: usize = 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct KubernetesProbe {
-    pod: Site,
+    pod: HttpTarget,
     config: KubernetesConfig,
 }
 
 impl KubernetesProbe {
-    pub(super) fn new(check: &CheckConfig, config: &KubernetesConfig) -> Result<Self, Unbuildable> {
+    pub(super) fn new(check: &CheckConfig, config: &KubernetesConfig) -> Result<Self, BuildError> {
         let base = match &config.api_server {
             Some(base) => base.clone(),
             None => in_cluster()?,
@@ -37,10 +37,10 @@ impl KubernetesProbe {
         let (scheme, authority) = (if secure { "https" } else { "http" }, authority(host, port));
         let (namespace, name) = (&config.namespace, &config.pod_name);
         let pod = format!("{scheme}://{authority}/api/v1/namespaces/{namespace}/pods/{name}?resourceVersion=0");
-        let pod = Uri::try_from(pod).map_err(|error| Unbuildable(format!("the pod's URL: {error}")))?;
+        let pod = Uri::try_from(pod).map_err(|error| BuildError(format!("the pod's URL: {error}")))?;
         let tls = secure.then(|| Tls::new(&config.tls, HTTP1)).transpose()?;
         Ok(Self {
-            pod: Site::new(Dial::to(host, port, check.prefer_ipv4), tls, &pod)?,
+            pod: HttpTarget::new(Connector::to(host, port, check.prefer_ipv4), tls, &pod)?,
             config: config.clone(),
         })
     }
@@ -51,20 +51,20 @@ impl KubernetesProbe {
             (ACCEPT, HeaderValue::from_static("application/json")),
             (AUTHORIZATION, bearer),
         ]);
-        let answer = self.pod.ask(Method::GET, headers, Want::All(POD_CAP)).await?;
+        let answer = self.pod.ask(Method::GET, headers, BodyLimit::All(POD_CAP)).await?;
         judge(&answer, self.config.container.as_deref())
     }
 }
 
 /// Where a pod finds the API server.
-fn in_cluster() -> Result<Uri, Unbuildable> {
+fn in_cluster() -> Result<Uri, BuildError> {
     let (host, port) = (env::var("KUBERNETES_SERVICE_HOST"), env::var("KUBERNETES_SERVICE_PORT"));
     let outside =
         "KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set, so this is no pod: name an `apiServer`";
     let (Ok(host), Ok(Ok(port))) = (host, port.map(|port| port.parse())) else {
-        return Err(Unbuildable(outside.to_owned()));
+        return Err(BuildError(outside.to_owned()));
     };
-    Uri::try_from(format!("https://{}", authority(&host, port))).map_err(|_| Unbuildable(outside.to_owned()))
+    Uri::try_from(format!("https://{}", authority(&host, port))).map_err(|_| BuildError(outside.to_owned()))
 }
 
 /// What is read of a pod.

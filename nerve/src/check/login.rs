@@ -3,7 +3,7 @@
 use common::config::Secret;
 use common::tls::{TlsClient, TlsError};
 
-use super::conversation::Conversation;
+use super::connection::Connection;
 use crate::config::{CheckConfig, LoginConfig};
 use crate::health::verdict::{Failure, FailureKind};
 
@@ -22,8 +22,8 @@ impl Login {
         })
     }
 
-    pub(super) async fn open(&self, check: &CheckConfig) -> Result<Conversation, Failure> {
-        Conversation::open((&check.host, check.port), check.prefer_ipv4, self.tls.as_ref()).await
+    pub(super) async fn open(&self, check: &CheckConfig) -> Result<Connection, Failure> {
+        Connection::open((&check.host, check.port), check.prefer_ipv4, self.tls.as_ref()).await
     }
 
     /// The password as it is now.

@@ -5,7 +5,7 @@
 
 use common::tls::TlsError;
 
-use super::conversation::Conversation;
+use super::connection::Connection;
 use super::login::{Login, hide};
 use super::wire::line;
 use super::wire::memcached::statistics;
@@ -47,7 +47,7 @@ impl MemcachedProbe {
     }
 }
 
-async fn authenticate(memcached: &mut Conversation, username: &str, password: &str) -> Result<(), Failure> {
+async fn authenticate(memcached: &mut Connection, username: &str, password: &str) -> Result<(), Failure> {
     let token = format!("{username} {password}");
     let request = format!("set nerve 0 0 {}\r\n{token}\r\n", token.len());
     match memcached.ask(request.as_bytes(), line).await?.as_str() {

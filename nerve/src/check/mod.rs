@@ -3,7 +3,7 @@
 mod amqp;
 pub mod conditions;
 mod connect;
-mod conversation;
+mod connection;
 mod exec;
 mod file;
 mod grpc;
@@ -63,9 +63,9 @@ enum Probe {
 /// Why a check can't be built: what the configuration names on this machine is not there.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Unbuildable(String);
+pub struct BuildError(String);
 
-impl From<TlsError> for Unbuildable {
+impl From<TlsError> for BuildError {
     fn from(error: TlsError) -> Self {
         Self(error.to_string())
     }
@@ -73,7 +73,7 @@ impl From<TlsError> for Unbuildable {
 
 impl Check {
     /// Prepares a check.
-    pub fn new(config: Arc<CheckConfig>) -> Result<Self, Unbuildable> {
+    pub fn new(config: Arc<CheckConfig>) -> Result<Self, BuildError> {
         let probe = match &config.kind {
             CheckKind::Grpc(grpc) => Probe::Grpc(grpc::GrpcProbe::new(&config, grpc)?),
             CheckKind::Http(http) => Probe::Http(http::HttpProbe::new(&config, http)?),
@@ -90,7 +90,7 @@ impl Check {
             #[cfg(feature = "sql")]
             CheckKind::Sql(sql) => Probe::Sql(sql.clone()),
             #[cfg(not(feature = "sql"))]
-            CheckKind::Sql(_) => return Err(Unbuildable("this nerve was built without `sql`".to_owned())),
+            CheckKind::Sql(_) => return Err(BuildError("this nerve was built without `sql`".to_owned())),
             CheckKind::Zookeeper(zookeeper) => Probe::Zookeeper(zookeeper::ZookeeperProbe::new(zookeeper)?),
         };
         Ok(Self { config, probe })

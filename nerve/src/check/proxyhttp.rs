@@ -12,10 +12,10 @@ use http::{HeaderValue, StatusCode};
 use reqwest::{Client, Url};
 use tokio::task::JoinSet;
 
-use super::Unbuildable;
-use super::connect::{Dial, HTTP1, Tls};
+use super::BuildError;
+use super::connect::{Connector, HTTP1, Tls};
 use super::http::sensitive;
-use super::web::{self, Want};
+use super::web::{self, BodyLimit};
 use crate::config::{CheckConfig, ProxyHttpConfig};
 use crate::health::verdict::{Failure, FailureKind};
 
@@ -24,7 +24,7 @@ pub(super) struct ProxyHttpProbe(Arc<Proxy>);
 
 #[derive(Debug)]
 struct Proxy {
-    dial: Dial,
+    connector: Connector,
     /// For the tunnels.
     tls: Option<Tls>,
     urls: Vec<Url>,
@@ -32,12 +32,12 @@ struct Proxy {
 }
 
 impl ProxyHttpProbe {
-    pub(super) fn new(check: &CheckConfig, config: &ProxyHttpConfig) -> Result<Self, Unbuildable> {
+    pub(super) fn new(check: &CheckConfig, config: &ProxyHttpConfig) -> Result<Self, BuildError> {
         let urls = config.urls.iter().map(|url| web::url(&url.to_string()));
         let urls = urls.collect::<Result<Vec<_>, _>>()?;
         let tunnels = urls.iter().any(|url| url.scheme() == "https");
         Ok(Self(Arc::new(Proxy {
-            dial: Dial::to(&config.host, config.port, check.prefer_ipv4),
+            connector: Connector::to(&config.host, config.port, check.prefer_ipv4),
             tls: tunnels.then(|| Tls::new(&config.tls, HTTP1)).transpose()?,
             urls,
             config: config.clone(),
@@ -67,8 +67,8 @@ impl ProxyHttpProbe {
 impl Proxy {
     async fn client(&self) -> Result<Client, Failure> {
         let authorization = self.authorization()?;
-        let addresses = self.dial.addresses().await?;
-        web::proxied(&addresses, authorization, self.tls.as_ref()).map_err(|error| web::broken(&self.dial, &error))
+        let addresses = self.connector.addresses().await?;
+        web::proxied(&addresses, authorization, self.tls.as_ref()).map_err(|error| web::broken(&self.connector, &error))
     }
 
     /// `Basic`, when there is a user.
@@ -83,10 +83,10 @@ impl Proxy {
 
     async fn fetch(&self, url: Url, client: Client) -> Result<String, Failure> {
         let failed = |kind, what: &str| Err(Failure::new(kind, format!("{url}: {what}")));
-        let status = match web::answer(client.get(url.clone()), Want::Nothing).await {
+        let status = match web::answer(client.get(url.clone()), BodyLimit::Nothing).await {
             Ok(answer) => answer.status,
             Err(error) => {
-                let broken = web::broken(&self.dial, &error);
+                let broken = web::broken(&self.connector, &error);
                 return match web::no_tunnel(&error) {
                     Some(what) => failed(FailureKind::Answer, what),
                     None => failed(broken.kind, &broken.detail),

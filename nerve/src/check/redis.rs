@@ -2,7 +2,7 @@
 
 use common::tls::TlsError;
 
-use super::conversation::Conversation;
+use super::connection::Connection;
 use super::login::Login;
 use super::wire::redis::{Reply, command, reply};
 use crate::config::{CheckConfig, RedisConfig};
@@ -43,7 +43,7 @@ impl RedisProbe {
     }
 }
 
-async fn authenticate(redis: &mut Conversation, username: &str, password: &str) -> Result<(), Failure> {
+async fn authenticate(redis: &mut Connection, username: &str, password: &str) -> Result<(), Failure> {
     let words = ["AUTH", username, password];
     let request = match username {
         "" => command(&["AUTH", password]),

@@ -20,7 +20,7 @@ pub(super) async fn probe(config: &SqlConfig, check: &CheckConfig) -> Result<Str
         .map_err(|what| Failure::new(FailureKind::Secret, format!("datasource {what}")))?;
     if target.socket.is_none() {
         // The drivers resolve by themselves, but do not tell that failure from others.
-        super::connect::Dial::to(&target.host, target.port, check.prefer_ipv4)
+        super::connect::Connector::to(&target.host, target.port, check.prefer_ipv4)
             .addresses()
             .await?;
     }

@@ -5,27 +5,27 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::connect::Dial;
-use super::web::{BODY_CAP, Body, Want};
+use super::connect::Connector;
+use super::web::{BODY_CAP, Body, BodyLimit};
 use crate::config::{CheckConfig, TcpConfig, TcpMode};
 use crate::health::verdict::{Failure, FailureKind};
 
 pub(super) async fn probe(check: &CheckConfig, config: &TcpConfig) -> Result<String, Failure> {
-    let dial = Dial::of(check);
+    let connector = Connector::of(check);
     match &config.mode {
-        TcpMode::HalfOpen => half_open(&dial).await,
+        TcpMode::HalfOpen => half_open(&connector).await,
         TcpMode::Connect {
             send: None,
             expect: None,
-        } => dial.plain().await.map(|_| "accepts connections".to_owned()),
-        TcpMode::Connect { send, expect } => talk(dial.plain().await?, send.as_deref(), expect.as_deref()).await,
+        } => connector.plain().await.map(|_| "accepts connections".to_owned()),
+        TcpMode::Connect { send, expect } => talk(connector.plain().await?, send.as_deref(), expect.as_deref()).await,
     }
 }
 
 /// Connects to the first address that answers a SYN, without ever finishing the handshake.
-async fn half_open(dial: &Dial) -> Result<String, Failure> {
+async fn half_open(connector: &Connector) -> Result<String, Failure> {
     let mut last = "the name has no address".to_owned();
-    for address in dial.addresses().await? {
+    for address in connector.addresses().await? {
         match syn(address).await {
             Ok(()) => return Ok("accepts connections".to_owned()),
             Err(error) => last = format!("{address}: {error}"),
@@ -59,7 +59,7 @@ async fn talk(mut stream: TcpStream, send: Option<&str>, expect: Option<&str>) -
     let Some(expect) = expect else {
         return Ok("accepts connections and takes what is sent".to_owned());
     };
-    let mut heard = Body::new(Want::Until(expect.as_bytes().to_vec(), BODY_CAP));
+    let mut heard = Body::new(BodyLimit::Until(expect.as_bytes().to_vec(), BODY_CAP));
     let mut chunk = [0; 4096];
     while !heard.is_enough() {
         let length = stream.read(&mut chunk).await.map_err(broken)?;

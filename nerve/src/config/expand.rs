@@ -10,7 +10,7 @@ use common::config::Problem;
 use common::template::{self, Absent};
 
 /// A shorter value is no secret, and hiding it would garble what is said.
-const SHORTEST_HIDDEN: usize = 4;
+const MIN_HIDDEN_LEN: usize = 4;
 
 /// A text with its templates expanded.
 #[derive(Default)]
@@ -49,7 +49,7 @@ pub(super) fn expand(
     let mut pass = |text: &str| {
         let named = environment
             .iter()
-            .filter(|(name, value)| value.len() >= SHORTEST_HIDDEN && text.contains(name.as_str()));
+            .filter(|(name, value)| value.len() >= MIN_HIDDEN_LEN && text.contains(name.as_str()));
         used.extend(named.map(|(name, value)| (name.clone(), value.clone())));
         template::render_with(text, environment, absent).map_err(|error| {
             let help = "the file is a Go template over the environment, e.g. `{{ .POD_NAME }}`; a literal `{{` is written `{{\"{{\"}}`";

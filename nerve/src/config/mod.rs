@@ -247,7 +247,7 @@ pub enum CheckKind {
 
 impl CheckKind {
     /// The `type` in the configuration, `/status` and the metrics.
-    pub fn word(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Amqp(_) => "amqp",
             Self::Exec(_) => "exec",
@@ -345,7 +345,7 @@ pub enum ReporterConfig {
 
 impl ReporterConfig {
     /// The `type` in the configuration, `/status` and the metrics.
-    pub fn word(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Zookeeper(_) => "zookeeper",
             Self::File { .. } => "file",
@@ -372,14 +372,14 @@ pub(crate) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 #[cfg(test)]
 pub(crate) mod testing {
-    use common::config::{Understood, UnknownKeys};
+    use common::config::{Loaded, UnknownKeys};
 
     use super::*;
 
     /// What a document means; its problems as text.
-    pub(crate) fn read(text: &str) -> Result<Understood<Config>, String> {
+    pub(crate) fn read(text: &str) -> Result<Loaded<Config>, String> {
         common::config::Document::parse("nerve.yaml", text.to_owned())
-            .and_then(|document| document.understand(UnknownKeys::Refuse, resolve))
+            .and_then(|document| document.resolve(UnknownKeys::Refuse, resolve))
             .map_err(|problems| problems.to_string())
     }
 

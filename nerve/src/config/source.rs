@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use common::config::{Problem, Problems, Understood, UnknownKeys};
+use common::config::{Loaded, Problem, Problems, UnknownKeys};
 
 use super::expand::{Expanded, expand};
 use super::{Config, resolve};
@@ -41,7 +41,7 @@ impl Source {
     }
 
     /// Reads, expands and resolves the file. Values of the environment are in no problem and no warning.
-    pub fn load(&self) -> Result<Understood<Config>, Problems> {
+    pub fn load(&self) -> Result<Loaded<Config>, Problems> {
         let file = self.path.display().to_string();
         let mut expanded = Expanded::default();
         let document = common::config::load(&self.path, |text| {
@@ -51,12 +51,12 @@ impl Source {
         let hide = |problems: Vec<Problem>| -> Vec<Problem> {
             problems.into_iter().map(|problem| expanded.hide(problem)).collect()
         };
-        match document.and_then(|document| document.understand(self.unknown, resolve)) {
-            Ok(mut understood) => {
-                understood.value.effective = Arc::clone(&understood.effective);
-                understood.warnings = hide(understood.warnings);
-                understood.warnings.extend(expanded.warnings);
-                Ok(understood)
+        match document.and_then(|document| document.resolve(self.unknown, resolve)) {
+            Ok(mut loaded) => {
+                loaded.value.effective = Arc::clone(&loaded.effective);
+                loaded.warnings = hide(loaded.warnings);
+                loaded.warnings.extend(expanded.warnings);
+                Ok(loaded)
             }
             Err(Problems(problems)) => Err(Problems(hide(problems))),
         }

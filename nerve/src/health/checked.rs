@@ -24,7 +24,7 @@ impl Checked {
     /// A check that has not reported.
     pub fn new(config: &CheckConfig) -> Self {
         Self {
-            label: format!("{} {}", config.kind.word(), config.target()),
+            label: format!("{} {}", config.kind.as_str(), config.target()),
             history: History::default(),
             importance: config.importance,
             threshold: Threshold::new(config.rise, config.fall),
@@ -51,7 +51,7 @@ impl Checked {
     }
 
     /// What it says of its service.
-    pub fn word(&self) -> (Importance, Word<'_>) {
+    pub fn as_str(&self) -> (Importance, Word<'_>) {
         let word = self.up().map(|up| if up { Ok(()) } else { Err(self.reason.as_str()) });
         (self.importance, word)
     }

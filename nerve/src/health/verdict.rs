@@ -44,7 +44,7 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// As `Failure` in the API.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
             Self::Unresolved => "unresolved",
@@ -96,7 +96,7 @@ pub enum Health {
     /// All pass.
     Healthy,
     /// All required ones pass; an advisory one fails.
-    Lowered {
+    Degraded {
         /// What is left of the weight.
         share: Share,
         /// The reason of the first that fails.
@@ -147,7 +147,7 @@ impl Share {
     }
 }
 
-/// What one check says: `None` when it has not reported, `Some(Err)` with its reason when it fails.
+/// What one check kind: `None` when it has not reported, `Some(Err)` with its reason when it fails.
 pub type Word<'a> = Option<Result<(), &'a str>>;
 
 impl Health {
@@ -159,12 +159,12 @@ impl Health {
                 (None, _, _) => return Self::Unknown,
                 (Some(Ok(())), _, _) | (_, _, Self::Unhealthy(_)) => {}
                 (Some(Err(reason)), Importance::Required, _) => health = Self::Unhealthy(reason.to_owned()),
-                (Some(Err(_)), Importance::Advisory(more), Self::Lowered { share, .. }) => {
+                (Some(Err(_)), Importance::Advisory(more), Self::Degraded { share, .. }) => {
                     *share = share.of_share(more);
                 }
                 (Some(Err(reason)), Importance::Advisory(share), _) => {
                     let reason = reason.to_owned();
-                    health = Self::Lowered { share, reason };
+                    health = Self::Degraded { share, reason };
                 }
             }
         }
@@ -190,14 +190,17 @@ mod tests {
     #[test]
     fn advisory_checks_lower_the_weight_and_take_nothing_away() {
         let half = Importance::Advisory(Share(500));
-        let lowered = |share, reason: &str| Health::Lowered {
+        let degraded_reason = |share, reason: &str| Health::Degraded {
             share: Share(share),
             reason: reason.to_owned(),
         };
         let required = (Importance::Required, Some(Ok(())));
-        assert_eq!(Health::of([required, (half, Some(Err("slow")))]), lowered(500, "slow"));
+        assert_eq!(
+            Health::of([required, (half, Some(Err("slow")))]),
+            degraded_reason(500, "slow")
+        );
         let both = [(half, Some(Err("slow"))), (half, Some(Err("full"))), required];
-        assert_eq!(Health::of(both), lowered(250, "slow"));
+        assert_eq!(Health::of(both), degraded_reason(250, "slow"));
         let one = [(half, Some(Err("slow"))), (Importance::Required, Some(Err("down")))];
         assert_eq!(Health::of(one), Health::Unhealthy("down".to_owned()));
         let unheard = [required, (half, None)];

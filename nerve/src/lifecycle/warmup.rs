@@ -49,14 +49,14 @@ impl Shape {
 
 /// How far a service has warmed up: what a restart of nerve goes on from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Warmth {
+pub struct WarmUpProgress {
     /// The step it was at; [`INTERVALS`] when it is warm.
     pub step: u32,
     /// For how long it has been warming up, in milliseconds.
     pub ran: u64,
 }
 
-impl Warmth {
+impl WarmUpProgress {
     /// Of a warm service.
     pub const WARM: Self = Self {
         step: INTERVALS,
@@ -81,8 +81,8 @@ pub struct WarmUp {
 
 impl WarmUp {
     /// At the first step, or where it was.
-    pub fn start(now: Instant, config: &WarmUpConfig, from: Option<Warmth>) -> Self {
-        let from = from.unwrap_or(Warmth { step: 0, ran: 0 });
+    pub fn start(now: Instant, config: &WarmUpConfig, from: Option<WarmUpProgress>) -> Self {
+        let from = from.unwrap_or(WarmUpProgress { step: 0, ran: 0 });
         Self {
             step: from.step,
             before: Duration::from_millis(from.ran),
@@ -100,8 +100,8 @@ impl WarmUp {
     }
 
     /// How far it is.
-    pub fn warmth(&self, now: Instant) -> Warmth {
-        Warmth {
+    pub fn progress(&self, now: Instant) -> WarmUpProgress {
+        WarmUpProgress {
             step: self.step,
             ran: u64::try_from(self.ran(now).as_millis()).unwrap_or(u64::MAX),
         }

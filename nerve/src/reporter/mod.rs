@@ -17,7 +17,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::announce::Wording;
+use crate::announce::PayloadEncoder;
 use sink::Sink;
 
 /// What a service publishes; `None` until there is something to say.
@@ -40,7 +40,7 @@ pub enum ReporterState {
 
 impl ReporterState {
     /// As `State` in the API.
-    pub fn word(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Idle => "idle",
             Self::Reported => "reported",
@@ -87,7 +87,7 @@ impl Reporter {
     /// Keeps a ZooKeeper node.
     pub fn zookeeper(
         registration: (Registration, RegistrationTask),
-        wording: Wording,
+        wording: PayloadEncoder,
         failures: Counter,
     ) -> (ReporterHandle, Self) {
         let target = registration.0.path().to_owned();

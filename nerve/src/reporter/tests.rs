@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 const REPLAY: Duration = Duration::from_millis(20);
 
 fn report(available: bool) -> Arc<Report> {
@@ -74,7 +74,7 @@ impl Scene {
 }
 
 async fn play(running: impl Future<Output = ()>, scenes: impl Future<Output = ()>) {
-    timeout(PATIENCE, async { tokio::join!(running, scenes) })
+    timeout(TIMEOUT, async { tokio::join!(running, scenes) })
         .await
         .expect("it ends");
 }
@@ -138,7 +138,7 @@ async fn the_last_report_is_written_at_the_stop() {
     let (scene, running) = Scene::new(false);
     scene.reports.send_replace(Some(report(true)));
     scene.stop.cancel();
-    timeout(PATIENCE, running).await.expect("it ends");
+    timeout(TIMEOUT, running).await.expect("it ends");
     assert_eq!(scene.text(), UP);
 }
 

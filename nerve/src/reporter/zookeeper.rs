@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{ReporterState, Reports, Status};
-use crate::announce::Wording;
+use crate::announce::PayloadEncoder;
 
 /// A report that is not delivered by then counts as a failure; a write of its own takes milliseconds.
 const OVERDUE: Duration = Duration::from_secs(1);
@@ -20,11 +20,11 @@ const OVERDUE: Duration = Duration::from_secs(1);
 pub(super) struct Node {
     registration: Registration,
     task: RegistrationTask,
-    wording: Wording,
+    wording: PayloadEncoder,
 }
 
 impl Node {
-    pub(super) fn new((registration, task): (Registration, RegistrationTask), wording: Wording) -> Self {
+    pub(super) fn new((registration, task): (Registration, RegistrationTask), wording: PayloadEncoder) -> Self {
         Self {
             registration,
             task,
@@ -46,7 +46,7 @@ impl Node {
     }
 }
 
-async fn follow(registration: &Registration, mut reports: Reports, status: &Status, wording: &Wording) {
+async fn follow(registration: &Registration, mut reports: Reports, status: &Status, wording: &PayloadEncoder) {
     let mut node = registration.state();
     // Reports end when the service does; before the first the node is nobody's business.
     let mut open = true;

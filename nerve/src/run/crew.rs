@@ -4,7 +4,7 @@
 //! running; one that is new starts; one that is gone is disabled and withdrawn, as at a stop; one that changed is
 //! replaced. A replaced service is not disabled, for the instance stays: a node (or file) that the new one keeps too is
 //! handed over as it is, and any other is withdrawn once the new one has registered. The operators' words and the
-//! warm-up go over by the memory.
+//! warm-up go over by the state_store.
 
 use std::sync::Arc;
 use std::time::Duration;

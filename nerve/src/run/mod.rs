@@ -33,12 +33,12 @@ use tokio_util::sync::CancellationToken;
 use crate::api::view::service_view;
 use crate::api::{self, App};
 use crate::config::{ApiAddress, Config, HooksConfig, Source};
-use crate::memory;
 use crate::metrics::{Gauges, Metrics};
+use crate::overrides::spool;
 use crate::reload::Reloads;
 use crate::roster::Roster;
 use crate::service::Context;
-use crate::word::spool;
+use crate::state_store;
 use bond::Bond;
 use crew::Crew;
 use parts::Parts;
@@ -118,7 +118,7 @@ impl Daemon {
         let legacy_get_mutations = config.legacy_get_mutations;
         remember(&config, &mut supervisor, &mut context)?;
         watch_spool(&config, &mut supervisor, &mut context);
-        let (memory, changes) = (context.memory.clone(), context.changes.clone());
+        let (state_store, changes) = (context.state_store.clone(), context.changes.clone());
         let (sessions, task) = SessionPool::new();
         supervisor.start(
             Stage::Sessions,
@@ -159,7 +159,7 @@ impl Daemon {
         }
         if let Some(hooks) = hooks {
             tracing::info!(address = hooks.address(), "Pre-stop hooks are taken.");
-            let handler = api::hooks(roster.clone(), memory.clone());
+            let handler = api::hooks(roster.clone(), state_store.clone());
             supervisor.start(Stage::Api, "hooks", |stop| hooks.serve(handler, API_DRAIN, stop));
         }
         let handler = api::handler(App {
@@ -167,7 +167,7 @@ impl Daemon {
             reloads: reloads.clone(),
             common,
             legacy_get_mutations,
-            memory,
+            state_store,
             changes,
             listeners: api::listeners(),
         });
@@ -253,21 +253,21 @@ fn state(roster: &Roster) -> State {
     }
 }
 
-/// Opens the memory, where there is a directory for it.
+/// Opens the state_store, where there is a directory for it.
 fn remember(config: &Config, supervisor: &mut Supervisor<Stage>, context: &mut Context) -> Result<(), Fatal> {
     let Some(directory) = &config.state_dir else {
         tracing::info!("Without a `stateDir` operators' words and warm-ups end with this process.");
         return Ok(());
     };
     let names = config.services.iter().map(|service| service.name.as_str());
-    let (memory, task) = memory::open(directory, names).map_err(|error| {
+    let (state_store, task) = state_store::open(directory, names).map_err(|error| {
         Fatal::config(format!(
             "stateDir: {error}; choose a directory of this nerve's own that it may write"
         ))
     })?;
-    context.memory = memory;
+    context.state_store = state_store;
     // After the services, which have something to say to their end.
-    supervisor.start(Stage::Sessions, "memory", |stop| task.run(stop));
+    supervisor.start(Stage::Sessions, "state_store", |stop| task.run(stop));
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Stage;
 use super::bond::Bond;
-use crate::announce::Wording;
+use crate::announce::PayloadEncoder;
 use crate::check::Check;
 use crate::check::runner::Runner;
 use crate::config::{CheckConfig, CheckKind, ReporterConfig, ServiceConfig};
@@ -93,7 +93,7 @@ impl Parts {
                 index,
                 delay: self.next_delay(check_config.interval),
                 verdicts: verdicts.clone(),
-                metrics: self.context.metrics.check(config, check_config.kind.word()),
+                metrics: self.context.metrics.check(config, check_config.kind.as_str()),
             };
             group.add(Stage::Checks, format!("check {index} of {name}"), |stop| {
                 runner.run(stop)
@@ -128,11 +128,11 @@ impl Parts {
         service: &ServiceConfig,
         config: &ReporterConfig,
     ) -> Result<(ReporterHandle, Reporter), String> {
-        let failures = self.context.metrics.reporter(service, config.word());
+        let failures = self.context.metrics.reporter(service, config.as_str());
         Ok(match config {
             ReporterConfig::Zookeeper(config) => {
                 let ensemble = self.sessions.session(&config.ensemble);
-                let wording = Wording::new(config.payload.clone(), config.expose_on_unavailable);
+                let wording = PayloadEncoder::new(config.payload.clone(), config.expose_on_unavailable);
                 Reporter::zookeeper(registration(&ensemble, config.node.clone()), wording, failures)
             }
             ReporterConfig::File { path, append } => {
@@ -179,7 +179,7 @@ fn warn_about(config: &ServiceConfig) {
     let trusting = |check: &&Arc<CheckConfig>| check.kind.tls().is_some_and(|tls| tls.insecure_skip_verify);
     for check in config.checks.iter().filter(trusting) {
         tracing::warn!(
-            service = %config.name, check = check.kind.word(), target = check.target(),
+            service = %config.name, check = check.kind.as_str(), target = check.target(),
             "A check takes any certificate: `insecureSkipVerify` is set. Anybody in between can answer for the service.",
         );
     }

@@ -11,12 +11,12 @@ use crate::check::push::Mailbox;
 use crate::config::ServiceConfig;
 use crate::health::history::History;
 use crate::lifecycle::Settled;
-use crate::lifecycle::machine::Stand;
-use crate::memory::Memory;
+use crate::lifecycle::machine::LifecycleStatus;
 use crate::metrics::Metrics;
+use crate::overrides::spool::{Spools, no_spool};
+use crate::overrides::{Metadata, Override};
 use crate::reporter::ReporterHandle;
-use crate::word::spool::{Spools, no_spool};
-use crate::word::{Note, Voice};
+use crate::state_store::StateStore;
 
 pub use task::{ServiceTask, service};
 
@@ -26,7 +26,7 @@ pub struct Context {
     /// What is counted.
     pub metrics: Metrics,
     /// What outlives nerve.
-    pub memory: Memory,
+    pub state_store: StateStore,
     /// What hacheck's spool says.
     pub spool: Spools,
     /// Where changes are told.
@@ -35,15 +35,15 @@ pub struct Context {
 
 impl Context {
     /// How many changes a listener may be behind before it misses some.
-    const BEHIND: usize = 256;
+    const EVENT_BUFFER: usize = 256;
 
-    /// Without memory and spool.
+    /// Without state_store and spool.
     pub fn new(metrics: Metrics) -> Self {
         Self {
             metrics,
-            memory: Memory::fleeting(),
+            state_store: StateStore::in_memory(),
             spool: no_spool(),
-            changes: broadcast::Sender::new(Self::BEHIND),
+            changes: broadcast::Sender::new(Self::EVENT_BUFFER),
         }
     }
 }
@@ -54,20 +54,20 @@ pub struct Change {
     /// The service's name.
     pub name: String,
     /// Where it stands.
-    pub stand: Stand,
+    pub stand: LifecycleStatus,
     /// Since when it is in its phase, milliseconds since the Unix epoch.
     pub since: u64,
 }
 
 /// An operator's order.
 #[derive(Debug)]
-pub struct Order {
+pub struct Command {
     /// What is ordered.
     pub act: Act,
-    /// Who orders it, why, and for how long.
-    pub note: Note,
-    /// Told once it is in force; what keeps the service away all the same.
-    pub taken: oneshot::Sender<Vec<Voice>>,
+    /// Who commands it, why, and for how long.
+    pub note: Metadata,
+    /// CommandRequest once it is in force; what keeps the service away all the same.
+    pub taken: oneshot::Sender<Vec<Override>>,
 }
 
 /// What is ordered.
@@ -77,12 +77,12 @@ pub enum Act {
     Disable {
         /// Whether the shutdown command runs.
         shutdown: bool,
-        /// Told when it is safe to stop the service.
+        /// CommandRequest when it is safe to stop the service.
         done: oneshot::Sender<Disabled>,
     },
     /// The service is about to be stopped: take it away as a stop does, until it is enabled or this nerve ends.
     Leave {
-        /// Told when it is safe to stop the service.
+        /// CommandRequest when it is safe to stop the service.
         done: oneshot::Sender<Disabled>,
     },
     /// Let the checks decide.
@@ -106,11 +106,11 @@ pub enum Disabled {
 #[derive(Debug, Clone)]
 pub struct ServiceState {
     /// Where it stands.
-    pub stand: Stand,
+    pub stand: LifecycleStatus,
     /// Since when it is in this phase, milliseconds since the Unix epoch.
     pub since: u64,
     /// What is said of it besides its checks.
-    pub voices: Vec<Voice>,
+    pub overrides: Vec<Override>,
     /// Its checks, in the file's order.
     pub checks: Vec<CheckState>,
 }
@@ -133,7 +133,7 @@ pub struct ServiceHandle {
     pub reporters: Vec<ReporterHandle>,
     /// Where heartbeats of its `push` checks go in.
     pub mailboxes: Vec<Mailbox>,
-    orders: mpsc::Sender<Order>,
+    commands: mpsc::Sender<Command>,
     state: Arc<ArcSwap<ServiceState>>,
 }
 
@@ -144,8 +144,8 @@ impl ServiceHandle {
     }
 
     /// Gives an order; `false` when the service has stopped.
-    pub async fn order(&self, order: Order) -> bool {
-        self.orders.send(order).await.is_ok()
+    pub async fn order(&self, order: Command) -> bool {
+        self.commands.send(order).await.is_ok()
     }
 }
 

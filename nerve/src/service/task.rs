@@ -1,4 +1,4 @@
-//! One task per service: verdicts, orders, timers and the ends of commands go into the lifecycle machine, one at a time;
+//! One task per service: verdicts, commands, timers and the ends of command_runs go into the lifecycle machine, one at a time;
 //! what it says is carried out and published.
 //!
 //! [`ServiceTask::next`] holds all the awaiting, [`ServiceTask::apply`] all the change, so no state is ever half applied.
@@ -20,12 +20,12 @@ use crate::announce::announce;
 use crate::config::ServiceConfig;
 use crate::health::checked::Checked;
 use crate::health::verdict::{Health, Verdict};
-use crate::lifecycle::machine::{CommandKind, DISABLED, Event, Intent, Machine, Stand, Wanted};
-use crate::memory::{Kept, Memory};
+use crate::lifecycle::machine::{CommandKind, DISABLED, Event, Intent, LifecycleStatus, Machine, Wanted};
+use crate::overrides::spool::Spools;
+use crate::overrides::{Decision, Metadata, Override, OverrideKind, Source, decide, hacheck};
 use crate::reporter::{ReporterHandle, ReporterState, Reports};
-use crate::service::{Act, Change, CheckState, Context, Disabled, Order, ServiceHandle, ServiceState};
-use crate::word::spool::Spools;
-use crate::word::{Decision, Note, Says, Source, Voice, decide, hacheck};
+use crate::service::{Act, Change, CheckState, Command, Context, Disabled, ServiceHandle, ServiceState};
+use crate::state_store::{ServiceRecord, StateStore};
 
 /// The task looks again at least this often, whatever happens.
 const RESYNC: Duration = Duration::from_mins(1);
@@ -38,25 +38,25 @@ pub struct ServiceTask {
     checks: Vec<Checked>,
     reporters: Vec<watch::Receiver<ReporterState>>,
     verdicts: mpsc::Receiver<(usize, Verdict)>,
-    orders: mpsc::Receiver<Order>,
+    commands: mpsc::Receiver<Command>,
     running: Option<Wanted>,
-    commands: JoinSet<Ended>,
+    command_runs: JoinSet<Ended>,
     failures: [(CommandKind, Counter); 4],
     /// What outlives nerve of this service, and where it is kept.
-    kept: Kept,
-    memory: Memory,
+    kept: ServiceRecord,
+    state_store: StateStore,
     spool: Spools,
     /// What a hook said; it ends with this nerve, for the next one comes with the next life of the service.
-    hook: Option<Note>,
+    hook: Option<Metadata>,
     /// Since when nerve stops, milliseconds since the Unix epoch.
     stopping: Option<u64>,
-    voices: Vec<Voice>,
+    overrides: Vec<Override>,
     changes: broadcast::Sender<Arc<Change>>,
-    taken: Vec<oneshot::Sender<Vec<Voice>>>,
+    taken: Vec<oneshot::Sender<Vec<Override>>>,
     waiting: Vec<oneshot::Sender<Disabled>>,
     state: Arc<ArcSwap<ServiceState>>,
     reports: watch::Sender<Option<Arc<common::report::Report>>>,
-    first_word: Option<Latch>,
+    ready_latch: Option<Latch>,
 }
 
 #[derive(Debug)]
@@ -68,7 +68,7 @@ struct Ended {
 #[derive(Debug)]
 enum Wake {
     Verdict(usize, Verdict),
-    Order(Order),
+    Command(Command),
     Ended(Ended),
     Spool,
     Timer,
@@ -84,15 +84,15 @@ pub fn service(
     ready: Latch,
 ) -> (ServiceHandle, Reports, mpsc::Sender<(usize, Verdict)>, ServiceTask) {
     let (verdict_sender, verdicts) = mpsc::channel(2 * config.checks.len().max(1));
-    let (order_sender, orders) = mpsc::channel(16);
+    let (order_sender, commands) = mpsc::channel(16);
     let (report_sender, reports) = watch::channel(None);
-    let kept = context.memory.recall(&config.name);
-    let machine = Machine::new(Arc::new(config.lifecycle.clone()), config.weight, kept.warmth);
+    let kept = context.state_store.load(&config.name);
+    let machine = Machine::new(Arc::new(config.lifecycle.clone()), config.weight, kept.progress);
     let checks: Vec<_> = config.checks.iter().map(|check| Checked::new(check)).collect();
     let state = Arc::new(ArcSwap::from_pointee(ServiceState {
         stand: machine.stand(),
         since: common::clock::unix_millis(),
-        voices: Vec::new(),
+        overrides: Vec::new(),
         checks: states(&checks),
     }));
     let task = ServiceTask {
@@ -100,29 +100,29 @@ pub fn service(
         checks,
         reporters: reporters.iter().map(|reporter| reporter.state.clone()).collect(),
         verdicts,
-        orders,
+        commands,
         running: None,
-        commands: JoinSet::new(),
+        command_runs: JoinSet::new(),
         failures: CommandKind::ALL.map(|kind| (kind, context.metrics.command(&config, kind))),
         kept,
-        memory: context.memory.clone(),
+        state_store: context.state_store.clone(),
         spool: context.spool.clone(),
         hook: None,
         stopping: None,
-        voices: Vec::new(),
+        overrides: Vec::new(),
         changes: context.changes.clone(),
         taken: Vec::new(),
         waiting: Vec::new(),
         state: Arc::clone(&state),
         reports: report_sender,
-        first_word: Some(ready),
+        ready_latch: Some(ready),
         config: Arc::clone(&config),
     };
     let handle = ServiceHandle {
         config,
         reporters,
         mailboxes: Vec::new(),
-        orders: order_sender,
+        commands: order_sender,
         state,
     };
     (handle, reports, verdict_sender, task)
@@ -150,18 +150,18 @@ impl ServiceTask {
         tokio::select! {
             () = stop.cancelled(), if self.stopping.is_none() => Wake::Stop,
             Some((index, verdict)) = self.verdicts.recv() => Wake::Verdict(index, verdict),
-            Some(order) = self.orders.recv() => Wake::Order(order),
+            Some(order) = self.commands.recv() => Wake::Command(order),
             // A command that was aborted says nothing.
-            Some(Ok(ended)) = self.commands.join_next() => Wake::Ended(ended),
+            Some(Ok(ended)) = self.command_runs.join_next() => Wake::Ended(ended),
             Ok(()) = self.spool.changed() => Wake::Spool,
             () = sleep_until(wake_at) => Wake::Timer,
         }
     }
 
-    /// The time to the end of the first voice. The wall clock may be set meanwhile: it is looked at again before long.
+    /// The time to the end of the first entry. The wall clock may be set meanwhile: it is looked at again before long.
     fn next_expiry(&self) -> Duration {
         let now = common::clock::unix_millis();
-        let expiries = self.voices.iter().filter_map(|voice| voice.note.expires);
+        let expiries = self.overrides.iter().filter_map(|entry| entry.note.expires);
         let next = expiries
             .min()
             .map(|at| Duration::from_millis(at.saturating_sub(now).max(1)));
@@ -172,14 +172,14 @@ impl ServiceTask {
     fn event(&mut self, wake: Wake) -> Option<Event> {
         match wake {
             Wake::Verdict(index, verdict) => self.verdict(index, verdict),
-            Wake::Order(order) => self.order(order),
+            Wake::Command(order) => self.order(order),
             Wake::Ended(ended) => {
                 let success = self.log_end(&ended);
                 self.running = self.running.filter(|running| *running != ended.wanted);
                 let ticket = ended.wanted.ticket;
                 Some(Event::Ended { ticket, success })
             }
-            // Heard with the other voices.
+            // Heard with the other overrides.
             Wake::Spool => None,
             Wake::Timer => Some(Event::Tick {
                 reported: self.reported(),
@@ -203,68 +203,68 @@ impl ServiceTask {
                 Err(failure) => tracing::warn!(%service, %check, error = %failure.detail, "A check fails."),
             }
         }
-        Some(Event::Checked(Health::of(self.checks.iter().map(Checked::word))))
+        Some(Event::Checked(Health::of(self.checks.iter().map(Checked::as_str))))
     }
 
-    fn order(&mut self, order: Order) -> Option<Event> {
-        let Order { act, note, taken } = order;
+    fn order(&mut self, order: Command) -> Option<Event> {
+        let Command { act, note, taken } = order;
         let (service, reason, author) = (&self.config.name, &note.reason, &note.author);
         let words = &mut self.kept.words;
         self.taken.push(taken);
         match act {
             Act::Disable { shutdown, done } => {
-                tracing::info!(%service, shutdown, reason, author, "Told to disable the service.");
+                tracing::info!(%service, shutdown, reason, author, "CommandRequest to disable the service.");
                 words.disable(note);
                 self.waiting.push(done);
                 return Some(Event::Disable { shutdown });
             }
             Act::Leave { done } => {
                 tracing::info!(%service, reason, "A hook says that the service is about to stop.");
-                // Who calls again joins: the voice is as old as the first call.
+                // Who calls again joins: the entry is as old as the first call.
                 self.hook.get_or_insert(note);
                 self.waiting.push(done);
                 return Some(Event::Disable { shutdown: true });
             }
             Act::Enable => {
-                tracing::info!(%service, reason, author, "Told to enable the service.");
+                tracing::info!(%service, reason, author, "CommandRequest to enable the service.");
                 words.enable();
                 self.hook = None;
             }
             Act::Force => {
-                tracing::info!(%service, reason, author, "Told to force the service.");
+                tracing::info!(%service, reason, author, "CommandRequest to force the service.");
                 words.force(note);
                 self.hook = None;
             }
             Act::Weight(weight) => {
-                tracing::info!(%service, weight, reason, author, "Told the service's weight.");
+                tracing::info!(%service, weight, reason, author, "CommandRequest the service's weight.");
                 words.weigh(weight.map(|weight| (weight, note)));
             }
         }
         None
     }
 
-    /// Hears every voice anew and tells the machine what they say together.
+    /// Hears every entry anew and tells the machine what they say together.
     fn hear(&mut self, now: Instant) {
         let wall = common::clock::unix_millis();
         if self.kept.words.expire(wall) {
             tracing::info!(service = %self.config.name, "An operator's word has expired.");
         }
-        let mut voices: Vec<_> = self.kept.words.voices().collect();
-        voices.extend(hacheck::voices(&self.spool.borrow_and_update(), &self.config, wall));
-        voices.extend(self.hook.clone().map(|note| Voice {
+        let mut overrides: Vec<_> = self.kept.words.overrides().collect();
+        overrides.extend(hacheck::overrides(&self.spool.borrow_and_update(), &self.config, wall));
+        overrides.extend(self.hook.clone().map(|note| Override {
             source: Source::Hook,
-            says: Says::Down,
+            kind: OverrideKind::Down,
             note,
         }));
         if let (Some(since), true) = (self.stopping, self.config.down_on_shutdown) {
-            voices.push(Voice {
+            overrides.push(Override {
                 source: Source::Stop,
-                says: Says::Down,
-                note: Note::new("", "", since, None),
+                kind: OverrideKind::Down,
+                note: Metadata::new("", "", since, None),
             });
         }
-        self.voices = voices;
-        let Decision { intent, weight, .. } = decide(&self.voices);
+        self.overrides = overrides;
+        let Decision { intent, weight, .. } = decide(&self.overrides);
         let weight = weight.unwrap_or(self.config.weight);
         let (told, full_weight) = self.machine.told();
         if weight != full_weight {
@@ -302,11 +302,11 @@ impl ServiceTask {
         if wanted == self.running {
             return;
         }
-        self.commands.abort_all();
+        self.command_runs.abort_all();
         self.running = wanted;
         let Some(wanted) = wanted else { return };
         if let Some(program) = self.machine.program(wanted.kind).cloned() {
-            self.commands.spawn(async move {
+            self.command_runs.spawn(async move {
                 let result = program.run().await;
                 Ended { wanted, result }
             });
@@ -314,9 +314,9 @@ impl ServiceTask {
     }
 
     /// Where the service stands, with the reason that was given for its being disabled.
-    fn stand(&self) -> Stand {
+    fn stand(&self) -> LifecycleStatus {
         let mut stand = self.machine.stand();
-        let why = decide(&self.voices).why;
+        let why = decide(&self.overrides).why;
         if stand.reason == DISABLED && !why.is_empty() {
             stand.reason = format!("{DISABLED}: {why}");
         }
@@ -324,11 +324,11 @@ impl ServiceTask {
     }
 
     fn publish(&mut self, now: Instant) {
-        // A stop takes no warmth away: the next nerve goes on from here.
+        // A stop takes no progress away: the next nerve goes on from here.
         if self.stopping.is_none() {
-            self.kept.warmth = self.machine.warmth(now);
+            self.kept.progress = self.machine.progress(now);
         }
-        self.memory.keep(&self.config.name, &self.kept);
+        self.state_store.keep(&self.config.name, &self.kept);
         let stand = self.stand();
         let before = self.state.load();
         let moved = before.stand.phase != stand.phase;
@@ -337,7 +337,7 @@ impl ServiceTask {
             tracing::info!(service = %self.config.name, phase, weight, reason, "The service changed its phase.");
         }
         if stand.phase != "unknown" {
-            self.first_word = None;
+            self.ready_latch = None;
         }
         if let Some(report) = announce(&self.config, &stand) {
             self.reports.send_if_modified(|published| {
@@ -362,16 +362,16 @@ impl ServiceTask {
         self.state.store(Arc::new(ServiceState {
             stand,
             since,
-            voices: self.voices.clone(),
+            overrides: self.overrides.clone(),
             checks: states(&self.checks),
         }));
     }
 
-    /// Answers those whose orders were taken, and those who wait for the disable sequence, once it is over. A caller that
+    /// Answers those whose commands were taken, and those who wait for the disable sequence, once it is over. A caller that
     /// has gone away is no reason not to have carried its order out.
     fn answer(&mut self) {
         for taken in self.taken.drain(..) {
-            let down = self.voices.iter().filter(|voice| voice.says == Says::Down);
+            let down = self.overrides.iter().filter(|entry| entry.kind == OverrideKind::Down);
             taken.send(down.cloned().collect()).ok();
         }
         let outcome = match self.machine.settled() {
@@ -394,7 +394,7 @@ impl ServiceTask {
         if let Some((_, failures)) = self.failures.iter().find(|(of, _)| *of == kind) {
             failures.inc();
         }
-        let command = kind.word();
+        let command = kind.as_str();
         if kind == CommandKind::DisableGraceful {
             // Failing until the service is done is what this one is for.
             tracing::debug!(service = %self.config.name, command, error = how, output, "The service is not done yet.");

@@ -15,15 +15,15 @@ use crate::config::testing;
 use crate::health::verdict::{Failure, FailureKind, Verdict};
 use crate::lifecycle::machine::Intent;
 use crate::metrics::Metrics;
+use crate::overrides::Source;
 use crate::reporter::{ReporterState, Reports};
-use crate::word::Source;
 
 fn context() -> Context {
     Context::new(Metrics::register(&mut Registry::default()))
 }
 
 /// A service whose checks and reporter are this test.
-struct Bench {
+struct Fixture {
     handle: ServiceHandle,
     reports: Reports,
     verdicts: mpsc::Sender<(usize, Verdict)>,
@@ -33,7 +33,7 @@ struct Bench {
     _reporter: watch::Sender<ReporterState>,
 }
 
-impl Bench {
+impl Fixture {
     fn new(keys: &str) -> Self {
         Self::within(&context(), keys)
     }
@@ -88,19 +88,19 @@ impl Bench {
 
     async fn disable(&self) -> oneshot::Receiver<Disabled> {
         let (done, disabled) = oneshot::channel();
-        self.order(Act::Disable { shutdown: false, done }, Note::default())
+        self.order(Act::Disable { shutdown: false, done }, Metadata::default())
             .await;
         disabled
     }
 
     async fn enable(&self) {
-        self.order(Act::Enable, Note::default()).await;
+        self.order(Act::Enable, Metadata::default()).await;
     }
 
     /// Gives an order; what keeps the service away all the same.
-    async fn order(&self, act: Act, note: Note) -> Vec<Voice> {
+    async fn order(&self, act: Act, note: Metadata) -> Vec<Override> {
         let (taken, answer) = oneshot::channel();
-        assert!(self.handle.order(Order { act, note, taken }).await);
+        assert!(self.handle.order(Command { act, note, taken }).await);
         answer.await.expect("it is taken in")
     }
 
@@ -113,7 +113,7 @@ impl Bench {
 
 #[tokio::test(start_paused = true)]
 async fn it_is_announced_once_every_check_passes_and_warms_up() {
-    let mut bench = Bench::new("checks: [{ type: tcp }, { type: tcp, port: 81 }]");
+    let mut bench = Fixture::new("checks: [{ type: tcp }, { type: tcp, port: 81 }]");
     bench.verdict(0, true).await;
     assert_eq!(bench.readiness.waiting_for(), ["web"]);
     assert_eq!(*bench.reports.borrow(), None);
@@ -127,7 +127,7 @@ async fn it_is_announced_once_every_check_passes_and_warms_up() {
 
 #[tokio::test(start_paused = true)]
 async fn it_falls_after_fall_failures_and_says_why() {
-    let mut bench = Bench::new("enableWarmup: false");
+    let mut bench = Fixture::new("enableWarmup: false");
     bench.verdict(0, true).await;
     bench.report(|report| report.weight == Some(255)).await;
     bench.verdict(0, false).await;
@@ -142,7 +142,7 @@ async fn it_falls_after_fall_failures_and_says_why() {
 
 #[tokio::test(start_paused = true)]
 async fn a_status_is_reported_once_and_again_only_when_it_changes() {
-    let mut bench = Bench::new("enableWarmup: false, checks: [{ type: tcp, fall: 1, rise: 1 }]");
+    let mut bench = Fixture::new("enableWarmup: false, checks: [{ type: tcp, fall: 1, rise: 1 }]");
     // The first word is reported, also when it is a bad one.
     for (passes, repeats) in [(false, 3), (true, 5), (false, 2)] {
         bench.verdict(0, passes).await;
@@ -160,7 +160,7 @@ async fn a_status_is_reported_once_and_again_only_when_it_changes() {
 
 #[tokio::test(start_paused = true)]
 async fn a_disable_answers_when_it_is_safe_to_stop() {
-    let mut bench = Bench::new("disableMinDurationInMilli: 5000");
+    let mut bench = Fixture::new("disableMinDurationInMilli: 5000");
     bench.verdict(0, true).await;
     bench.report(|report| report.available).await;
     let started = Instant::now();
@@ -177,7 +177,7 @@ async fn a_disable_answers_when_it_is_safe_to_stop() {
 
 #[tokio::test(start_paused = true)]
 async fn an_enable_answers_those_who_wait_for_the_disable() {
-    let mut bench = Bench::new("enableWarmup: false");
+    let mut bench = Fixture::new("enableWarmup: false");
     bench.verdict(0, true).await;
     let disabled = bench.disable().await;
     bench.enable().await;
@@ -187,7 +187,7 @@ async fn an_enable_answers_those_who_wait_for_the_disable() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_disables_first_and_takes_orders_meanwhile() {
-    let mut bench = Bench::new("disableMinDurationInMilli: 5000");
+    let mut bench = Fixture::new("disableMinDurationInMilli: 5000");
     bench.verdict(0, true).await;
     bench.report(|report| report.available).await;
     let started = Instant::now();
@@ -197,13 +197,13 @@ async fn a_stop_disables_first_and_takes_orders_meanwhile() {
     bench.ended().await;
     assert_eq!(started.elapsed().as_secs(), 5);
     assert_eq!(disabled.await, Ok(Disabled::Settled(Settled::Minimum)));
-    let (act, note, (taken, _)) = (Act::Enable, Note::default(), oneshot::channel());
-    assert!(!bench.handle.order(Order { act, note, taken }).await);
+    let (act, note, (taken, _)) = (Act::Enable, Metadata::default(), oneshot::channel());
+    assert!(!bench.handle.order(Command { act, note, taken }).await);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_does_not_disable_what_is_configured_otherwise() {
-    let mut bench = Bench::new("setServiceAsDownOnShutdown: false");
+    let mut bench = Fixture::new("setServiceAsDownOnShutdown: false");
     bench.verdict(0, true).await;
     bench.report(|report| report.available).await;
     let started = Instant::now();
@@ -221,7 +221,7 @@ async fn commands_run_and_are_killed_when_nobody_wants_them_any_more() {
         "preAvailableCommand: [sh, -c, '{script}'], preAvailableMaxDurationInMilli: 60000, disableMinDurationInMilli: 1,
          disableGracefullyDoneCommand: ['false'], disableGracefullyDoneIntervalInMilli: 10, disableMaxDurationInMilli: 50"
     );
-    let mut bench = Bench::new(&keys);
+    let mut bench = Fixture::new(&keys);
     bench.verdict(0, true).await;
     let deadline = Instant::now() + Duration::from_secs(20);
     while !started.exists() {
@@ -238,13 +238,13 @@ async fn commands_run_and_are_killed_when_nobody_wants_them_any_more() {
 
 #[tokio::test(start_paused = true)]
 async fn an_enable_does_not_undo_a_stop() {
-    let mut bench = Bench::new("disableMinDurationInMilli: 5000");
+    let mut bench = Fixture::new("disableMinDurationInMilli: 5000");
     bench.verdict(0, true).await;
     bench.report(|report| report.available).await;
     let started = Instant::now();
     bench.stop.cancel();
     bench.report(|report| !report.available).await;
-    let kept_by = bench.order(Act::Force, Note::default()).await;
+    let kept_by = bench.order(Act::Force, Metadata::default()).await;
     assert_eq!(kept_by.len(), 1);
     assert_eq!(kept_by[0].source, Source::Stop);
     bench.ended().await;
@@ -254,21 +254,21 @@ async fn an_enable_does_not_undo_a_stop() {
 
 #[tokio::test]
 async fn a_word_ends_by_itself() {
-    let mut bench = Bench::new("enableWarmup: false");
+    let mut bench = Fixture::new("enableWarmup: false");
     bench.verdict(0, true).await;
     bench.report(|report| report.available).await;
     let now = common::clock::unix_millis();
-    let note = Note::new("deploy", "ann", now, Some(now + 300));
+    let note = Metadata::new("deploy", "ann", now, Some(now + 300));
     let (done, disabled) = oneshot::channel();
     bench.order(Act::Disable { shutdown: false, done }, note.clone()).await;
     let report = bench.report(|report| !report.available).await;
     assert_eq!(report.unavailable_reason, "Service is disabled: deploy");
-    let voices = bench.handle.state().voices.clone();
-    assert_eq!(voices.iter().map(|voice| &voice.note).collect::<Vec<_>>(), [&note]);
+    let overrides = bench.handle.state().overrides.clone();
+    assert_eq!(overrides.iter().map(|entry| &entry.note).collect::<Vec<_>>(), [&note]);
     bench.report(|report| report.available).await;
     assert!(common::clock::unix_millis() >= now + 300);
     assert_eq!(disabled.await, Ok(Disabled::Cancelled));
-    assert_eq!(bench.handle.state().voices, []);
+    assert_eq!(bench.handle.state().overrides, []);
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,13 +278,15 @@ async fn hacheck_says_down_and_no_order_overrules_it() {
         spool: spools,
         ..context()
     };
-    let mut bench = Bench::within(&context, "enableWarmup: false");
+    let mut bench = Fixture::within(&context, "enableWarmup: false");
     bench.verdict(0, true).await;
     bench.report(|report| report.available).await;
-    spool.send_replace(Arc::new([("all".to_owned(), Note::new("kernel", "", 0, None))].into()));
+    spool.send_replace(Arc::new(
+        [("all".to_owned(), Metadata::new("kernel", "", 0, None))].into(),
+    ));
     let report = bench.report(|report| !report.available).await;
     assert_eq!(report.unavailable_reason, "Service is disabled: kernel");
-    let kept_by = bench.order(Act::Force, Note::default()).await;
+    let kept_by = bench.order(Act::Force, Metadata::default()).await;
     assert_eq!(kept_by[0].source, Source::Hacheck("all".to_owned()));
     spool.send_replace(Arc::default());
     bench.report(|report| report.available).await;
@@ -294,21 +296,21 @@ async fn hacheck_says_down_and_no_order_overrules_it() {
 #[tokio::test(start_paused = true)]
 async fn words_weight_and_warmth_outlive_the_task() {
     let context = context();
-    let mut first = Bench::within(&context, "disableMinDurationInMilli: 1");
+    let mut first = Fixture::within(&context, "disableMinDurationInMilli: 1");
     first.verdict(0, true).await;
-    first.order(Act::Weight(Some(100)), Note::default()).await;
+    first.order(Act::Weight(Some(100)), Metadata::default()).await;
     let weight = first.report(|report| report.weight > Some(3)).await.weight;
     first.ended().await;
 
-    let mut second = Bench::within(&context, "");
+    let mut second = Fixture::within(&context, "");
     second.verdict(0, true).await;
     assert_eq!(second.report(|report| report.available).await.weight, weight);
-    second.order(Act::Weight(None), Note::default()).await;
+    second.order(Act::Weight(None), Metadata::default()).await;
     second.report(|report| report.weight == Some(255)).await;
     let _disabled = second.disable().await;
     second.tasks.abort_all();
 
-    let mut third = Bench::within(&context, "");
+    let mut third = Fixture::within(&context, "");
     third.report(|report| !report.available).await;
     assert_eq!(third.readiness.waiting_for(), Vec::<String>::new());
     third.verdict(0, true).await;
@@ -316,7 +318,7 @@ async fn words_weight_and_warmth_outlive_the_task() {
     assert_eq!(
         third.report(|report| report.available).await.weight,
         Some(1),
-        "a disable ends the warmth"
+        "a disable ends the progress"
     );
 }
 
@@ -324,7 +326,7 @@ async fn words_weight_and_warmth_outlive_the_task() {
 async fn every_change_is_told_once() {
     let context = context();
     let mut changes = context.changes.subscribe();
-    let mut bench = Bench::within(&context, "enableWarmup: false");
+    let mut bench = Fixture::within(&context, "enableWarmup: false");
     bench.verdict(0, true).await;
     bench.verdict(0, true).await;
     bench.report(|report| report.available).await;

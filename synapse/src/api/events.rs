@@ -20,9 +20,9 @@ use crate::running::RouterHandle;
 use crate::running::{Running, RunningState};
 
 /// How many listeners there may be: a part of the connections that the server takes.
-pub(super) const MOST_LISTENERS: usize = 16;
+pub(super) const MAX_CLIENTS: usize = 16;
 /// How often the published states are looked at; what they hold only when one was published anew.
-const LOOK: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// The longest silence.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
@@ -35,7 +35,7 @@ type Published = Vec<(Arc<Outcome>, Option<Arc<HaproxyStatus>>)>;
 /// The stream for one more listener.
 pub(super) fn listen(running: RunningState, started: Instant, places: &Arc<Semaphore>) -> Reply {
     let Ok(place) = Arc::clone(places).try_acquire_owned() else {
-        let detail = format!("There are {MOST_LISTENERS} listeners already; each needs a connection of its own.");
+        let detail = format!("There are {MAX_CLIENTS} listeners already; each needs a connection of its own.");
         return Reply::problem(503, "Too many listeners", detail);
     };
     let feed = async move |listener| {
@@ -64,7 +64,7 @@ async fn feed(running: &RunningState, started: Instant, listener: &mpsc::Sender<
             listener.send(":\n\n".into()).await.ok()?;
             heard = Instant::now();
         }
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 

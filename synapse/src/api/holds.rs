@@ -1,4 +1,4 @@
-//! What is held against the registry's word, and an operator's word on it.
+//! What is held against the registry's command, and an operator's command on it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use crate::pipeline::GuardRequest;
-use crate::pipeline::guard::{Held, Word};
+use crate::pipeline::guard::{GuardCommand, HeldInstance};
 use crate::running::{RunningRouter, RunningService};
 
-/// How long an operator's word holds when no span is given, and at most.
+/// How long an operator's command holds when no span is given, and at most.
 const KEEP: Duration = Duration::from_hours(1);
-const KEEP_MOST: Duration = Duration::from_hours(24);
-/// How long the word may take to be followed.
-const PATIENCE: Duration = Duration::from_secs(5);
+const MAX_KEEP: Duration = Duration::from_hours(24);
+/// How long the command may take to be followed.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One instance that stays although it is not listed.
 #[derive(Debug, Serialize)]
 pub(super) struct HeldView {
-    /// A word of a fixed set.
+    /// A command of a fixed set.
     guard: &'static str,
     why: String,
     since_seconds: u64,
@@ -34,7 +34,7 @@ pub(super) struct HeldView {
 }
 
 impl HeldView {
-    pub(super) fn of(held: &Held, now: Instant) -> Self {
+    pub(super) fn of(held: &HeldInstance, now: Instant) -> Self {
         Self {
             guard: held.why.label(),
             why: held.why.to_string(),
@@ -91,8 +91,8 @@ pub(super) async fn tell(routers: &[RunningRouter], id: &str, act: &str, request
     if let Some(refusal) = request.refuse_change() {
         return refusal;
     }
-    let word = match word(act, request.query.get("for").map(String::as_str)) {
-        Ok(word) => word,
+    let command = match command(act, request.query.get("for").map(String::as_str)) {
+        Ok(command) => command,
         Err(reply) => return reply,
     };
     let all = || {
@@ -106,42 +106,42 @@ pub(super) async fn tell(routers: &[RunningRouter], id: &str, act: &str, request
     };
     let given = |key: &str| request.query.get(key).map(String::as_str).unwrap_or_default();
     let (by, why) = (given("by"), given("why"));
-    match follow(router, service, word).await {
+    match follow(router, service, command).await {
         Some(0) => Reply::problem(409, "Nothing is held", "GET /v1/holds lists what is"),
         Some(instances) => {
-            tracing::warn!(service = %id, instances, ?word, ?by, ?why, "An operator decided on what is held.");
+            tracing::warn!(service = %id, instances, ?command, ?by, ?why, "An operator decided on what is held.");
             Reply::text(200, format!("{instances} instances\n"))
         }
         None => Reply::problem(503, "Not done", "synapse is stopping"),
     }
 }
 
-/// Hands the word over; how many were held, `None` when nobody takes it any more.
-async fn follow(router: &RunningRouter, service: &RunningService, word: Word) -> Option<usize> {
+/// Hands the command over; how many were held, `None` when nobody takes it any more.
+async fn follow(router: &RunningRouter, service: &RunningService, command: GuardCommand) -> Option<usize> {
     let (reply, answer) = oneshot::channel();
     let order = GuardRequest {
         service: service.id.clone(),
-        word,
+        command,
         reply,
     };
     let told = async {
-        router.pipeline.orders.send(order).await.ok()?;
+        router.pipeline.commands.send(order).await.ok()?;
         answer.await.ok()
     };
-    timeout(PATIENCE, told).await.ok().flatten()
+    timeout(COMMAND_TIMEOUT, told).await.ok().flatten()
 }
 
-fn word(act: &str, span: Option<&str>) -> Result<Word, Reply> {
+fn command(act: &str, span: Option<&str>) -> Result<GuardCommand, Reply> {
     match (act, span) {
-        ("release", None) => Ok(Word::Release),
+        ("release", None) => Ok(GuardCommand::Release),
         ("release", Some(_)) => Err(Reply::problem(
             400,
             "Bad request",
             "`release` is done at once: leave `for` out",
         )),
-        ("keep", None) => Ok(Word::Keep(KEEP)),
+        ("keep", None) => Ok(GuardCommand::Keep(KEEP)),
         ("keep", Some(span)) => match parse_duration(span) {
-            Ok(span) if span <= KEEP_MOST => Ok(Word::Keep(span)),
+            Ok(span) if span <= MAX_KEEP => Ok(GuardCommand::Keep(span)),
             Ok(_) => Err(Reply::problem(400, "Bad request", "`for` is at most 24h")),
             Err(what) => Err(Reply::problem(400, "Bad request", format!("`for`: {what}"))),
         },

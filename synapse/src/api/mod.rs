@@ -58,7 +58,7 @@ pub struct Api {
 
 /// The places for listeners to events.
 pub fn listeners() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(events::MOST_LISTENERS))
+    Arc::new(Semaphore::new(events::MAX_CLIENTS))
 }
 
 impl Api {

@@ -13,7 +13,7 @@ use super::*;
 use crate::desired::Server;
 use crate::haproxy::{Haproxy, HaproxyStatus, ServerStatistics, ServerStatus, ServiceStatus};
 use crate::pipeline::catalog::{Note, Outcome, ServiceOutcome, Verdict, ZoneOutcome};
-use crate::pipeline::guard::{Guarded, Held, Why, Word};
+use crate::pipeline::guard::{GuardCommand, Guarded, HeldInstance, HoldReason};
 use crate::pipeline::{GuardRequest, PipelineHandle};
 use crate::router::{Applier, RouterStatus};
 use crate::running::{RunningRouter, RunningService};
@@ -52,7 +52,7 @@ fn console() -> RouterHandle {
     RouterHandle::Plain("console", Applier::showing(status))
 }
 
-/// The held instance is in HAProxy, and what HAProxy has beside it is nobody's any more.
+/// The held instance is in HAProxy, and what HAProxy has with_suffix it is nobody's any more.
 fn haproxy() -> RouterHandle {
     let server = |node: &str, state| ServerStatus {
         slot: 7,
@@ -98,7 +98,7 @@ fn haproxy() -> RouterHandle {
     RouterHandle::Haproxy(Haproxy::showing(status))
 }
 
-fn api_with(orders: mpsc::Sender<GuardRequest>, handle: RouterHandle) -> Api {
+fn api_with(commands: mpsc::Sender<GuardRequest>, handle: RouterHandle) -> Api {
     let state = WatcherState {
         freshness: Freshness::Live,
         candidates: vec![candidate("a"), candidate("b")],
@@ -115,11 +115,11 @@ fn api_with(orders: mpsc::Sender<GuardRequest>, handle: RouterHandle) -> Api {
     };
     let state = Arc::new(state);
     let now = Instant::now();
-    let held = Held {
+    let held = HeldInstance {
         candidate: candidate("b"),
         since: now,
         until: now + Duration::from_mins(5),
-        why: Why::Share { gone: 3, of: 4 },
+        why: HoldReason::Share { gone: 3, of: 4 },
         kept: false,
     };
     let guarded = Guarded {
@@ -157,7 +157,7 @@ fn api_with(orders: mpsc::Sender<GuardRequest>, handle: RouterHandle) -> Api {
             outcome: watch::Sender::new(Arc::new(outcome)).subscribe(),
             guarded: watch::Sender::new(Arc::new(vec![guarded])).subscribe(),
             attention: watch::Sender::new(false).subscribe(),
-            orders,
+            commands,
         },
         handle,
     };
@@ -264,23 +264,23 @@ async fn the_holds_are_listed_with_their_reasons() {
 
 #[tokio::test]
 async fn an_operators_word_on_a_hold_is_handed_on() {
-    let (orders, mut taken) = mpsc::channel::<GuardRequest>(1);
-    let api = api_with(orders, console());
+    let (commands, mut taken) = mpsc::channel::<GuardRequest>(1);
+    let api = api_with(commands, console());
     let mut told = async |target: &str, held: usize| {
         let take = async {
             let order = taken.recv().await.expect("it is told");
             order.reply.send(held).expect("it waits");
-            (order.service, order.word)
+            (order.service, order.command)
         };
         tokio::join!(ask(&api, Method::Post, target, true), take)
     };
     let (reply, order) = told("/v1/holds/web_1/release?by=me&why=true", 2).await;
     assert_eq!(reply, (200, "2 instances\n".to_owned()));
-    assert_eq!(order, ("web_1".to_owned(), Word::Release));
+    assert_eq!(order, ("web_1".to_owned(), GuardCommand::Release));
     let (reply, order) = told("/v1/holds/web_1/keep?for=90m", 2).await;
-    assert_eq!((reply.0, order.1), (200, Word::Keep(Duration::from_mins(90))));
+    assert_eq!((reply.0, order.1), (200, GuardCommand::Keep(Duration::from_mins(90))));
     let (reply, order) = told("/v1/holds/web_1/keep", 0).await;
-    assert_eq!((reply.0, order.1), (409, Word::Keep(Duration::from_hours(1))));
+    assert_eq!((reply.0, order.1), (409, GuardCommand::Keep(Duration::from_hours(1))));
     drop(taken);
     assert_eq!(ask(&api, Method::Post, "/v1/holds/web_1/release", true).await.0, 503);
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use common::zk::reflector::Freshness;
-use common::zk::session::{Link, SessionObserver};
+use common::zk::session::{SessionObserver, SessionState};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -67,7 +67,7 @@ pub(super) struct ServiceView {
     zone: Option<ZoneView>,
     /// How many instances are used.
     used: usize,
-    /// Why HAProxy does not have it, or not with its instances' options: HAProxy's own words.
+    /// HoldReason HAProxy does not have it, or not with its instances' options: HAProxy's own words.
     #[serde(skip_serializing_if = "Option::is_none")]
     quarantined: Option<String>,
     /// What its panic rule makes HAProxy do.
@@ -106,7 +106,7 @@ struct InstanceView {
     used_weight: Option<u16>,
     /// `used` and how, or why it is not.
     verdict: String,
-    /// Why it is there although the registry lists it no more.
+    /// HoldReason it is there although the registry lists it no more.
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<HeldView>,
     /// Where it is in HAProxy; absent while it is not there.
@@ -166,20 +166,20 @@ impl EnsembleView {
             error: String::new(),
         };
         match ensemble.state() {
-            Link::Connecting { failures, error } => {
+            SessionState::Connecting { failures, error } => {
                 view.failures = Some(failures);
                 view.error = error;
             }
-            Link::Connected(session) => {
+            SessionState::Connected(session) => {
                 view.state = "connected";
                 view.session = Some(format!("{:#x}", session.id()));
             }
-            Link::Suspended(session, since) => {
+            SessionState::Suspended(session, since) => {
                 view.state = "suspended";
                 view.session = Some(format!("{:#x}", session.id()));
                 view.suspended_seconds = Some(now.saturating_duration_since(since).as_secs());
             }
-            Link::Closed => view.state = "closed",
+            SessionState::Closed => view.state = "closed",
         }
         view
     }

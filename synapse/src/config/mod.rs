@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::config::{Document, Problems, Understood, UnknownKeys};
+use common::config::{Document, Loaded, Problems, UnknownKeys};
 
 pub use panic::{Below, Panic, Then};
 pub use selection::{
@@ -54,10 +54,10 @@ pub struct StopConfig {
 }
 
 /// Understands a parsed file. `base` is the directory that relative paths in it start from.
-pub fn understand(document: &Document, unknown: UnknownKeys, base: &Path) -> Result<Understood<Config>, Problems> {
-    let mut understood = document.understand(unknown, |root| resolve::root(root, base))?;
-    understood.value.effective = Arc::clone(&understood.effective);
-    Ok(understood)
+pub fn resolve(document: &Document, unknown: UnknownKeys, base: &Path) -> Result<Loaded<Config>, Problems> {
+    let mut loaded = document.resolve(unknown, |root| resolve::root(root, base))?;
+    loaded.value.effective = Arc::clone(&loaded.effective);
+    Ok(loaded)
 }
 
 /// One router and the services it serves.

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use common::config::{Problems, Understood, UnknownKeys};
+use common::config::{Loaded, Problems, UnknownKeys};
 
-use super::{Config, understand};
+use super::{Config, resolve};
 
 /// A file and how it is to be read.
 #[derive(Debug, Clone)]
@@ -21,8 +21,8 @@ pub struct Source {
 
 impl Source {
     /// Reads and resolves the file.
-    pub fn load(&self) -> Result<Understood<Config>, Problems> {
+    pub fn load(&self) -> Result<Loaded<Config>, Problems> {
         let document = common::config::load(&self.path, Ok)?;
-        understand(&document, self.unknown, &self.base)
+        resolve(&document, self.unknown, &self.base)
     }
 }

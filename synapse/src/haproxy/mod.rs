@@ -49,8 +49,8 @@ use crate::config::{ApplyBudget, HaproxyConfig, HaproxyControl, PaceConfig, Serv
 use crate::desired::{Server, default_servers};
 
 use crate::router::Locks;
-use crate::router::pace::Pace;
-pub use actor::Links;
+use crate::router::scheduler::ApplyScheduler;
+pub use actor::Channels;
 use actor::state::State;
 use actor::state::dynamic::Capabilities;
 use actor::{Actor, Request, Shared, UnderWay};
@@ -58,7 +58,7 @@ use cfg::render::{self, ConfigTemplate};
 use plan::options::OperatorOptions;
 pub use plan::reason::LABELS as RELOAD_REASONS;
 pub use preview::{Preview, preview};
-use process::master::{Control, beside};
+use process::master::{Control, with_suffix};
 use process::reload::Engine;
 use process::validate::Checker;
 use runtime::parse;
@@ -100,9 +100,9 @@ impl Haproxy {
         self.shared.rendered.load().as_str().to_owned()
     }
 
-    /// The task is about to end: HAProxy runs on for an heir, or, without one, is stopped if synapse runs it.
-    pub fn leave(&self, has_heir: bool) {
-        self.stop_on_exit.store(!has_heir, Ordering::Relaxed);
+    /// The task is about to end: HAProxy runs on for an successor, or, without one, is stopped if synapse runs it.
+    pub fn leave(&self, has_successor: bool) {
+        self.stop_on_exit.store(!has_successor, Ordering::Relaxed);
     }
 
     /// Reloads HAProxy and waits for its verdict. An error is for the operator.
@@ -165,7 +165,7 @@ pub async fn build(
     config: HaproxyConfig,
     services: Arc<Vec<ServiceConfig>>,
     pace: PaceConfig,
-    links: Links,
+    links: Channels,
     first_apply: Latch,
     locks: &mut Locks,
 ) -> Result<(Haproxy, HaproxyTask), Fatal> {
@@ -180,7 +180,7 @@ pub async fn build(
     let stop_on_exit = Arc::new(AtomicBool::new(stop_on_exit));
     let checker = Checker {
         program,
-        path: beside(&config.config_path, ".candidate"),
+        path: with_suffix(&config.config_path, ".candidate"),
         mode: mode(&config.config_path, managed),
     };
     let frame = Arc::new(ConfigTemplate::new(&config, &services));
@@ -202,7 +202,7 @@ pub async fn build(
     };
     let (requests, receiver) = mpsc::channel(8);
     let actor = Actor {
-        pace: Pace::new(pace),
+        pace: ApplyScheduler::new(pace),
         under_way: UnderWay::new(Instant::now(), config.start_wait),
         config,
         engine,
@@ -334,7 +334,7 @@ fn capabilities(config: &HaproxyConfig, program: &str, version: &str) -> Result<
 
 /// Takes the file's lock, which also shows that its directory can be written.
 fn lock(path: &Path, locks: &mut Locks) -> Result<Arc<Lock>, Fatal> {
-    let lock = beside(path, ".lock");
+    let lock = with_suffix(path, ".lock");
     match locks.take(&lock) {
         Ok(Some(lock)) => Ok(lock),
         Ok(None) => Err(Fatal::config(format!(
@@ -343,7 +343,7 @@ fn lock(path: &Path, locks: &mut Locks) -> Result<Arc<Lock>, Fatal> {
             lock.display()
         ))),
         Err(error) => Err(Fatal::config(format!(
-            "configPath: {error}. synapse writes {} and files beside it: create its directory and let this user write there.",
+            "configPath: {error}. synapse writes {} and files with_suffix it: create its directory and let this user write there.",
             path.display()
         ))),
     }

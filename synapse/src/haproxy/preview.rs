@@ -13,7 +13,7 @@ use crate::haproxy::cfg::read;
 use crate::haproxy::cfg::render::ConfigTemplate;
 use crate::haproxy::plan::Plan;
 use crate::haproxy::plan::reason::ReloadReason;
-use crate::haproxy::process::master::beside;
+use crate::haproxy::process::master::with_suffix;
 use crate::haproxy::process::validate::{Checker, Quarantine};
 use crate::haproxy::runtime::client;
 use crate::haproxy::runtime::socket::Session;
@@ -101,5 +101,5 @@ pub async fn preview(config: &HaproxyConfig, services: &[ServiceConfig], desired
 
 /// Beside the file, so that relative paths in it mean the same, and not where a running synapse has its own.
 fn candidate_path(config: &HaproxyConfig) -> PathBuf {
-    beside(&config.config_path, &format!(".preview-{}", std::process::id()))
+    with_suffix(&config.config_path, &format!(".preview-{}", std::process::id()))
 }

@@ -32,7 +32,7 @@ impl Reloads {
 }
 
 fn labels(result: ReloadResult) -> Vec<(&'static str, &'static str)> {
-    vec![("result", result.word())]
+    vec![("result", result.as_str())]
 }
 
 #[cfg(test)]

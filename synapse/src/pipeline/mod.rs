@@ -18,16 +18,16 @@ use crate::config::ServiceConfig;
 use crate::desired::Desired;
 use crate::health::Health;
 use crate::pipeline::catalog::{Outcome, Seed};
-use crate::pipeline::guard::{Ended, Guarded, Memory, Step, Word};
+use crate::pipeline::guard::{GuardCommand, GuardState, Guarded, ReleaseReason, Step};
 use crate::watcher::WatcherState;
 
-/// An operator's word on what is held of a service.
+/// An operator's command on what is held of a service.
 #[derive(Debug)]
 pub struct GuardRequest {
     /// The service's id.
     pub service: String,
     /// What is to be done.
-    pub word: Word,
+    pub command: GuardCommand,
     /// How many were held when it was done.
     pub reply: oneshot::Sender<usize>,
 }
@@ -51,7 +51,7 @@ pub struct Inputs {
     /// What makes this host's order its own.
     pub seed: Seed,
     /// Rung at each change of a source.
-    pub bell: watch::Receiver<()>,
+    pub changes: watch::Receiver<()>,
     /// What the router's proxy says of the servers.
     pub health: watch::Receiver<Arc<Health>>,
     /// Rung at each change of what is guarded.
@@ -64,7 +64,7 @@ pub struct Inputs {
 pub struct ServicePipeline {
     inputs: Inputs,
     guards: Vec<Guard>,
-    orders: mpsc::Receiver<GuardRequest>,
+    commands: mpsc::Receiver<GuardRequest>,
     desired: watch::Sender<Arc<Desired>>,
     outcome: watch::Sender<Arc<Outcome>>,
     guarded: watch::Sender<Arc<Vec<Guarded>>>,
@@ -74,7 +74,7 @@ pub struct ServicePipeline {
 /// One service's guard.
 #[derive(Debug)]
 struct Guard {
-    memory: Memory,
+    memory: GuardState,
     /// What was last looked at.
     seen: Arc<WatcherState>,
     guarded: Guarded,
@@ -92,8 +92,8 @@ pub struct PipelineHandle {
     pub guarded: watch::Receiver<Arc<Vec<Guarded>>>,
     /// For the router: whether the health of its servers matters now.
     pub attention: watch::Receiver<bool>,
-    /// Where an operator's word goes.
-    pub orders: mpsc::Sender<GuardRequest>,
+    /// Where an operator's command goes.
+    pub commands: mpsc::Sender<GuardRequest>,
 }
 
 impl ServicePipeline {
@@ -107,11 +107,11 @@ impl ServicePipeline {
             .map(|(service, source)| Guard::new(service, source, now))
             .collect();
         let guarded = watch::Sender::new(Arc::new(Vec::new()));
-        let (orders, receiver) = mpsc::channel(8);
+        let (commands, receiver) = mpsc::channel(8);
         let mut task = ServicePipeline {
             inputs,
             guards,
-            orders: receiver,
+            commands: receiver,
             desired: watch::Sender::new(Arc::default()),
             outcome: watch::Sender::new(Arc::default()),
             guarded,
@@ -123,7 +123,7 @@ impl ServicePipeline {
             outcome: task.outcome.subscribe(),
             guarded: task.guarded.subscribe(),
             attention: task.attention.subscribe(),
-            orders,
+            commands,
         };
         (handle, task)
     }
@@ -132,19 +132,19 @@ impl ServicePipeline {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut healed = false;
         loop {
-            self.inputs.bell.mark_unchanged();
+            self.inputs.changes.mark_unchanged();
             if self.look(Instant::now()) || std::mem::take(&mut healed) {
                 self.publish();
             }
             let due = self.guards.iter().filter_map(|guard| guard.wake_at).min();
             tokio::select! {
                 () = stop.cancelled() => return,
-                rung = self.inputs.bell.changed() => if rung.is_err() {
+                rung = self.inputs.changes.changed() => if rung.is_err() {
                     // The watchers have ended: the daemon stops.
                     return stop.cancelled().await;
                 },
                 Ok(()) = self.inputs.health.changed() => healed = true,
-                Some(order) = self.orders.recv() => self.take(order),
+                Some(order) = self.commands.recv() => self.take(order),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
         }
@@ -177,7 +177,7 @@ impl ServicePipeline {
             return;
         };
         let held = guard.guarded.held.len();
-        log(service, &guard.memory.told(order.word, now));
+        log(service, &guard.memory.told(order.command, now));
         guard.wake_at = Some(now);
         if self.look(now) {
             self.publish();
@@ -247,7 +247,7 @@ impl Guard {
         let seen = Arc::clone(&source.state.borrow());
         // A list in the configuration that was shortened is not to be judged by what it was.
         let remembered = source.remembered.clone().filter(|_| !service.watcher.is_fixed());
-        let mut memory = Memory::new(service.guard, remembered, now);
+        let mut memory = GuardState::new(service.guard, remembered, now);
         let step = memory.step(&seen, |_| None, now);
         Self {
             memory,
@@ -275,8 +275,8 @@ impl Guard {
     }
 }
 
-fn log(service: &ServiceConfig, ended: &[(Arc<str>, Ended)]) {
-    let mut by_reason: BTreeMap<Ended, usize> = BTreeMap::new();
+fn log(service: &ServiceConfig, ended: &[(Arc<str>, ReleaseReason)]) {
+    let mut by_reason: BTreeMap<ReleaseReason, usize> = BTreeMap::new();
     for (node, why) in ended {
         *by_reason.entry(*why).or_default() += 1;
         tracing::debug!(service = %service.id, %node, %why, "An instance is held no more.");
@@ -299,15 +299,15 @@ mod tests {
     use crate::snapshot;
 
     /// One service, its source and its router, as the test plays them.
-    struct Bench {
+    struct Fixture {
         source: watch::Sender<Arc<WatcherState>>,
-        bell: watch::Sender<()>,
+        changes: watch::Sender<()>,
         health: watch::Sender<Arc<Health>>,
         handle: PipelineHandle,
         task: Option<ServicePipeline>,
     }
 
-    impl Bench {
+    impl Fixture {
         fn new(remembered: Option<WatcherState>) -> Self {
             Self::with("watcher: {type: zookeeper, hosts: [z], path: /s}", remembered)
         }
@@ -316,23 +316,23 @@ mod tests {
         fn with(keys: &str, remembered: Option<WatcherState>) -> Self {
             let text = format!("routers: [{{type: console, services: [{{name: s, {keys}}}]}}]");
             let document = Document::parse("test", text).expect("it parses");
-            let understood = crate::config::understand(&document, UnknownKeys::Refuse, std::path::Path::new("/"));
-            let (source, bell) = (watch::Sender::new(Arc::default()), watch::Sender::new(()));
+            let loaded = crate::config::resolve(&document, UnknownKeys::Refuse, std::path::Path::new("/"));
+            let (source, changes) = (watch::Sender::new(Arc::default()), watch::Sender::new(()));
             let health = watch::Sender::new(Arc::default());
             let (handle, task) = ServicePipeline::new(Inputs {
-                services: understood.expect("it is right").value.routers.remove(0).services,
+                services: loaded.expect("it is right").value.routers.remove(0).services,
                 sources: vec![Source {
                     state: source.subscribe(),
                     remembered: remembered.map(Arc::new),
                 }],
                 seed: Seed::of(""),
-                bell: bell.subscribe(),
+                changes: changes.subscribe(),
                 health: health.subscribe(),
                 news: watch::Sender::new(()),
             });
             Self {
                 source,
-                bell,
+                changes,
                 health,
                 handle,
                 task: Some(task),
@@ -341,7 +341,7 @@ mod tests {
 
         fn say(&self, state: WatcherState) {
             self.source.send_replace(Arc::new(state));
-            self.bell.send_replace(());
+            self.changes.send_replace(());
         }
 
         /// Waits until so many servers are desired.
@@ -382,9 +382,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_lost_source_is_told_to_people_and_not_to_the_router() {
-        let bench = Bench::new(None);
+        let bench = Fixture::new(None);
         assert!(!bench.handle.desired.borrow().is_complete());
-        let act = async |bench: &mut Bench| {
+        let act = async |bench: &mut Fixture| {
             bench.say(state(Freshness::Live, 0));
             bench.desires(0).await;
             bench.handle.outcome.mark_unchanged();
@@ -402,7 +402,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_held_leave_one_by_one_as_their_checks_fail_and_all_at_an_operators_word() {
-        let act = async |bench: &mut Bench| {
+        let act = async |bench: &mut Fixture| {
             bench.say(state(Freshness::Live, 5));
             bench.desires(5).await;
             bench.say(state(Freshness::Live, 1));
@@ -417,21 +417,25 @@ mod tests {
             bench.desires(4).await;
 
             let (reply, answer) = oneshot::channel();
-            let (service, word) = ("s_1".to_owned(), Word::Release);
-            let order = GuardRequest { service, word, reply };
-            bench.handle.orders.send(order).await.expect("the task runs");
+            let (service, command) = ("s_1".to_owned(), GuardCommand::Release);
+            let order = GuardRequest {
+                service,
+                command,
+                reply,
+            };
+            bench.handle.commands.send(order).await.expect("the task runs");
             assert_eq!(answer.await, Ok(3));
             bench.desires(1).await;
             assert!(!*bench.handle.attention.borrow());
         };
-        Bench::new(None).play(act).await;
+        Fixture::new(None).play(act).await;
     }
 
     #[tokio::test]
     async fn default_servers_help_while_somebody_is_doubted_to_have_gone() {
         let keys = "guard: {policy: defaults}, defaultServers: [{host: 10.0.0.9, port: 9}], \
                     watcher: {type: zookeeper, hosts: [z], path: /s}";
-        let act = async |bench: &mut Bench| {
+        let act = async |bench: &mut Fixture| {
             bench.say(state(Freshness::Live, 5));
             bench.desires(5).await;
             bench.say(state(Freshness::Live, 1));
@@ -439,13 +443,17 @@ mod tests {
             assert_eq!(bench.handle.guarded.borrow()[0].held.len(), 4);
 
             let (reply, answer) = oneshot::channel();
-            let (service, word) = ("s_1".to_owned(), Word::Release);
-            let order = GuardRequest { service, word, reply };
-            bench.handle.orders.send(order).await.expect("the task runs");
+            let (service, command) = ("s_1".to_owned(), GuardCommand::Release);
+            let order = GuardRequest {
+                service,
+                command,
+                reply,
+            };
+            bench.handle.commands.send(order).await.expect("the task runs");
             assert_eq!(answer.await, Ok(4));
             bench.desires(1).await;
         };
-        Bench::with(keys, None).play(act).await;
+        Fixture::with(keys, None).play(act).await;
     }
 
     #[test]
@@ -456,17 +464,17 @@ mod tests {
             ("zone: {local: a, policy: prefer}", false),
         ] {
             let watcher = "watcher: {type: zookeeper, hosts: [z], path: /s}";
-            let bench = Bench::with(&format!("{keys}, {watcher}"), None);
+            let bench = Fixture::with(&format!("{keys}, {watcher}"), None);
             assert_eq!(*bench.handle.attention.borrow(), matters, "{keys}");
         }
     }
 
     #[tokio::test]
     async fn what_is_remembered_is_desired_until_the_source_answers() {
-        let bench = Bench::new(Some(state(Freshness::Stale { since: Instant::now() }, 2)));
+        let bench = Fixture::new(Some(state(Freshness::Stale { since: Instant::now() }, 2)));
         let desired = Arc::clone(&bench.handle.desired.borrow());
         assert!(desired.is_complete() && desired.services[0].remembered);
-        let act = async |bench: &mut Bench| {
+        let act = async |bench: &mut Fixture| {
             bench.desires(2).await;
             bench.say(state(Freshness::Live, 3));
             bench.desires(3).await;
@@ -479,28 +487,28 @@ mod tests {
     async fn a_list_in_the_configuration_that_is_shortened_is_short() {
         let remembered = || Some(state(Freshness::Stale { since: Instant::now() }, 9));
         let list = "watcher: {type: static, servers: [{host: 10.0.0.1, port: 1}]}";
-        let act = async |bench: &mut Bench| {
+        let act = async |bench: &mut Fixture| {
             assert!(!bench.handle.desired.borrow().is_complete(), "nothing is remembered");
             for count in [9, 1] {
                 bench.say(state(Freshness::Live, count));
                 bench.desires(count.into()).await;
             }
         };
-        Bench::with(list, remembered()).play(act).await;
+        Fixture::with(list, remembered()).play(act).await;
 
-        let act = async |bench: &mut Bench| {
+        let act = async |bench: &mut Fixture| {
             bench.desires(9).await;
             bench.say(state(Freshness::Live, 1));
             bench.desires(1).await;
         };
-        Bench::with("watcher: {type: file, path: /f}", remembered())
+        Fixture::with("watcher: {type: file, path: /f}", remembered())
             .play(act)
             .await;
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_hold_ends_by_itself() {
-        let act = async |bench: &mut Bench| {
+        let act = async |bench: &mut Fixture| {
             bench.say(state(Freshness::Live, 5));
             bench.desires(5).await;
             let since = Instant::now();
@@ -515,7 +523,7 @@ mod tests {
             let hold_time = crate::config::Guard::default().hold_time;
             assert!((hold_time..hold_time + Duration::from_secs(1)).contains(&since.elapsed()));
         };
-        let mut bench = Bench::new(None);
+        let mut bench = Fixture::new(None);
         let task = bench.task.take().expect("it was not played yet");
         let stop = CancellationToken::new();
         tokio::join!(task.run(stop.clone()), async {

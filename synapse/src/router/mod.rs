@@ -4,7 +4,7 @@ mod applier;
 pub mod console;
 pub mod file_output;
 mod locks;
-pub(crate) mod pace;
+pub(crate) mod scheduler;
 pub(crate) mod status;
 pub mod template;
 

@@ -147,7 +147,7 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
     let mut stopping = None;
     let on_stop = |failed: Option<&Ended>| {
         if failed.is_some() {
-            // Whoever starts synapse again is the heir; until then HAProxy goes on, whatever `stopOnExit` says.
+            // Whoever starts synapse again is the successor; until then HAProxy goes on, whatever `stopOnExit` says.
             running.load().routers.iter().for_each(|router| router.leave(true));
         }
         stopping = Some(readiness.latch("the daemon stops"));

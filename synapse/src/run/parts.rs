@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::Stage;
 use crate::config::{RouterConfig, RouterKind};
-use crate::haproxy::{self, HaproxyTask, Links};
+use crate::haproxy::{self, Channels, HaproxyTask};
 use crate::pipeline::catalog::Seed;
 use crate::pipeline::guard::Guarded;
 use crate::pipeline::{self, Inputs, ServicePipeline};
@@ -28,7 +28,7 @@ use crate::watcher::sources::{Source, Sources};
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) sources: Sources,
-    bell: watch::Sender<()>,
+    changes: watch::Sender<()>,
     /// Rung at each change of what is guarded.
     news: watch::Sender<()>,
     /// What is remembered from before the start.
@@ -74,10 +74,10 @@ impl Built {
 impl Parts {
     /// No source yet; `remembered` is what they said before the start.
     pub(super) fn new(remembered: Content, sessions: SessionPool) -> Self {
-        let bell = watch::Sender::new(());
+        let changes = watch::Sender::new(());
         Self {
-            sources: Sources::new(bell.clone(), sessions),
-            bell,
+            sources: Sources::new(changes.clone(), sessions),
+            changes,
             news: watch::Sender::new(()),
             remembered,
             locks: Locks::default(),
@@ -118,7 +118,7 @@ impl Parts {
             sources: sources.collect(),
             services: Arc::clone(&config.services),
             seed: self.seed,
-            bell: self.bell.subscribe(),
+            changes: self.changes.subscribe(),
             health: health.subscribe(),
             news: self.news.clone(),
         });
@@ -138,7 +138,7 @@ impl Parts {
                 (RouterHandle::Plain("file_output", applier), Task::FileOutput(task))
             }
             RouterKind::Haproxy(haproxy) => {
-                let links = Links {
+                let links = Channels {
                     desired,
                     attention: pipeline.attention.clone(),
                     health,

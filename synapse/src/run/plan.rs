@@ -156,8 +156,8 @@ mod tests {
 
     fn config(text: &str) -> Config {
         let document = Document::parse("test", text.to_owned()).expect("it parses");
-        let understood = crate::config::understand(&document, UnknownKeys::Refuse, Path::new("/"));
-        understood.expect("it is right").value
+        let loaded = crate::config::resolve(&document, UnknownKeys::Refuse, Path::new("/"));
+        loaded.expect("it is right").value
     }
 
     fn routers(text: &str) -> Vec<RouterConfig> {

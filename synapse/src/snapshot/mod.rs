@@ -10,9 +10,9 @@
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
-mod keeper;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -27,7 +27,7 @@ use tokio::time::Instant;
 use crate::desired::Server;
 use crate::watcher::{Candidate, WatcherState};
 
-pub use keeper::{Followed, Keeper, load};
+pub use writer::{Followed, SnapshotWriter, load};
 
 /// The first word of the file.
 const MAGIC: &str = "synapse-snapshot";

@@ -15,14 +15,14 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::interpret::Decoded;
-use super::names::Names;
+use super::names::NameCache;
 use super::{Reason, WatcherState};
 
 /// How long one look-up may take.
 const LOOKUP: Duration = Duration::from_secs(5);
 
 /// Rung at each change of any watcher, for those who look at several.
-pub type Bell = watch::Sender<()>;
+pub type ChangeNotify = watch::Sender<()>;
 
 /// Follows the snapshots of one source.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub struct FollowTask {
     snapshots: watch::Receiver<Snapshot>,
     decoder: Decoder,
     state: watch::Sender<Arc<WatcherState>>,
-    bell: Bell,
+    changes: ChangeNotify,
     lookups: Arc<Semaphore>,
 }
 
@@ -42,7 +42,7 @@ pub fn follow(
     source: String,
     snapshots: watch::Receiver<Snapshot>,
     decoder: Decoder,
-    bell: Bell,
+    changes: ChangeNotify,
     lookups: Arc<Semaphore>,
 ) -> (watch::Receiver<Arc<WatcherState>>, FollowTask) {
     let (state, receiver) = watch::channel(Arc::default());
@@ -51,7 +51,7 @@ pub fn follow(
         snapshots,
         decoder,
         state,
-        bell,
+        changes,
         lookups,
     };
     (receiver, task)
@@ -61,7 +61,7 @@ impl FollowTask {
     /// Follows until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut decoded = Decoded::default();
-        let mut names = Names::default();
+        let mut names = NameCache::default();
         let mut lookups: JoinSet<(String, Result<Vec<IpAddr>, String>)> = JoinSet::new();
         loop {
             let snapshot = self.snapshots.borrow_and_update().clone();
@@ -77,13 +77,13 @@ impl FollowTask {
                     // The source's own task has ended: the daemon stops.
                     return stop.cancelled().await;
                 },
-                Some(Ok((name, answer))) = lookups.join_next() => names.learn(&name, answer, Instant::now()),
+                Some(Ok((name, answer))) = lookups.join_next() => names.on_answer(&name, answer, Instant::now()),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
         }
     }
 
-    fn publish(&self, snapshot: &Snapshot, bad: u64, decoded: &Decoded, names: &Names) {
+    fn publish(&self, snapshot: &Snapshot, bad: u64, decoded: &Decoded, names: &NameCache) {
         let interpreted = decoded.interpret(|name| names.address(name));
         let before = Arc::clone(&self.state.borrow());
         let mut failures = before.failures;
@@ -103,7 +103,7 @@ impl FollowTask {
         }
         self.log(&before, &state);
         self.state.send_replace(Arc::new(state));
-        self.bell.send_replace(());
+        self.changes.send_replace(());
     }
 
     fn log(&self, before: &WatcherState, now: &WatcherState) {
@@ -190,13 +190,13 @@ mod tests {
             ("c", "rubbish"),
         ];
         let snapshots = watch::Sender::new(snapshot(Freshness::Live, &nodes));
-        let bell = watch::Sender::new(());
-        let mut rung = bell.subscribe();
+        let changes = watch::Sender::new(());
+        let mut rung = changes.subscribe();
         let (mut states, task) = follow(
             "/s".to_owned(),
             snapshots.subscribe(),
             Decoder::default(),
-            bell,
+            changes,
             Arc::new(Semaphore::new(1)),
         );
         let mut first = states.clone();

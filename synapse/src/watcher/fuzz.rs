@@ -14,7 +14,7 @@ use super::Reason;
 use super::interpret::{Decoded, Interpreted};
 
 /// Bytes as the nodes of a service, their names and contents in turn, each up to a NUL: each node is taken or skipped by
-/// itself, whatever stands beside it, and what is taken has an address that a server can have.
+/// itself, whatever stands with_suffix it, and what is taken has an address that a server can have.
 pub fn nodes(bytes: &[u8]) {
     let mut texts = bytes.split(|byte| *byte == 0);
     let mut children: BTreeMap<Arc<str>, Arc<Child>> = BTreeMap::new();

@@ -10,12 +10,12 @@
 //! out with its reason and touches no other.
 
 mod dns;
-mod feed;
 mod file;
 pub mod follow;
 mod interpret;
 mod multi;
 mod names;
+mod reader;
 pub mod sources;
 
 use std::fmt;
@@ -69,7 +69,7 @@ pub struct WatcherState {
     pub freshness: Freshness,
     /// The last failure to read the source; empty when there was none since the last success.
     pub error: String,
-    /// The entries that were understood, by node.
+    /// The entries that were loaded, by node.
     pub candidates: Vec<Candidate>,
     /// The entries that were not, by node.
     pub skipped: Vec<Skipped>,
@@ -113,7 +113,7 @@ pub enum Reason {
 pub struct Failures {
     /// The source could not be read.
     pub watch: u64,
-    /// An entry could not be understood.
+    /// An entry could not be loaded.
     pub content: u64,
 }
 

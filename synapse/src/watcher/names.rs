@@ -1,4 +1,4 @@
-//! The addresses of registered names: asked for beside everything else, kept while DNS fails. Pure; the look-up itself
+//! The addresses of registered names: asked for with_suffix everything else, kept while DNS fails. Pure; the look-up itself
 //! is the caller's.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ const AT_ONCE: usize = 4;
 
 /// What is known of the names.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(super) struct NameCache {
     names: BTreeMap<String, Name>,
 }
 
@@ -39,7 +39,7 @@ enum Next {
     Asking,
 }
 
-impl Names {
+impl NameCache {
     /// Follows the set of `wanted` names; returns those to look up now.
     pub(super) fn follow(&mut self, wanted: &BTreeSet<&str>, now: Instant) -> Vec<String> {
         self.names.retain(|name, _| wanted.contains(name.as_str()));
@@ -65,7 +65,7 @@ impl Names {
         due
     }
 
-    /// When [`Names::follow`] has something to do again, unless an answer comes first.
+    /// When [`NameCache::follow`] has something to do again, unless an answer comes first.
     pub(super) fn due(&self) -> Option<Instant> {
         if self.asking() >= AT_ONCE {
             return None;
@@ -79,7 +79,7 @@ impl Names {
 
     /// Takes a look-up's answer. An address that is still among those of the name is kept, so that a resolver that
     /// turns them round moves nothing; else the first in order is taken.
-    pub(super) fn learn(&mut self, name: &str, answer: Result<Vec<IpAddr>, String>, now: Instant) {
+    pub(super) fn on_answer(&mut self, name: &str, answer: Result<Vec<IpAddr>, String>, now: Instant) {
         let Some(name) = self.names.get_mut(name) else {
             return; // No node asks for it any more.
         };
@@ -129,25 +129,25 @@ mod tests {
 
     #[test]
     fn an_answer_is_kept_while_it_is_among_the_addresses() {
-        let mut names = Names::default();
+        let mut names = NameCache::default();
         let now = Instant::now();
         assert_eq!(names.follow(&BTreeSet::from(["a"]), now), ["a"]);
-        names.learn("a", Ok(vec![B]), now);
+        names.on_answer("a", Ok(vec![B]), now);
         assert_eq!(names.address("a"), Ok(B));
-        names.learn("a", Ok(vec![A, B]), now);
+        names.on_answer("a", Ok(vec![A, B]), now);
         assert_eq!(names.address("a"), Ok(B));
-        names.learn("a", Ok(vec![A]), now);
+        names.on_answer("a", Ok(vec![A]), now);
         assert_eq!(names.address("a"), Ok(A));
     }
 
     #[test]
     fn a_failure_keeps_the_last_answer_and_is_retried() {
-        let mut names = Names::default();
+        let mut names = NameCache::default();
         let now = Instant::now();
         let wanted = BTreeSet::from(["a"]);
         names.follow(&wanted, now);
         assert_eq!(names.due(), None);
-        names.learn("a", Err("no such name".to_owned()), now);
+        names.on_answer("a", Err("no such name".to_owned()), now);
         assert_eq!(
             names.address("a"),
             Err(Reason::Bad("`a` can't be resolved: no such name".to_owned()))
@@ -155,14 +155,14 @@ mod tests {
         assert_eq!(names.due(), Some(now + RETRY));
         assert!(names.follow(&wanted, now).is_empty());
         assert_eq!(names.follow(&wanted, now + RETRY), ["a"]);
-        names.learn("a", Ok(vec![A]), now);
-        names.learn("a", Ok(Vec::new()), now);
+        names.on_answer("a", Ok(vec![A]), now);
+        names.on_answer("a", Ok(Vec::new()), now);
         assert_eq!(names.address("a"), Ok(A));
     }
 
     #[test]
     fn few_names_are_asked_for_at_once_and_all_in_the_end() {
-        let mut names = Names::default();
+        let mut names = NameCache::default();
         let now = Instant::now();
         let texts: Vec<String> = (0..10).map(|n| format!("n{n}")).collect();
         let wanted: BTreeSet<&str> = texts.iter().map(String::as_str).collect();
@@ -172,7 +172,7 @@ mod tests {
             assert!(due.len() <= AT_ONCE);
             asked += due.len();
             for name in due {
-                names.learn(&name, Ok(vec![A]), now);
+                names.on_answer(&name, Ok(vec![A]), now);
             }
         }
         assert_eq!(asked, 10);
@@ -181,11 +181,11 @@ mod tests {
 
     #[test]
     fn a_name_nobody_wants_is_forgotten() {
-        let mut names = Names::default();
+        let mut names = NameCache::default();
         let now = Instant::now();
         names.follow(&BTreeSet::from(["a"]), now);
         names.follow(&BTreeSet::new(), now);
-        names.learn("a", Ok(vec![A]), now);
+        names.on_answer("a", Ok(vec![A]), now);
         assert!(names.address("a").is_err());
         assert_eq!(names.due(), None);
     }

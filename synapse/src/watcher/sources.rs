@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::dns::{DnsTask, dns};
-use super::feed::{self, Look};
 use super::file::{FileTask, file};
-use super::follow::{Bell, FollowTask, follow};
+use super::follow::{ChangeNotify, FollowTask, follow};
 use super::multi::{Child, MultiTask, multi};
+use super::reader::{self, ReadResult};
 use super::{Description, WatcherState};
 use crate::config::{Combine, DnsConfig, Question, Record, WatcherConfig, ZookeeperConfig};
 use crate::snapshot::checksum;
@@ -35,7 +35,7 @@ pub struct Source {
 /// All sources of the daemon.
 #[derive(Debug)]
 pub struct Sources {
-    bell: Bell,
+    changes: ChangeNotify,
     lookups: Arc<Semaphore>,
     sessions: SessionPool,
     watched: Vec<Watched>,
@@ -45,20 +45,20 @@ pub struct Sources {
 struct Watched {
     identity: WatcherConfig,
     source: Source,
-    stand: Stand,
+    stand: TaskState,
 }
 
 /// What keeps a source's state.
 #[derive(Debug)]
 enum Task {
-    /// It is read by one task, and its nodes are understood by another.
-    Nodes(Box<(Feed, FollowTask)>),
+    /// It is read by one task, and its nodes are loaded by another.
+    Nodes(Box<(SourceReader, FollowTask)>),
     Multi(MultiTask),
 }
 
 /// Who reads the nodes.
 #[derive(Debug)]
-enum Feed {
+enum SourceReader {
     Zookeeper(ReflectorTask),
     File(FileTask),
     Dns(DnsTask),
@@ -66,7 +66,7 @@ enum Feed {
     Static(watch::Sender<Snapshot>),
 }
 
-impl Feed {
+impl SourceReader {
     async fn run(self, stop: CancellationToken) {
         match self {
             Self::Zookeeper(task) => task.run(stop).await,
@@ -98,7 +98,7 @@ impl Task {
 
 /// How far a source has come.
 #[derive(Debug)]
-enum Stand {
+enum TaskState {
     /// Its tasks are not started yet.
     Built(Box<Task>),
     Running(GroupId),
@@ -107,10 +107,10 @@ enum Stand {
 }
 
 impl Sources {
-    /// No source yet; `bell` is rung at each change of one.
-    pub fn new(bell: Bell, sessions: SessionPool) -> Self {
+    /// No source yet; `changes` is rung at each change of one.
+    pub fn new(changes: ChangeNotify, sessions: SessionPool) -> Self {
         Self {
-            bell,
+            changes,
             lookups: Arc::new(Semaphore::new(LOOKUPS)),
             sessions,
             watched: Vec::new(),
@@ -127,7 +127,7 @@ impl Sources {
         self.watched.push(Watched {
             identity,
             source: source.clone(),
-            stand: Stand::Built(Box::new(task)),
+            stand: TaskState::Built(Box::new(task)),
         });
         source
     }
@@ -145,7 +145,7 @@ impl Sources {
                 let ensemble = self.sessions.session(ensemble);
                 let (snapshots, task) = reflector(&ensemble, path.clone());
                 let said = decoder.clone();
-                let task = task.not_reading(move |name| said.is_said_by_name(name));
+                let task = task.skip_data_if(move |name| said.name_encodes_data(name));
                 let task = match polling {
                     Some(interval) => task.polling(*interval),
                     None => task,
@@ -154,23 +154,23 @@ impl Sources {
                 if *decoder != Decoder::default() {
                     reading = digest(decoder);
                 }
-                (place, snapshots, Feed::Zookeeper(task), decoder.clone())
+                (place, snapshots, SourceReader::Zookeeper(task), decoder.clone())
             }
             WatcherConfig::Static(servers) => {
                 let (nodes, snapshots) = watch::channel(fixed(servers));
                 let place = format!("{} servers", servers.len());
                 reading = digest(servers);
-                (place, snapshots, Feed::Static(nodes), Decoder::default())
+                (place, snapshots, SourceReader::Static(nodes), Decoder::default())
             }
             WatcherConfig::File { path, check_interval } => {
                 let (snapshots, task) = file(path.clone(), *check_interval);
                 let place = path.display().to_string();
-                (place, snapshots, Feed::File(task), Decoder::default())
+                (place, snapshots, SourceReader::File(task), Decoder::default())
             }
             WatcherConfig::Dns(config) => {
                 let (snapshots, task) = dns(config.clone());
                 reading = digest(config);
-                (names(config), snapshots, Feed::Dns(task), Decoder::default())
+                (names(config), snapshots, SourceReader::Dns(task), Decoder::default())
             }
             WatcherConfig::Multi(config) => {
                 let children: Vec<Child> = config
@@ -186,7 +186,7 @@ impl Sources {
                     config.method,
                     config.patience,
                     children,
-                    self.bell.clone(),
+                    self.changes.clone(),
                 );
                 let description = Description {
                     kind: "multi",
@@ -196,8 +196,8 @@ impl Sources {
                 return (Source { description, state }, Task::Multi(task));
             }
         };
-        let (bell, lookups) = (self.bell.clone(), Arc::clone(&self.lookups));
-        let (state, follow) = follow(place.clone(), snapshots, decoder, bell, lookups);
+        let (changes, lookups) = (self.changes.clone(), Arc::clone(&self.lookups));
+        let (state, follow) = follow(place.clone(), snapshots, decoder, changes, lookups);
         let kind = config.kind();
         let description = Description { kind, place, reading };
         (Source { description, state }, Task::Nodes(Box::new((feed, follow))))
@@ -224,14 +224,14 @@ impl Sources {
         stage: S,
     ) -> Option<()> {
         for Watched { source, stand, .. } in &mut self.watched {
-            if let Stand::Running(_) = stand {
+            if let TaskState::Running(_) = stand {
                 continue;
             }
-            let Stand::Built(task) = std::mem::replace(stand, Stand::Over) else {
+            let TaskState::Built(task) = std::mem::replace(stand, TaskState::Over) else {
                 return None;
             };
             let group = task.group(stage, &source.description.to_string());
-            *stand = Stand::Running(starter.start(group).await?);
+            *stand = TaskState::Running(starter.start(group).await?);
         }
         Some(())
     }
@@ -241,7 +241,7 @@ impl Sources {
         let mut keep = Vec::new();
         used.for_each(|config| add_with_parts(config, &mut keep));
         for unused in self.watched.extract_if(.., |watched| !keep.contains(&watched.identity)) {
-            if let Stand::Running(id) = unused.stand {
+            if let TaskState::Running(id) = unused.stand {
                 groups.stop(id).await;
             }
         }
@@ -278,12 +278,12 @@ fn fixed(servers: &[Report]) -> Snapshot {
         let name = format!("{}@{}:{}", report.name, report.host, report.port);
         (Arc::from(name), report.encode().into())
     };
-    let look = Look {
+    let look = ReadResult {
         nodes: Some(servers.iter().map(node).collect()),
         error: String::new(),
     };
-    let mut snapshot = feed::unread();
-    feed::take_in(&mut snapshot, look, Instant::now());
+    let mut snapshot = reader::unread();
+    reader::take_in(&mut snapshot, look, Instant::now());
     snapshot
 }
 

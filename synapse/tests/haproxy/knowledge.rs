@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use synapse::config::DefaultServer;
 
-use crate::bench::{Backend, Bench, eventually, server};
+use crate::bench::{Backend, Fixture, eventually, server};
 
 #[tokio::test]
 async fn the_next_synapse_changes_nothing_that_is_right() {
@@ -13,7 +13,7 @@ async fn the_next_synapse_changes_nothing_that_is_right() {
         Backend::start("two").await,
         Backend::start("three").await,
     );
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one)])]);
     bench.in_sync().await;
@@ -51,7 +51,7 @@ async fn the_next_synapse_changes_nothing_that_is_right() {
 #[tokio::test]
 async fn the_last_file_serves_while_a_watcher_has_not_answered() {
     let one = Backend::start("one").await;
-    let mut bench = Bench::new(&["web_1", "api_2"]).await;
+    let mut bench = Fixture::new(&["web_1", "api_2"]).await;
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one)]), ("api_2", vec![])]);
     bench.in_sync().await;
@@ -72,7 +72,7 @@ async fn the_last_file_serves_while_a_watcher_has_not_answered() {
 #[tokio::test]
 async fn a_service_that_nobody_knows_holds_up_no_other() {
     let one = Backend::start("one").await;
-    let mut bench = Bench::new(&["web_1", "api_2"]).await;
+    let mut bench = Fixture::new(&["web_1", "api_2"]).await;
     bench.wait_only(Duration::from_millis(200));
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one)])]);
@@ -90,7 +90,7 @@ async fn a_service_that_nobody_knows_holds_up_no_other() {
 #[tokio::test]
 async fn a_service_that_nobody_knows_starts_with_its_default_servers() {
     let (spare, one) = (Backend::start("spare").await, Backend::start("one").await);
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.services[0].selection.default_servers = vec![DefaultServer {
         name: "spare".to_owned(),
         address: spare.address,
@@ -111,7 +111,7 @@ async fn a_service_that_nobody_knows_starts_with_its_default_servers() {
 #[tokio::test]
 async fn a_running_haproxy_knows_better_than_what_is_remembered() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one), server(&two)])]);
     bench.in_sync().await;
@@ -129,7 +129,7 @@ async fn a_running_haproxy_knows_better_than_what_is_remembered() {
 #[tokio::test]
 async fn what_is_remembered_serves_where_nothing_runs() {
     let one = Backend::start("one").await;
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.remember(&[("web_1", vec![server(&one)])]);
     bench.start().await;
     bench.in_sync().await;
@@ -141,7 +141,7 @@ async fn what_is_remembered_serves_where_nothing_runs() {
 #[tokio::test]
 async fn what_is_only_remembered_is_not_complete() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.remember(&[("web_1", vec![server(&one)])]);
     bench.start().await;
     bench.in_sync().await;

@@ -6,13 +6,13 @@ use synapse::desired::Server;
 use synapse::health::Check;
 use tokio::net::TcpListener;
 
-use crate::bench::{Backend, Bench, eventually, server, server_at};
+use crate::bench::{Backend, Fixture, eventually, server, server_at};
 use crate::{own, weighing};
 
 #[tokio::test]
 async fn members_come_and_go_without_a_reload() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.start().await;
     assert_eq!(
         bench.status().pid,
@@ -67,7 +67,7 @@ async fn three_of_five_removed_in_one_batch() {
     for name in ["a", "b", "c", "d", "e"] {
         backends.push(Backend::start(name).await);
     }
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.start().await;
     bench.want(&[("web_1", backends.iter().map(server).collect())]);
     bench.in_sync().await;
@@ -87,7 +87,7 @@ async fn three_of_five_removed_in_one_batch() {
 #[tokio::test]
 async fn more_than_there_are_slots_is_one_reload_and_all_live() {
     let one = Backend::start("one").await;
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.start().await;
     bench.want(&[("web_1", vec![])]);
     bench.in_sync().await;
@@ -114,7 +114,7 @@ async fn more_than_there_are_slots_is_one_reload_and_all_live() {
 #[tokio::test]
 async fn an_instance_that_lacks_a_slot_gets_one_that_drains_before_a_reload_is_due() {
     let one = Backend::start("one").await;
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.start().await;
     bench.want(&[("web_1", vec![])]);
     bench.in_sync().await;
@@ -138,7 +138,7 @@ async fn registrations_that_change_without_end_get_five_reloads_in_a_minute_and_
         options: format!("maxconn {maxconn}"),
         ..server(backend)
     };
-    let mut bench = Bench::new(&["a_1", "b_2"]).await;
+    let mut bench = Fixture::new(&["a_1", "b_2"]).await;
     bench.start().await;
     bench.want(&[("a_1", vec![server(&one)]), ("b_2", vec![server(&two)])]);
     bench.in_sync().await;
@@ -164,7 +164,7 @@ async fn registrations_that_change_without_end_get_five_reloads_in_a_minute_and_
 #[tokio::test]
 async fn weights_change_without_a_reload_except_where_haproxy_refuses() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::new(&["web_1", "fixed_2"]).await;
+    let mut bench = Fixture::new(&["web_1", "fixed_2"]).await;
     bench.services[1].backend.push("balance static-rr".into());
     bench.start().await;
     bench.want(&[
@@ -191,7 +191,7 @@ async fn haproxys_word_on_its_servers_is_handed_on() {
     let one = Backend::start("one").await;
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let dead = server_at("dead", &nobody.to_string());
-    let mut bench = Bench::new(&["web_1", "api_2"]).await;
+    let mut bench = Fixture::new(&["web_1", "api_2"]).await;
     bench.services[0].server_options = "check inter 100ms fall 1 rise 1".into();
     bench.config.reconcile_interval = Duration::from_hours(1);
     bench.start().await;

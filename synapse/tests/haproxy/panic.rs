@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use crate::bench::{Backend, Bench, eventually, server};
+use crate::bench::{Backend, Fixture, eventually, server};
 use crate::weighing;
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -30,8 +30,8 @@ fn ruled(service: &mut ServiceConfig, below: Below, then: Then) {
     service.haproxy.panic = Some(Panic { below, then });
 }
 
-async fn bench(below: Below, then: Then) -> Bench {
-    let mut bench = Bench::new(&["web_1"]).await;
+async fn bench(below: Below, then: Then) -> Fixture {
+    let mut bench = Fixture::new(&["web_1"]).await;
     for service in &mut bench.services {
         ruled(service, below, then);
     }
@@ -44,7 +44,7 @@ fn servers(backends: &[Backend]) -> Vec<Server> {
 }
 
 /// Waits until these, and nobody else, answer requests.
-async fn answer(bench: &Bench, wanted: &[&str]) {
+async fn answer(bench: &Fixture, wanted: &[&str]) {
     eventually(&format!("{wanted:?} answer"), async || {
         bench.names("web_1", wanted.len() * 4).await == wanted
     })
@@ -180,7 +180,7 @@ async fn a_service_with_a_backup_is_left_to_haproxys_own_rule() {
 #[tokio::test]
 async fn with_too_few_healthy_servers_requests_fail_at_once() {
     let backends = backends().await;
-    let mut bench = Bench::new(&["web_1", "tcp_2"]).await;
+    let mut bench = Fixture::new(&["web_1", "tcp_2"]).await;
     ruled(&mut bench.services[0], Below::Count(3), Then::FailFast);
     ruled(&mut bench.services[1], HALF, Then::FailFast);
     let tcp = bench.port("tcp_2");
@@ -251,7 +251,7 @@ async fn members_that_come_and_go_under_load_are_no_panic() {
 #[tokio::test]
 async fn a_rule_comes_and_goes_with_one_reload_each() {
     let backends = backends().await;
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     ruled(&mut bench.services[0], HALF, Then::UseAll);
     let rule = bench.services[0].haproxy.panic.take();
     bench.start().await;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::bench::{Backend, Bench, eventually, server, server_at};
+use crate::bench::{Backend, Fixture, eventually, server, server_at};
 use crate::own;
 
 #[tokio::test]
 async fn jitter_puts_off_a_new_configuration_and_nothing_else() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.jitter = Duration::from_hours(24);
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one)])]);
@@ -45,7 +45,7 @@ async fn jitter_puts_off_a_new_configuration_and_nothing_else() {
 #[tokio::test]
 async fn changes_by_hand_are_put_right() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one)])]);
     bench.in_sync().await;
@@ -70,7 +70,7 @@ async fn changes_by_hand_are_put_right() {
 #[tokio::test]
 async fn a_foreign_reload_is_noticed_and_a_killed_haproxy_is_started_again() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one)])]);
     bench.in_sync().await;
@@ -104,7 +104,7 @@ async fn a_foreign_reload_is_noticed_and_a_killed_haproxy_is_started_again() {
 #[tokio::test]
 async fn options_of_one_instance_alone_come_with_a_reload() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.services[0].server_options = "cookie {{ .Name }}".into();
     bench.services[0].backend.push("cookie SRV insert".into());
     bench.start().await;
@@ -124,7 +124,7 @@ async fn options_of_one_instance_alone_come_with_a_reload() {
 #[tokio::test]
 async fn ten_reloads_under_load_lose_nothing() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.config.reload_min_interval = Duration::from_millis(10);
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one), server(&two)])]);
@@ -143,7 +143,7 @@ async fn ten_reloads_under_load_lose_nothing() {
 #[tokio::test]
 async fn haproxy_killed_in_the_middle_of_a_reload_is_started_again() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one)])]);
     bench.in_sync().await;
@@ -162,7 +162,7 @@ async fn haproxy_killed_in_the_middle_of_a_reload_is_started_again() {
 #[tokio::test]
 async fn someone_else_runs_haproxy_and_a_command_reloads_it() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.external();
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one)])]);
@@ -178,7 +178,7 @@ async fn someone_else_runs_haproxy_and_a_command_reloads_it() {
 
 #[tokio::test]
 async fn stop_on_exit_stops_haproxy() {
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.stop_on_exit();
     bench.start().await;
     bench.want(&[("web_1", vec![])]);
@@ -191,7 +191,7 @@ async fn stop_on_exit_stops_haproxy() {
 #[tokio::test]
 async fn whoever_leaves_haproxy_to_an_heir_does_not_stop_it() {
     let one = Backend::start("one").await;
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.stop_on_exit();
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one)])]);

@@ -2,12 +2,12 @@
 
 use synapse::desired::Server;
 
-use crate::bench::{Backend, Bench, eventually, server, service};
+use crate::bench::{Backend, Fixture, eventually, server, service};
 
 #[tokio::test]
 async fn a_bad_service_is_left_out_with_haproxys_words_while_others_work() {
     let one = Backend::start("one").await;
-    let mut bench = Bench::new(&["web_1", "bad_2", "odd_3", "twin_4"]).await;
+    let mut bench = Fixture::new(&["web_1", "bad_2", "odd_3", "twin_4"]).await;
     bench.services[3].frontend = bench.services[0].frontend.clone();
     bench.services[1].backend.push("nonsense here".into());
     bench.services[2].backend.push("use-server nobody if TRUE".into());
@@ -44,7 +44,7 @@ async fn a_bad_service_is_left_out_with_haproxys_words_while_others_work() {
 #[tokio::test]
 async fn hostile_options_are_left_out_and_the_instance_serves() {
     let one = Backend::start("one").await;
-    let mut bench = Bench::new(&["web_1", "api_2"]).await;
+    let mut bench = Fixture::new(&["web_1", "api_2"]).await;
     bench.services[0].server_options = "check".into();
     bench.start().await;
     let hostile = Server {
@@ -68,7 +68,7 @@ async fn hostile_options_are_left_out_and_the_instance_serves() {
 #[tokio::test]
 async fn a_port_in_use_costs_only_its_service_until_it_is_free() {
     let one = Backend::start("one").await;
-    let mut bench = Bench::new(&["web_1", "api_2"]).await;
+    let mut bench = Fixture::new(&["web_1", "api_2"]).await;
     let taken = std::net::TcpListener::bind(("127.0.0.1", bench.port("api_2"))).unwrap();
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one)]), ("api_2", vec![server(&one)])]);
@@ -88,7 +88,7 @@ async fn a_port_in_use_costs_only_its_service_until_it_is_free() {
 #[tokio::test]
 async fn a_refused_file_changes_nothing_and_is_told() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one)])]);
     bench.in_sync().await;
@@ -109,7 +109,7 @@ async fn a_refused_file_changes_nothing_and_is_told() {
 
 #[tokio::test]
 async fn what_is_missing_is_told_before_anything_starts() {
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.start().await;
     let error = bench.build().await.unwrap_err();
     assert!(error.message.contains("another synapse"), "{}", error.message);
@@ -129,7 +129,7 @@ async fn what_is_missing_is_told_before_anything_starts() {
 #[tokio::test]
 async fn a_reload_that_fails_gives_the_old_file_back() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one)])]);
     bench.in_sync().await;

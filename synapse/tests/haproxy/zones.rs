@@ -8,7 +8,7 @@ use synapse::health::{Check, Health};
 use synapse::pipeline::catalog::{Outcome, Seed, outcome};
 use synapse::watcher::{Candidate, WatcherState};
 
-use crate::bench::{Backend, Bench, eventually, server};
+use crate::bench::{Backend, Fixture, eventually, server};
 
 /// Registered in this zone.
 fn in_zone(backend: &Backend, zone: &str) -> Candidate {
@@ -22,8 +22,8 @@ fn in_zone(backend: &Backend, zone: &str) -> Candidate {
 }
 
 /// A bench whose service prefers zone `a`, and checks its servers every 100 ms.
-async fn bench_in_zone_a(policy: ZonePolicy) -> Bench {
-    let mut bench = Bench::new(&["web_1"]).await;
+async fn bench_in_zone_a(policy: ZonePolicy) -> Fixture {
+    let mut bench = Fixture::new(&["web_1"]).await;
     let service = bench.services.first_mut().unwrap();
     service.selection.zone = Some(ZoneConfig {
         local: LocalZone::Known("a".to_owned()),
@@ -36,7 +36,7 @@ async fn bench_in_zone_a(policy: ZonePolicy) -> Bench {
 }
 
 /// What the catalog makes of them.
-fn want(bench: &Bench, candidates: &[&Candidate], health: &Health) {
+fn want(bench: &Fixture, candidates: &[&Candidate], health: &Health) {
     let state = WatcherState {
         freshness: Freshness::Live,
         candidates: candidates.iter().copied().cloned().collect(),
@@ -93,7 +93,7 @@ async fn a_zone_that_is_short_spills_over_by_weight_without_a_reload() {
     bench.start().await;
     let all = [in_zone(&one, "a"), in_zone(&two, "a"), in_zone(&far, "b")];
     let all: Vec<&Candidate> = all.iter().collect();
-    let weights = |bench: &Bench| [&one, &two, &far].map(|backend| bench.slot_of("web_1", backend).unwrap().weight);
+    let weights = |bench: &Fixture| [&one, &two, &far].map(|backend| bench.slot_of("web_1", backend).unwrap().weight);
     // Two of three parts cover 83 % of the 80 % that are needed.
     want(&bench, &all, &Health::default());
     bench.in_sync().await;

@@ -1,4 +1,4 @@
-//! Any text as nerve's configuration: it is understood, or its problems are told.
+//! Any text as nerve's configuration: it is loaded, or its problems are told.
 #![no_main]
 
 use common::config::{Document, UnknownKeys};
@@ -8,7 +8,7 @@ fuzz_target!(|text: &str| {
     let Ok(document) = Document::parse("nerve.yaml", text.to_owned()) else {
         return;
     };
-    if let Err(problems) = document.understand(UnknownKeys::Refuse, nerve::config::resolve) {
+    if let Err(problems) = document.resolve(UnknownKeys::Refuse, nerve::config::resolve) {
         assert!(!problems.0.is_empty() && !problems.to_string().is_empty());
     }
 });

@@ -22,7 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
         for endpoint_name in [None, Some("admin".to_owned())] {
             let decoder = Decoder { method, endpoint_name };
             let read = decoder.decode(&name, data);
-            if decoder.is_said_by_name(&name) {
+            if decoder.name_encodes_data(&name) {
                 assert!(read.is_ok() && decoder.decode(&name, b"") == read);
             }
             if let Ok(report) = read {

@@ -1,4 +1,4 @@
-//! Any text as synapse's configuration: it is understood, or its problems are told.
+//! Any text as synapse's configuration: it is loaded, or its problems are told.
 #![no_main]
 
 use std::path::Path;
@@ -10,7 +10,7 @@ fuzz_target!(|text: &str| {
     let Ok(document) = Document::parse("synapse.yaml", text.to_owned()) else {
         return;
     };
-    if let Err(problems) = synapse::config::understand(&document, UnknownKeys::Refuse, Path::new("/")) {
+    if let Err(problems) = synapse::config::resolve(&document, UnknownKeys::Refuse, Path::new("/")) {
         assert!(!problems.0.is_empty() && !problems.to_string().is_empty());
     }
 });

@@ -25,14 +25,14 @@ use nerve::check::Check;
 use nerve::health::verdict::{Failure, FailureKind};
 
 /// How long a server may take to start on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Probes once with the keys of a check, for a service at `port`.
 async fn probe(port: u16, keys: &str) -> Result<String, Failure> {
     let text = format!("services: [{{ port: {port}, checks: [{{ {keys} }}] }}]");
     let document = Document::parse("checks.yaml", text).unwrap();
-    let understood = document.understand(UnknownKeys::Refuse, nerve::config::resolve);
-    let config = understood.unwrap_or_else(|problems| panic!("{problems}")).value;
+    let loaded = document.resolve(UnknownKeys::Refuse, nerve::config::resolve);
+    let config = loaded.unwrap_or_else(|problems| panic!("{problems}")).value;
     let check = Check::new(Arc::clone(&config.services[0].checks[0])).unwrap();
     let outcome = check.probe().await;
     if let Err(failure) = &outcome {
@@ -43,7 +43,7 @@ async fn probe(port: u16, keys: &str) -> Result<String, Failure> {
 
 /// Waits until it passes.
 async fn passes(port: u16, keys: &str) {
-    eventually(&format!("{keys} passes"), PATIENCE, async || {
+    eventually(&format!("{keys} passes"), TIMEOUT, async || {
         probe(port, keys).await.map(drop).map_err(|failure| failure.detail)
     })
     .await;

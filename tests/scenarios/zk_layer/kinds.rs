@@ -10,7 +10,7 @@ use e2e::fault_proxy::{FaultProxy, Mode};
 use e2e::zookeeper::{Client, Node, ZooKeeper};
 use tokio::time::Instant;
 
-use crate::party::{PATIENCE, Party, SESSION_TIMEOUT, registered, state, want};
+use crate::party::{Party, SESSION_TIMEOUT, TIMEOUT, registered, state, want};
 
 const DIRECTORY: &str = "/services/web";
 const TOKEN: &str = "one_10.0.0.4_c_00112233445566778899aabbccddeeff";
@@ -70,7 +70,7 @@ async fn a_numbered_node_is_made_updated_repaired_and_withdrawn() {
         (format!("{TOKEN}0000000000").as_str(), owner)
     );
     want(&registration, "b");
-    eventually("it is updated in place", PATIENCE, async || {
+    eventually("it is updated in place", TIMEOUT, async || {
         let node = only_node(&client).await?;
         ensure(node.data == "b" && node.created_by == created_by, || {
             format!("{node:?}")
@@ -78,7 +78,7 @@ async fn a_numbered_node_is_made_updated_repaired_and_withdrawn() {
     })
     .await;
     client.delete(&format!("{DIRECTORY}/{}", first.name)).await;
-    let again = eventually("it is made again", PATIENCE, async || {
+    let again = eventually("it is made again", TIMEOUT, async || {
         let node = only_node(&client).await?;
         ensure(node.created_by != created_by, || format!("{node:?}"))?;
         Ok(node)
@@ -166,7 +166,7 @@ async fn instances_that_share_a_name_leave_each_other_alone() {
         for weight in 2..6 {
             want(&one, &report(80, weight));
         }
-        eventually("both are there", PATIENCE, async || {
+        eventually("both are there", TIMEOUT, async || {
             let mut data: Vec<_> = client
                 .nodes(DIRECTORY)
                 .await
@@ -216,7 +216,7 @@ async fn a_report_too_long_for_a_name_has_a_plain_one() {
     ] {
         let content = filled(length);
         want(&registration, &content);
-        let node = eventually("the one node has it", PATIENCE, async || {
+        let node = eventually("the one node has it", TIMEOUT, async || {
             let node = only_node(&client).await?;
             ensure(node.data == content, || {
                 format!("{} bytes in {:.40}", node.data.len(), node.name)
@@ -247,7 +247,7 @@ async fn a_persistent_node_outlives_its_session_is_touched_and_found_again() {
         let (created_by, session) = registered(&registration).await;
         let node = only_node(&client).await.unwrap();
         assert_eq!((node.owner, node.created_by), (0, created_by));
-        eventually("its version grows", PATIENCE, async || {
+        eventually("its version grows", TIMEOUT, async || {
             let node = only_node(&client).await?;
             ensure(node.version >= 3 && node.data == "a", || format!("{node:?}"))
         })
@@ -321,7 +321,7 @@ async fn a_lost_node_comes_back_whatever_was_spent() {
     let mut party = Party::start(&server.address());
     let budget = WriteBudget {
         writes: 2,
-        per: PATIENCE * 2,
+        per: TIMEOUT * 2,
     };
     let registration = party.keep(NodeConfig {
         budget,
@@ -334,7 +334,7 @@ async fn a_lost_node_comes_back_whatever_was_spent() {
         |state: &RegistrationState| matches!(state, RegistrationState::Pending(why) if why.contains("write budget"));
     state(&registration, waits).await;
     server.expire(session).await;
-    eventually("the new session has the node", PATIENCE, async || {
+    eventually("the new session has the node", TIMEOUT, async || {
         let node = only_node(&client).await?;
         ensure(node.owner != session && node.data == "b", || format!("{node:?}"))
     })

@@ -7,7 +7,7 @@ use common::zk::node::NodeConfig;
 use common::zk::reflector::{Freshness, ReflectorTask, Snapshot, reflector};
 use common::zk::registration::{Registration, RegistrationState, registration};
 use common::zk::security::Security;
-use common::zk::session::{Ensemble, EnsembleConfig, Link, ensemble};
+use common::zk::session::{Ensemble, EnsembleConfig, SessionState, ensemble};
 use e2e::eventually::{ensure, eventually};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const SESSION_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Far more than anything should take, so that a busy machine is no failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The session's supervisor runs on until the users of the session have stopped, as in the daemons.
 pub(crate) struct Party {
@@ -93,9 +93,9 @@ impl Party {
     /// The id of the present session, once connected.
     pub(crate) async fn session(&self) -> i64 {
         let mut link = self.ensemble.link();
-        let connected = link.wait_for(|link| matches!(link, Link::Connected(_)));
-        match &*tokio::time::timeout(PATIENCE, connected).await.unwrap().unwrap() {
-            Link::Connected(session) => session.id(),
+        let connected = link.wait_for(|link| matches!(link, SessionState::Connected(_)));
+        match &*tokio::time::timeout(TIMEOUT, connected).await.unwrap().unwrap() {
+            SessionState::Connected(session) => session.id(),
             other => panic!("{other:?}"),
         }
     }
@@ -108,7 +108,7 @@ pub(crate) fn want(registration: &Registration, content: &str) {
 /// Waits for a state that fits.
 pub(crate) async fn state(registration: &Registration, fits: impl Fn(&RegistrationState) -> bool) -> RegistrationState {
     let mut states = registration.state();
-    let arrived = tokio::time::timeout(PATIENCE, states.wait_for(fits)).await;
+    let arrived = tokio::time::timeout(TIMEOUT, states.wait_for(fits)).await;
     if let Ok(state) = arrived {
         return state.unwrap().clone();
     }
@@ -138,13 +138,13 @@ pub(crate) fn content(snapshot: &Snapshot) -> Vec<String> {
 /// Waits until the path is followed live and has this content.
 pub(crate) async fn live(snapshots: &mut watch::Receiver<Snapshot>, expected: &[&str]) {
     let arrived = snapshots.wait_for(|snapshot| snapshot.freshness == Freshness::Live && content(snapshot) == expected);
-    let in_time = tokio::time::timeout(PATIENCE, arrived).await.is_ok();
+    let in_time = tokio::time::timeout(TIMEOUT, arrived).await.is_ok();
     assert!(in_time, "not live with {expected:?}: {:?}", snapshots.borrow());
 }
 
 /// Waits until the last content is known to be old.
 pub(crate) async fn stale(snapshots: &watch::Receiver<Snapshot>) {
-    eventually("the snapshot is stale", PATIENCE, async || {
+    eventually("the snapshot is stale", TIMEOUT, async || {
         let freshness = snapshots.borrow().freshness;
         ensure(matches!(freshness, Freshness::Stale { .. }), || {
             format!("{freshness:?}")

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use zookeeper_client::{Acl, Acls, AuthId, CreateMode, Permission};
 
-use crate::party::{PATIENCE, Party, live, stale};
+use crate::party::{Party, TIMEOUT, live, stale};
 use crate::recorder::{ADD_WATCH, GET_CHILDREN, GET_DATA, MULTI_READ, Recorder};
 
 const DIRECTORY: &str = "/services/web";
@@ -177,7 +177,7 @@ async fn a_child_whose_name_says_it_all_is_not_read() {
     for lacking in [&[][..], &[ADD_WATCH, MULTI_READ]] {
         let recorder = Recorder::start(server.address(), lacking).await;
         let mut party = Party::start(&recorder.address());
-        let mut seen = party.reflect_as(DIRECTORY, |task| task.not_reading(|name| name.starts_with("said-")));
+        let mut seen = party.reflect_as(DIRECTORY, |task| task.skip_data_if(|name| name.starts_with("said-")));
         seen.wait_for(|snapshot| snapshot.children.len() == 21).await.unwrap();
         let snapshot = seen.borrow_and_update().clone();
         assert_eq!(snapshot.children["said-00"].data, "");
@@ -274,7 +274,7 @@ async fn a_path_that_may_not_be_read_is_told_and_retried() {
 
     let mut party = Party::start(&server.address());
     let mut seen = party.reflect(DIRECTORY);
-    eventually("the error is told", PATIENCE, async || {
+    eventually("the error is told", TIMEOUT, async || {
         let snapshot = seen.borrow().clone();
         ensure(
             snapshot.error.contains("not authorized") && snapshot.freshness == Freshness::Never,

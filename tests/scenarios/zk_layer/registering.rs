@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::zk::registration::RegistrationState;
-use common::zk::session::Link;
+use common::zk::session::SessionState;
 use e2e::eventually::{ensure, eventually, throughout};
 use e2e::fault_proxy::{FaultProxy, Mode};
 use e2e::zookeeper::{Client, Node, ZooKeeper};
 use tokio::time::{Instant, timeout};
 
-use crate::party::{PATIENCE, Party, SESSION_TIMEOUT, registered, state, want};
+use crate::party::{Party, SESSION_TIMEOUT, TIMEOUT, registered, state, want};
 
 const DIRECTORY: &str = "/services/web";
 const PATH: &str = "/services/web/one";
@@ -25,7 +25,7 @@ async fn only_node(client: &Client, data: &str) -> Result<Node, String> {
 }
 
 async fn node_appears(client: &Client, data: &str) -> Node {
-    eventually("the node is there", PATIENCE, async || only_node(client, data).await).await
+    eventually("the node is there", TIMEOUT, async || only_node(client, data).await).await
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn what_others_do_to_the_node_is_repaired() {
         client.delete(PATH).await;
         let node = node_appears(&client, "a").await;
         eprintln!("back {:?} after the deletion", deleted.elapsed());
-        eventually("it says so", PATIENCE, async || {
+        eventually("it says so", TIMEOUT, async || {
             let (created_by, _) = registered(&registration).await;
             ensure(created_by == node.created_by, || format!("{created_by} for {node:?}"))
         })
@@ -96,12 +96,12 @@ async fn an_expired_session_costs_a_moment() {
     for _ in 0..3 {
         let (_, session) = registered(&registration).await;
         let known = async {
-            let lost = link.wait_for(|link| !matches!(link, Link::Connected(now) if now.id() == session));
-            timeout(PATIENCE, lost).await.unwrap().unwrap();
+            let lost = link.wait_for(|link| !matches!(link, SessionState::Connected(now) if now.id() == session));
+            timeout(TIMEOUT, lost).await.unwrap().unwrap();
             Instant::now()
         };
         let ((), known) = tokio::join!(server.expire(session), known);
-        eventually("a new session has the node", PATIENCE, async || {
+        eventually("a new session has the node", TIMEOUT, async || {
             let node = only_node(&client, "a").await?;
             ensure(node.owner != session, || format!("{node:?}"))
         })

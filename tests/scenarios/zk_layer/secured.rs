@@ -11,7 +11,7 @@ use e2e::authority::{Authority, Signed};
 use e2e::eventually::{ensure, eventually};
 use e2e::zookeeper::ZooKeeper;
 
-use crate::party::{PATIENCE, Party, registered, state, want};
+use crate::party::{Party, TIMEOUT, registered, state, want};
 
 const PATH: &str = "/services/web/one";
 
@@ -47,7 +47,7 @@ async fn the_creators_nodes_are_read_by_all_and_deleted_by_none() {
         eprintln!("{path}: {refused}");
     }
     want(&registration, "b");
-    eventually("its creator may write it", PATIENCE, async || {
+    eventually("its creator may write it", TIMEOUT, async || {
         let data = client.node(PATH).await.map(|node| node.data);
         ensure(data.as_deref() == Some("b"), || format!("{data:?}"))
     })

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use common::zk::node::{NodeConfig, WriteBudget};
 use common::zk::registration::RegistrationState;
-use common::zk::session::Link;
+use common::zk::session::SessionState;
 use e2e::eventually::{ensure, eventually, throughout};
 use e2e::fault_proxy::{FaultProxy, Mode};
 use e2e::zookeeper::ZooKeeper;
 use tokio::time::Instant;
 
-use crate::party::{PATIENCE, Party, SESSION_TIMEOUT, content, live, registered, stale, state, want};
+use crate::party::{Party, SESSION_TIMEOUT, TIMEOUT, content, live, registered, stale, state, want};
 
 const DIRECTORY: &str = "/services/web";
 const PATH: &str = "/services/web/one";
@@ -44,8 +44,8 @@ async fn a_session_that_the_server_still_holds_is_resumed() {
     server.kill();
     // The client gives its session up by its own clock; the server's clock stands still.
     let mut link = party.ensemble.link();
-    let gave_up = link.wait_for(|link| matches!(link, Link::Connecting { failures: 1.., .. }));
-    tokio::time::timeout(PATIENCE, gave_up).await.unwrap().unwrap();
+    let gave_up = link.wait_for(|link| matches!(link, SessionState::Connecting { failures: 1.., .. }));
+    tokio::time::timeout(TIMEOUT, gave_up).await.unwrap().unwrap();
     server.restart().await;
     let restarted = Instant::now();
     assert_eq!(party.session().await, before.1);
@@ -67,7 +67,7 @@ async fn a_wiped_server_gets_everything_back() {
     server.wipe();
     server.restart().await;
     let client = server.client().await;
-    eventually("the node is back", PATIENCE, async || {
+    eventually("the node is back", TIMEOUT, async || {
         let nodes = client.nodes(DIRECTORY).await;
         ensure(
             nodes.len() == 1 && nodes.iter().all(|node| node.owner != session),
@@ -108,8 +108,8 @@ async fn a_short_freeze_changes_nothing() {
     let (created_by, _) = registered(&registration).await;
     proxy.set(Mode::Freeze);
     let mut link = party.ensemble.link();
-    let lost = link.wait_for(|link| matches!(link, Link::Suspended(..)));
-    tokio::time::timeout(PATIENCE, lost).await.unwrap().unwrap();
+    let lost = link.wait_for(|link| matches!(link, SessionState::Suspended(..)));
+    tokio::time::timeout(TIMEOUT, lost).await.unwrap().unwrap();
     proxy.cut();
     proxy.set(Mode::Forward);
     throughout("the node stays", SESSION_TIMEOUT, async || {
@@ -201,10 +201,11 @@ async fn a_storm_of_faults_ends_in_the_truth() {
 async fn hosts_that_cannot_be_reached_are_told_and_survived() {
     let party = Party::start("127.0.0.1:1,no such host:2181");
     let mut link = party.ensemble.link();
-    let failing = link.wait_for(|link| matches!(link, Link::Connecting { failures: 2.., error } if !error.is_empty()));
-    tokio::time::timeout(PATIENCE, failing).await.unwrap().unwrap();
+    let failing =
+        link.wait_for(|link| matches!(link, SessionState::Connecting { failures: 2.., error } if !error.is_empty()));
+    tokio::time::timeout(TIMEOUT, failing).await.unwrap().unwrap();
     let stopping = Instant::now();
     party.stop().await;
     assert!(stopping.elapsed() < Duration::from_secs(1));
-    assert!(matches!(*link.borrow(), Link::Closed));
+    assert!(matches!(*link.borrow(), SessionState::Closed));
 }

@@ -25,7 +25,7 @@ const CHECK: &str = "check inter 10s";
 /// How often a change is measured.
 const ROUNDS: u8 = 15;
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_mins(2);
+const TIMEOUT: Duration = Duration::from_mins(2);
 /// After which a start and its checks are over.
 const SETTLING: Duration = Duration::from_secs(15);
 
@@ -130,7 +130,7 @@ async fn measure(size: Size, span: Duration) -> Measured {
     let last = *town.ports().last().expect("a town has a service");
     let started = Instant::now();
     town.synapse.start();
-    eventually("somebody answers", PATIENCE, async || {
+    eventually("somebody answers", TIMEOUT, async || {
         let reply = http::Connection::open(last)
             .await
             .map_err(|error| error.to_string())?
@@ -201,6 +201,6 @@ async fn joins(town: &mut Town) -> Changes {
 async fn until(mut condition: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !condition().await {
-        assert!(begun.elapsed() < PATIENCE, "the change does not arrive");
+        assert!(begun.elapsed() < TIMEOUT, "the change does not arrive");
     }
 }

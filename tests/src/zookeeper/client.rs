@@ -6,7 +6,7 @@ use tokio::time::timeout;
 use zookeeper_client::{Acls, CreateMode, Error};
 
 /// Every call must end: the bench's own session is never put under faults.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A session; its ephemeral nodes go when it is dropped.
 #[derive(Debug, Clone)]
@@ -33,9 +33,9 @@ impl Client {
     /// Connects to `address`.
     pub async fn connect(address: &str) -> Self {
         let connecting = zookeeper_client::Client::connector()
-            .with_session_timeout(PATIENCE)
+            .with_session_timeout(TIMEOUT)
             .connect(address);
-        Self(timeout(PATIENCE, connecting).await.expect("ZooKeeper answers").unwrap())
+        Self(timeout(TIMEOUT, connecting).await.expect("ZooKeeper answers").unwrap())
     }
 
     /// The children of `path` with their data, by name; none when `path` is absent.
@@ -116,7 +116,7 @@ impl Client {
         for path in paths {
             transaction.add_delete(path, None).unwrap();
         }
-        timeout(PATIENCE, transaction.commit())
+        timeout(TIMEOUT, transaction.commit())
             .await
             .expect("ZooKeeper answers")
             .unwrap();
@@ -128,7 +128,7 @@ impl Client {
             .await
             .map(|(_, stat, w)| (stat, w))
         {
-            timeout(PATIENCE, watcher.changed()).await.expect("the node changes");
+            timeout(TIMEOUT, watcher.changed()).await.expect("the node changes");
         }
     }
 
@@ -142,5 +142,5 @@ impl Client {
 }
 
 async fn bounded<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    timeout(PATIENCE, call).await.expect("ZooKeeper answers")
+    timeout(TIMEOUT, call).await.expect("ZooKeeper answers")
 }

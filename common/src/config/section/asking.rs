@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use super::super::findings::{Finding, Findings, Place};
+use super::super::diagnostics::{Diagnostic, Diagnostics, NodePath};
 use super::super::nearest::nearest;
 use super::super::value::{Mismatch, NO_VALUE, Value};
 use super::super::yaml::{End, Node};
@@ -21,18 +21,18 @@ enum Case {
 
 impl<'a> Section<'a> {
     /// The document's outermost map, called `root`; a null is an empty one.
-    pub(in super::super) fn root(findings: &'a Findings, node: &'a Node) -> Option<Self> {
+    pub(in super::super) fn root(diagnostics: &'a Diagnostics, node: &'a Node) -> Option<Self> {
         let value = Value {
             node,
-            place: Place(Vec::new()),
+            place: NodePath(Vec::new()),
             key: String::new(),
         };
         match node {
-            Node::Null => Some(Self::of(findings, &[], value, "root")),
-            Node::Map(entries) => Some(Self::of(findings, entries, value, "root")),
+            Node::Null => Some(Self::of(diagnostics, &[], value, "root")),
+            Node::Map(entries) => Some(Self::of(diagnostics, entries, value, "root")),
             _ => {
                 let Mismatch { what, help } = value.mismatch("a map of keys", "");
-                findings.problems.borrow_mut().push(Finding {
+                diagnostics.problems.borrow_mut().push(Diagnostic {
                     place: value.place,
                     end: End::Value,
                     key: value.key,
@@ -44,15 +44,15 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn of(findings: &'a Findings, entries: &'a [(String, Node)], value: Value<'a>, name: &str) -> Self {
+    fn of(diagnostics: &'a Diagnostics, entries: &'a [(String, Node)], value: Value<'a>, name: &str) -> Self {
         let section = Self {
-            findings,
+            diagnostics,
             entries,
             place: value.place,
             key: value.key,
             name: name.to_owned(),
             asked: BTreeMap::new(),
-            cut_short: false,
+            aborted: false,
         };
         section.check_keys(entries, &section.place, &section.key, Case::Ignored);
         section
@@ -60,7 +60,7 @@ impl<'a> Section<'a> {
 
     pub(super) fn section_of(&self, value: Value<'a>, name: &str) -> Option<Self> {
         if let Node::Map(entries) = value.node {
-            return Some(Self::of(self.findings, entries, value, name));
+            return Some(Self::of(self.diagnostics, entries, value, name));
         }
         self.report(&value, value.mismatch("a map of keys", ""));
         None
@@ -94,7 +94,7 @@ impl<'a> Section<'a> {
         let text = self.take(value, value.text())?;
         if text.contains(NO_VALUE) {
             let (place, key) = (value.place.clone(), value.key.clone());
-            self.findings.doubt(Finding {
+            self.diagnostics.doubt(Diagnostic {
                 place,
                 end: End::Value,
                 key,
@@ -107,7 +107,7 @@ impl<'a> Section<'a> {
 
     pub(super) fn report(&self, value: &Value<'_>, Mismatch { what, help }: Mismatch) {
         let (place, key) = (value.place.clone(), value.key.clone());
-        self.findings.problems.borrow_mut().push(Finding {
+        self.diagnostics.problems.borrow_mut().push(Diagnostic {
             place,
             end: End::Value,
             key,
@@ -117,12 +117,12 @@ impl<'a> Section<'a> {
     }
 
     /// A problem or warning of this section's reader.
-    pub(super) fn finding(&self, key: &str, what: String, help: String) -> Finding {
+    pub(super) fn finding(&self, key: &str, what: String, help: String) -> Diagnostic {
         let (place, key) = match self.find(key) {
             Some(value) => (value.place, value.key),
             None => (self.place.clone(), join_path(&self.key, key)),
         };
-        Finding {
+        Diagnostic {
             place,
             end: End::Value,
             key,
@@ -133,7 +133,7 @@ impl<'a> Section<'a> {
 
     /// A required key is not there. When an unknown one looks like it, that is the likelier mistake.
     pub(super) fn missing(&mut self, key: &'static str, help: String) {
-        self.cut_short = true;
+        self.aborted = true;
         let unasked = self
             .entries
             .iter()
@@ -142,7 +142,7 @@ impl<'a> Section<'a> {
         let misspelt = unasked.into_iter().find(|name| nearest(name, [key]).is_some());
         let help = misspelt.map_or(help, |name| format!("there is a `{name}`: {}", did_you_mean(key)));
         let finding = self.finding(key, "is required".to_owned(), help);
-        self.findings.problems.borrow_mut().push(finding);
+        self.diagnostics.problems.borrow_mut().push(finding);
     }
 
     pub(super) fn is_asked(&self, name: &str) -> bool {
@@ -204,7 +204,7 @@ impl<'a> Section<'a> {
     }
 
     /// Refuses repeated keys and merge keys.
-    fn check_keys(&self, entries: &[(String, Node)], place: &Place, path: &str, case: Case) {
+    fn check_keys(&self, entries: &[(String, Node)], place: &NodePath, path: &str, case: Case) {
         let mut seen = BTreeSet::new();
         for (index, (name, _)) in entries.iter().enumerate() {
             let folded = if case == Case::Kept {
@@ -224,7 +224,7 @@ impl<'a> Section<'a> {
                     "keep one of the two; upper and lower case are the same here",
                 )
             };
-            self.findings.problems.borrow_mut().push(Finding {
+            self.diagnostics.problems.borrow_mut().push(Diagnostic {
                 place: place.child(index),
                 end: End::Key,
                 key: join_path(path, name),

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::findings::{Finding, Findings, Place};
+use super::diagnostics::{Diagnostic, Diagnostics, NodePath};
 use super::nearest::nearest;
 use super::secret::Secret;
 use super::time;
@@ -24,15 +24,15 @@ pub type KnownKeys = BTreeMap<String, BTreeMap<String, String>>;
 /// One map of the file. Dropping it reports the keys nobody asked for.
 #[derive(Debug)]
 pub struct Section<'a> {
-    findings: &'a Findings,
+    diagnostics: &'a Diagnostics,
     entries: &'a [(String, Node)],
-    place: Place,
+    place: NodePath,
     key: String,
     /// What the reference calls it.
     name: String,
     asked: BTreeMap<&'static str, String>,
     /// Its reader may have given up before asking for everything: then an unasked key proves nothing.
-    cut_short: bool,
+    aborted: bool,
 }
 
 /// What the reference prints where a key has no default.
@@ -72,7 +72,7 @@ impl<'a> Section<'a> {
             );
         }
         let text = text.filter(|text| !text.is_empty());
-        self.cut_short |= text.is_none();
+        self.aborted |= text.is_none();
         text
     }
 
@@ -110,7 +110,7 @@ impl<'a> Section<'a> {
 
     /// The originals' `…InMilli`: whole milliseconds, at most 30 days; absent and `0` mean the default.
     pub fn milliseconds_or(&mut self, key: &'static str, default: Duration) -> Duration {
-        let longest = u64::try_from(time::LONGEST.as_millis()).unwrap_or(u64::MAX);
+        let longest = u64::try_from(time::MAX_DURATION.as_millis()).unwrap_or(u64::MAX);
         self.number(key, &default.as_millis().to_string(), &(1..=longest))
             .map_or(default, Duration::from_millis)
     }
@@ -196,7 +196,7 @@ impl<'a> Section<'a> {
             }
             _ => chosen(default, choices),
         };
-        self.cut_short |= choice.is_none();
+        self.aborted |= choice.is_none();
         choice
     }
 
@@ -253,7 +253,7 @@ impl<'a> Section<'a> {
     /// A key that is accepted and does nothing; when present it is a warning that says why.
     pub fn ignored(&mut self, key: &'static str, why: &str) {
         if let Some(value) = self.ask(key, NO_DEFAULT) {
-            self.findings.warnings.borrow_mut().push(Finding {
+            self.diagnostics.warnings.borrow_mut().push(Diagnostic {
                 place: value.place,
                 end: End::Key,
                 key: value.key,
@@ -270,15 +270,15 @@ impl<'a> Section<'a> {
 
     /// A problem found by the reader, at `key` (or at the section itself when empty).
     pub fn problem(&mut self, key: &str, what: impl Into<String>, help: impl Into<String>) {
-        self.cut_short = true;
+        self.aborted = true;
         let finding = self.finding(key, what.into(), help.into());
-        self.findings.problems.borrow_mut().push(finding);
+        self.diagnostics.problems.borrow_mut().push(finding);
     }
 
     /// A warning found by the reader, at `key` (or at the section itself when empty).
     pub fn warning(&mut self, key: &str, what: impl Into<String>, help: impl Into<String>) {
         let finding = self.finding(key, what.into(), help.into());
-        self.findings.warnings.borrow_mut().push(finding);
+        self.diagnostics.warnings.borrow_mut().push(finding);
     }
 }
 

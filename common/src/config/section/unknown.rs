@@ -1,17 +1,17 @@
 //! The keys that nobody asked for, reported when the section is done with.
 
-use super::super::findings::Finding;
+use super::super::diagnostics::Diagnostic;
 use super::super::nearest::nearest;
 use super::super::yaml::End;
 use super::asking::{MERGE_KEY, join_path};
 use super::{Section, did_you_mean, join};
 
 /// The most keys that a message lists.
-const MOST_LISTED: usize = 12;
+const MAX_LISTED: usize = 12;
 
 impl Drop for Section<'_> {
     fn drop(&mut self) {
-        let mut known = self.findings.known_keys.borrow_mut();
+        let mut known = self.diagnostics.known_keys.borrow_mut();
         let defaults = self
             .asked
             .iter()
@@ -21,9 +21,9 @@ impl Drop for Section<'_> {
             .asked
             .iter()
             .map(|(key, default)| (*key, default.as_str(), self.find(key)));
-        self.findings.effective.borrow_mut().take_in(&self.place, asked);
+        self.diagnostics.effective.borrow_mut().take_in(&self.place, asked);
         // A section of which nothing was asked was not read at all.
-        if !self.cut_short && !self.asked.is_empty() {
+        if !self.aborted && !self.asked.is_empty() {
             self.report_unknown();
         }
     }
@@ -35,7 +35,7 @@ impl Section<'_> {
             if self.is_asked(name) || name == MERGE_KEY {
                 continue;
             }
-            self.findings.doubt(Finding {
+            self.diagnostics.doubt(Diagnostic {
                 place: self.place.child(index),
                 end: End::Key,
                 key: join_path(&self.key, name),
@@ -48,7 +48,7 @@ impl Section<'_> {
     fn what_was_meant(&self, name: &str) -> String {
         match nearest(name, self.asked.keys().copied()) {
             Some(key) => did_you_mean(key),
-            None if self.asked.len() <= MOST_LISTED => format!("known here: {}", join(self.asked.keys().copied())),
+            None if self.asked.len() <= MAX_LISTED => format!("known here: {}", join(self.asked.keys().copied())),
             None => format!("the reference lists the keys of `{}`", self.name),
         }
     }

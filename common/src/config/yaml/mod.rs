@@ -63,7 +63,7 @@ pub(super) struct SyntaxError {
 
 /// The deepest that lists and maps in brackets may lie in each other. The parser refuses less than that by itself, but takes
 /// a time for it that grows with the square of the depth: minutes for a file of one megabyte.
-const DEEPEST: usize = 1000;
+const MAX_DEPTH: usize = 1000;
 
 /// Parses the one document of `text`; an empty text is null.
 pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
@@ -72,7 +72,7 @@ pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
         return Err(error);
     }
     if let Some(at) = too_deep(text) {
-        let what = format!("lists and maps lie deeper than {DEEPEST} in each other here");
+        let what = format!("lists and maps lie deeper than {MAX_DEPTH} in each other here");
         return Err(SyntaxError { at: Some(at), what });
     }
     NodeSeed
@@ -131,7 +131,7 @@ fn first_forbidden_character(text: &str) -> Option<SyntaxError> {
     None
 }
 
-/// Where brackets lie deeper than [`DEEPEST`] in each other. What stands in quotes or in a comment is not counted; it need
+/// Where brackets lie deeper than [`MAX_DEPTH`] in each other. What stands in quotes or in a comment is not counted; it need
 /// not be exact about either, for the parser is.
 fn too_deep(text: &str) -> Option<Position> {
     let mut depth: usize = 0;
@@ -154,7 +154,7 @@ fn too_deep(text: &str) -> Option<Position> {
             (None, '#') if before.is_whitespace() => is_comment = true,
             (None, '{' | '[') => {
                 depth += 1;
-                if depth > DEEPEST {
+                if depth > MAX_DEPTH {
                     return Some((line, column));
                 }
             }

@@ -22,7 +22,7 @@ use crate::telemetry::log;
 use crate::telemetry::metrics::{self, Build};
 
 /// No test waits longer than this for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 struct Server {
     address: String,
@@ -35,7 +35,7 @@ impl Server {
         let bound = bind(&listen).await.unwrap();
         let (address, stop) = (bound.address(), CancellationToken::new());
         let mut task = JoinSet::new();
-        task.spawn(bound.serve_within(limits, handler, PATIENCE, stop.clone()));
+        task.spawn(bound.serve_within(limits, handler, TIMEOUT, stop.clone()));
         Self { address, stop, task }
     }
 
@@ -58,11 +58,7 @@ impl Server {
     }
 
     async fn stopped(&mut self) {
-        timeout(PATIENCE, self.task.join_next())
-            .await
-            .unwrap()
-            .unwrap()
-            .unwrap();
+        timeout(TIMEOUT, self.task.join_next()).await.unwrap().unwrap().unwrap();
     }
 }
 
@@ -108,14 +104,14 @@ async fn head_and(stream: &mut (impl AsyncRead + Unpin), body: usize) -> String 
             }
         }
     };
-    timeout(PATIENCE, complete).await.unwrap();
+    timeout(TIMEOUT, complete).await.unwrap();
     String::from_utf8(answer).unwrap()
 }
 
 /// Whether the server ends the connection within the tests' patience.
 async fn is_cut(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> bool {
     let mut rest = Vec::new();
-    timeout(PATIENCE, stream.read_to_end(&mut rest)).await.is_ok()
+    timeout(TIMEOUT, stream.read_to_end(&mut rest)).await.is_ok()
 }
 
 const CLOSE: &str = "Connection: close\r\n\r\n";
@@ -127,7 +123,7 @@ async fn is_let_go(stream: &mut (impl AsyncWrite + Unpin)) {
             tokio::task::yield_now().await;
         }
     };
-    timeout(PATIENCE, written).await.unwrap();
+    timeout(TIMEOUT, written).await.unwrap();
 }
 
 #[tokio::test]
@@ -314,7 +310,7 @@ async fn a_stop_lets_the_request_in_flight_end() {
     });
     // No timeout ends what the stop should end.
     let limits = Limits {
-        head: 10 * PATIENCE,
+        head: 10 * TIMEOUT,
         ..Limits::default()
     };
     let mut server = Server::start(any_port(), limits, slow).await;
@@ -358,11 +354,11 @@ async fn a_stream_is_sent_as_it_comes_and_ends_with_the_server() {
     assert!(answer.ends_with("5\r\nline\n\r\n"), "{answer}");
     again.notify_one();
     let mut more = [0; 10];
-    timeout(PATIENCE, stream.read_exact(&mut more)).await.unwrap().unwrap();
+    timeout(TIMEOUT, stream.read_exact(&mut more)).await.unwrap().unwrap();
     assert_eq!(&more, b"5\r\nline\n\r\n");
     server.stop.cancel();
     let mut rest = String::new();
-    timeout(PATIENCE, stream.read_to_string(&mut rest))
+    timeout(TIMEOUT, stream.read_to_string(&mut rest))
         .await
         .unwrap()
         .unwrap();
@@ -429,7 +425,7 @@ async fn a_drain_ends_at_its_deadline() {
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     asked.notified().await;
     stop.cancel();
-    timeout(PATIENCE, task.join_next()).await.unwrap();
+    timeout(TIMEOUT, task.join_next()).await.unwrap();
     assert!(is_cut(&mut stream).await);
 }
 

@@ -31,11 +31,11 @@ async fn probes_listen_where_the_configuration_or_the_environment_says() {
     let read = |text: &str| {
         let document = Document::parse("test", text.to_owned()).expect("it parses");
         let mut probes = None;
-        let understood = document.understand(UnknownKeys::Refuse, |root| {
+        let loaded = document.resolve(UnknownKeys::Refuse, |root| {
             probes = ProbesConfig::read(root, 7).ok()?;
             Some(())
         });
-        understood.map(|_| probes).map_err(|problems| problems.to_string())
+        loaded.map(|_| probes).map_err(|problems| problems.to_string())
     };
     assert_eq!(read("{}"), Ok(None));
     let config = |host: &str, port| ProbesConfig {

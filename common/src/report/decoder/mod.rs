@@ -6,13 +6,13 @@ use super::{DecodeError, MAX_BYTES, Report, encoded, foreign};
 /// How nodes are read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Decoder {
-    /// Whose words they are in.
+    /// Ownership words they are in.
     pub method: Method,
     /// Which of the `additionalEndpoints` of a server set's member is the service; its `serviceEndpoint` when absent.
     pub endpoint_name: Option<String>,
 }
 
-/// Whose words a node is in.
+/// Ownership words a node is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Method {
     /// Each node as it looks.
@@ -36,7 +36,7 @@ impl Decoder {
         if data.len() > MAX_BYTES {
             return Err(DecodeError::TooLong(data.len()));
         }
-        if let Some(report) = self.told_by_name(name) {
+        if let Some(report) = self.decode_name(name) {
             return Ok(report);
         }
         let is_object = data.trim_ascii_start().starts_with(b"{");
@@ -51,12 +51,12 @@ impl Decoder {
     }
 
     /// Whether the name alone says what [`Decoder::decode`] returns, so that the node need not be read.
-    pub fn is_said_by_name(&self, name: &str) -> bool {
-        self.told_by_name(name).is_some()
+    pub fn name_encodes_data(&self, name: &str) -> bool {
+        self.decode_name(name).is_some()
     }
 
     /// The report in an encoded name. One that makes no sense is none: then the data counts, as in Airbnb's synapse.
-    fn told_by_name(&self, name: &str) -> Option<Report> {
+    fn decode_name(&self, name: &str) -> Option<Report> {
         let may_be = matches!(self.method, Method::Auto | Method::Nerve);
         let content = may_be.then(|| encoded::decode(name)).flatten()?;
         Report::decode(&content).ok()

@@ -169,9 +169,9 @@ fn what_makes_no_sense_is_told_without_a_word_of_it() {
     );
     let port_less = encoded::encode(br#"{"host":"h","name":"n"}"#).unwrap();
     assert_eq!(told(&auto(), &port_less, AIRBNB), "host7 10.0.0.4 3100 10 [region:eu=]");
-    assert!(!auto().is_said_by_name(&port_less));
-    assert!(auto().is_said_by_name(ENCODED));
-    assert!(!only(Method::ServerSet).is_said_by_name(ENCODED));
+    assert!(!auto().name_encodes_data(&port_less));
+    assert!(auto().name_encodes_data(ENCODED));
+    assert!(!only(Method::ServerSet).name_encodes_data(ENCODED));
 }
 
 #[test]

@@ -71,18 +71,18 @@ impl NodeConfig {
         }
     }
 
-    /// Whose the child `name` of the directory is, as far as its name tells.
-    pub(super) fn whose(&self, name: &str) -> Whose {
+    /// Ownership the child `name` of the directory is, as far as its name tells.
+    pub(super) fn ownership(&self, name: &str) -> Ownership {
         let named = |base: &str| self.kind.has_base(name, base);
         match &self.name {
-            NodeName::Own(own) if named(own) => Whose::Ours,
-            NodeName::Shared { prefix, .. } if named(prefix) => Whose::AskContent,
+            NodeName::Own(own) if named(own) => Ownership::Ours,
+            NodeName::Shared { prefix, .. } if named(prefix) => Ownership::AskContent,
             NodeName::Shared { encoded: true, .. }
-                if encoded::decode(name).is_some_and(|content| self.says_us(&content)) =>
+                if encoded::decode(name).is_some_and(|content| self.content_is_ours(&content)) =>
             {
-                Whose::Ours
+                Ownership::Ours
             }
-            NodeName::Own(_) | NodeName::Shared { .. } => Whose::Others,
+            NodeName::Own(_) | NodeName::Shared { .. } => Ownership::Others,
         }
     }
 
@@ -121,7 +121,7 @@ impl NodeConfig {
     }
 
     /// Whether the content of a node of a shared name is this instance's.
-    pub(super) fn says_us(&self, content: &[u8]) -> bool {
+    pub(super) fn content_is_ours(&self, content: &[u8]) -> bool {
         match &self.name {
             NodeName::Own(_) => true,
             NodeName::Shared { host, port, .. } => {
@@ -131,9 +131,9 @@ impl NodeConfig {
     }
 }
 
-/// Whose a node is.
+/// Ownership a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Whose {
+pub(super) enum Ownership {
     Ours,
     /// Instances share this name.
     AskContent,

@@ -29,8 +29,8 @@ fn a_name_of_our_own_tells_alone() {
         (fixed.directory.as_str(), fixed.only_name()),
         ("/services/web", Some("one_10.0.0.4:80"))
     );
-    assert_eq!(fixed.whose("one_10.0.0.4:80"), Whose::Ours);
-    assert_eq!(fixed.whose("one_10.0.0.4:8000000000000"), Whose::Others);
+    assert_eq!(fixed.ownership("one_10.0.0.4:80"), Ownership::Ours);
+    assert_eq!(fixed.ownership("one_10.0.0.4:8000000000000"), Ownership::Others);
     let numbered = node(
         NodeName::Own("one_10.0.0.4_c_ab".to_owned()),
         NodeKind::EphemeralSequential,
@@ -38,15 +38,15 @@ fn a_name_of_our_own_tells_alone() {
     assert_eq!(numbered.only_name(), None);
     for ours in ["0000000007", "2147483648", "-2147483648", "0000000002147483648"] {
         assert_eq!(
-            numbered.whose(&format!("one_10.0.0.4_c_ab{ours}")),
-            Whose::Ours,
+            numbered.ownership(&format!("one_10.0.0.4_c_ab{ours}")),
+            Ownership::Ours,
             "{ours}"
         );
     }
     for other in ["", "000000007", "000000000x", "c0000000007", "--00000000"] {
         assert_eq!(
-            numbered.whose(&format!("one_10.0.0.4_c_ab{other}")),
-            Whose::Others,
+            numbered.ownership(&format!("one_10.0.0.4_c_ab{other}")),
+            Ownership::Others,
             "{other}"
         );
     }
@@ -55,12 +55,12 @@ fn a_name_of_our_own_tells_alone() {
 #[test]
 fn a_shared_name_asks_the_content() {
     let numbered = node(shared(false), NodeKind::EphemeralSequential);
-    assert_eq!(numbered.whose("host7_0000000001"), Whose::AskContent);
-    assert_eq!(numbered.whose("host70_0000000001"), Whose::Others);
-    assert!(numbered.says_us(OURS) && !numbered.says_us(THEIRS) && !numbered.says_us(b"\xff{"));
+    assert_eq!(numbered.ownership("host7_0000000001"), Ownership::AskContent);
+    assert_eq!(numbered.ownership("host70_0000000001"), Ownership::Others);
+    assert!(numbered.content_is_ours(OURS) && !numbered.content_is_ours(THEIRS) && !numbered.content_is_ours(b"\xff{"));
     let member = br#"{"serviceEndpoint":{"host":"10.0.0.4","port":80},"additionalEndpoints":{},"status":"ALIVE"}"#;
-    assert!(numbered.says_us(member));
-    assert!(numbered.says_us(br#"{"name":"a","id":"b","address":"10.0.0.4","port":80}"#));
+    assert!(numbered.content_is_ours(member));
+    assert!(numbered.content_is_ours(br#"{"name":"a","id":"b","address":"10.0.0.4","port":80}"#));
 }
 
 #[test]
@@ -108,14 +108,20 @@ fn an_encoded_name_is_airbnbs() {
         encoded::decode(&format!("{name}0000000000")).as_deref(),
         Some(content.as_slice())
     );
-    assert_eq!(named.whose(&format!("{name}0000000000")), Whose::Others);
-    assert_eq!(named.whose(&format!("{}0000000012", named.base(OURS))), Whose::Ours);
-    assert_eq!(named.whose(&format!("{}0000000012", named.base(THEIRS))), Whose::Others);
+    assert_eq!(named.ownership(&format!("{name}0000000000")), Ownership::Others);
+    assert_eq!(
+        named.ownership(&format!("{}0000000012", named.base(OURS))),
+        Ownership::Ours
+    );
+    assert_eq!(
+        named.ownership(&format!("{}0000000012", named.base(THEIRS))),
+        Ownership::Others
+    );
     // What is too long for a name is a plain one, and its content is asked.
     let long = vec![b'x'; 49_153];
     assert_eq!(named.base(&long), "host7_");
     assert!(named.base(&long[..49_152]).starts_with("base64_65536_"));
-    assert_eq!(named.whose("host7_0000000001"), Whose::AskContent);
+    assert_eq!(named.ownership("host7_0000000001"), Ownership::AskContent);
 }
 
 #[test]
@@ -159,6 +165,6 @@ fn a_token_is_stable_and_of_its_words_alone() {
 proptest! {
     #[test]
     fn any_name_is_somebodys(name in "(base64_[0-9]{0,6}_)?.{0,40}") {
-        node(shared(true), NodeKind::EphemeralSequential).whose(&name);
+        node(shared(true), NodeKind::EphemeralSequential).ownership(&name);
     }
 }

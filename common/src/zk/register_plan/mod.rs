@@ -49,7 +49,7 @@ impl Node {
 
 /// What a node should be.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Aim<'a> {
+pub(super) struct DesiredNode<'a> {
     /// Its name, up to the sequence number.
     pub(super) base: &'a str,
     /// What it should hold.
@@ -60,7 +60,7 @@ pub(super) struct Aim<'a> {
 
 /// Who decides.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Us {
+pub(super) struct Identity {
     /// The kind of node that is kept.
     pub(super) kind: NodeKind,
     /// Our session.
@@ -69,7 +69,7 @@ pub(super) struct Us {
     pub(super) rival: Option<i64>,
 }
 
-impl Us {
+impl Identity {
     fn keeps(self, node: &Node) -> bool {
         node.owner == if self.kind.is_persistent() { 0 } else { self.session }
     }
@@ -148,11 +148,11 @@ pub(super) enum Refusal {
 }
 
 /// Decides. `seen` are the instance's nodes.
-pub(super) fn plan(seen: &[Node], aim: Option<Aim<'_>>, us: Us) -> Step {
-    if let Some(aim) = aim
-        && aim.content.len() > MAX_CONTENT
+pub(super) fn plan(seen: &[Node], desired_node: Option<DesiredNode<'_>>, us: Identity) -> Step {
+    if let Some(desired_node) = desired_node
+        && desired_node.content.len() > MAX_CONTENT
     {
-        return Step::Refuse(Refusal::TooLarge(aim.content.len()));
+        return Step::Refuse(Refusal::TooLarge(desired_node.content.len()));
     }
     if !seen.iter().all(|node| us.may_touch(node)) {
         let persistent = us.kind.is_persistent();
@@ -162,20 +162,20 @@ pub(super) fn plan(seen: &[Node], aim: Option<Aim<'_>>, us: Us) -> Step {
             Refusal::NotEphemeral
         });
     }
-    let Some(aim) = aim else {
+    let Some(desired_node) = desired_node else {
         let ours = seen.iter().find(|node| us.keeps(node) || us.rival != Some(node.owner));
         return ours.map_or(Step::Nothing, |node| Step::Delete(Target::of(node)));
     };
     let kept = seen
         .iter()
-        .filter(|node| us.keeps(node) && us.kind.has_base(&node.name, aim.base))
-        .min_by_key(|node| (node.data != aim.content, node.czxid));
+        .filter(|node| us.keeps(node) && us.kind.has_base(&node.name, desired_node.base))
+        .min_by_key(|node| (node.data != desired_node.content, node.czxid));
     let Some(kept) = kept else {
         return seen.first().map_or(Step::Create, |old| Step::TakeOver(Target::of(old)));
     };
     match seen.iter().find(|node| node.name != kept.name) {
         Some(double) => Step::Delete(Target::of(double)),
-        None if aim.touch || kept.data != aim.content => Step::Set(Target::of(kept)),
+        None if desired_node.touch || kept.data != desired_node.content => Step::Set(Target::of(kept)),
         None => Step::Nothing,
     }
 }

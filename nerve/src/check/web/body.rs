@@ -2,7 +2,7 @@
 
 /// How much of a body is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::check) enum Want {
+pub(in crate::check) enum BodyLimit {
     /// It is not read.
     Nothing,
     /// All of it, up to so many bytes.
@@ -15,23 +15,23 @@ pub(in crate::check) enum Want {
 #[derive(Debug)]
 pub(in crate::check) struct Body {
     bytes: Vec<u8>,
-    want: Want,
+    limit: BodyLimit,
     found: bool,
 }
 
 impl Body {
-    pub(in crate::check) fn new(want: Want) -> Self {
+    pub(in crate::check) fn new(limit: BodyLimit) -> Self {
         Self {
             bytes: Vec::new(),
-            want,
+            limit,
             found: false,
         }
     }
 
     fn cap(&self) -> usize {
-        match self.want {
-            Want::Nothing => 0,
-            Want::All(cap) | Want::Until(_, cap) => cap,
+        match self.limit {
+            BodyLimit::Nothing => 0,
+            BodyLimit::All(cap) | BodyLimit::Until(_, cap) => cap,
         }
     }
 
@@ -45,7 +45,7 @@ impl Body {
         let before = self.bytes.len();
         let room = self.cap().saturating_sub(before);
         self.bytes.extend(chunk.iter().take(room));
-        if let Want::Until(text, _) = &self.want {
+        if let BodyLimit::Until(text, _) = &self.limit {
             // What was looked through before can only be the beginning of a match.
             let unseen = before.saturating_sub(text.len());
             let unseen = self.bytes.get(unseen..).unwrap_or_default();
@@ -72,8 +72,8 @@ mod tests {
 
     #[test]
     fn what_is_not_wanted_is_enough_at_once() {
-        assert!(Body::new(Want::Nothing).is_enough());
-        let mut body = Body::new(Want::All(3));
+        assert!(Body::new(BodyLimit::Nothing).is_enough());
+        let mut body = Body::new(BodyLimit::All(3));
         body.push(b"ab");
         assert!(!body.is_enough());
         body.push(b"cd");
@@ -88,7 +88,7 @@ mod tests {
             text in prop::collection::vec(0_u8..3, 1..5),
             cap in 0_usize..40,
         ) {
-            let mut body = Body::new(Want::Until(text.clone(), cap));
+            let mut body = Body::new(BodyLimit::Until(text.clone(), cap));
             for chunk in &chunks {
                 body.push(chunk);
             }

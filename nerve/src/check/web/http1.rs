@@ -11,9 +11,9 @@ use http::{Method, Uri};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Proxy, Url, retry};
 
-use super::{Answer, Body, Want, innermost};
-use crate::check::Unbuildable;
-use crate::check::connect::{Dial, Tls};
+use super::{Answer, Body, BodyLimit, innermost};
+use crate::check::BuildError;
+use crate::check::connect::{Connector, Tls};
 use crate::config::authority;
 use crate::health::verdict::{Failure, FailureKind};
 
@@ -22,27 +22,29 @@ const NAMELESS: &str = "server.invalid";
 
 /// A server, and what it is asked for.
 #[derive(Debug)]
-pub(in crate::check) struct Site {
-    dial: Dial,
+pub(in crate::check) struct HttpTarget {
+    connector: Connector,
     tls: Option<Tls>,
     host: HeaderValue,
     /// Its host is the name in TLS.
     url: Url,
 }
 
-impl Site {
-    /// `uri` is what is asked for; its authority is the `Host`, which may be another than `dial`'s.
-    pub(in crate::check) fn new(dial: Dial, tls: Option<Tls>, uri: &Uri) -> Result<Self, Unbuildable> {
+impl HttpTarget {
+    /// `uri` is what is asked for; its authority is the `Host`, which may be another than `connector`'s.
+    pub(in crate::check) fn new(connector: Connector, tls: Option<Tls>, uri: &Uri) -> Result<Self, BuildError> {
         let (scheme, name) = match &tls {
-            Some(tls) => ("https", tls.name(dial.host())),
+            Some(tls) => ("https", tls.name(connector.host())),
             None => ("http", NAMELESS),
         };
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let host = uri.authority().map_or_else(|| dial.authority(), ToString::to_string);
+        let host = uri
+            .authority()
+            .map_or_else(|| connector.authority(), ToString::to_string);
         Ok(Self {
-            url: url(&format!("{scheme}://{}{path}", authority(name, dial.port())))?,
-            host: HeaderValue::try_from(&host).map_err(|error| Unbuildable(format!("`{host}`: {error}")))?,
-            dial,
+            url: url(&format!("{scheme}://{}{path}", authority(name, connector.port())))?,
+            host: HeaderValue::try_from(&host).map_err(|error| BuildError(format!("`{host}`: {error}")))?,
+            connector,
             tls,
         })
     }
@@ -52,22 +54,22 @@ impl Site {
         &self,
         method: Method,
         headers: HeaderMap,
-        want: Want,
+        limit: BodyLimit,
     ) -> Result<Answer, Failure> {
-        let addresses = self.dial.addresses().await?;
+        let addresses = self.connector.addresses().await?;
         let name = self.url.host_str().unwrap_or(NAMELESS);
         let asked = async {
             let client = builder(self.tls.as_ref()).resolve_to_addrs(name, &addresses).build()?;
             let request = client.request(method, self.url.clone()).headers(headers);
-            answer(request.header(HOST, self.host.clone()), want).await
+            answer(request.header(HOST, self.host.clone()), limit).await
         };
-        asked.await.map_err(|error| broken(&self.dial, &error))
+        asked.await.map_err(|error| broken(&self.connector, &error))
     }
 }
 
 /// A URL as reqwest takes it.
-pub(in crate::check) fn url(text: &str) -> Result<Url, Unbuildable> {
-    Url::parse(text).map_err(|error| Unbuildable(format!("`{text}` is no URL: {error}")))
+pub(in crate::check) fn url(text: &str) -> Result<Url, BuildError> {
+    Url::parse(text).map_err(|error| BuildError(format!("`{text}` is no URL: {error}")))
 }
 
 /// A client whose requests all go through the proxy at `addresses`, with `authorization`; `https` in a tunnel.
@@ -99,11 +101,11 @@ fn builder(tls: Option<&Tls>) -> ClientBuilder {
 }
 
 /// Sends, and reads as much of the answer as is wanted.
-pub(in crate::check) async fn answer(request: reqwest::RequestBuilder, want: Want) -> reqwest::Result<Answer> {
+pub(in crate::check) async fn answer(request: reqwest::RequestBuilder, limit: BodyLimit) -> reqwest::Result<Answer> {
     // Whatever the operator's headers say of it.
     let close = HeaderMap::from_iter([(CONNECTION, HeaderValue::from_static("close"))]);
     let mut response = request.headers(close).send().await?;
-    let mut body = Body::new(want);
+    let mut body = Body::new(limit);
     while !body.is_enough()
         && let Some(chunk) = response.chunk().await?
     {
@@ -118,10 +120,10 @@ pub(in crate::check) async fn answer(request: reqwest::RequestBuilder, want: Wan
 }
 
 /// A connection that was not made is told with where it should have led.
-pub(in crate::check) fn broken(dial: &Dial, error: &reqwest::Error) -> Failure {
+pub(in crate::check) fn broken(connector: &Connector, error: &reqwest::Error) -> Failure {
     let cause = innermost(error);
     let what = if error.is_connect() {
-        format!("{}: {cause}", dial.authority())
+        format!("{}: {cause}", connector.authority())
     } else {
         cause.to_string()
     };

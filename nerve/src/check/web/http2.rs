@@ -7,7 +7,7 @@ use std::pin::pin;
 use http::Request;
 use http::header::{HeaderValue, USER_AGENT};
 
-use super::{Answer, Ask, Body, Want, innermost};
+use super::{Answer, Body, BodyLimit, Http2Request, innermost};
 use crate::check::connect::Stream;
 use crate::health::verdict::{Failure, FailureKind};
 
@@ -15,14 +15,18 @@ use crate::health::verdict::{Failure, FailureKind};
 const HEADER_CAP: u32 = 64 * 1024;
 
 /// Asks on `stream`.
-pub(in crate::check) async fn ask(stream: Box<dyn Stream>, ask: Ask, want: Want) -> Result<Answer, Failure> {
+pub(in crate::check) async fn ask(
+    stream: Box<dyn Stream>,
+    ask: Http2Request,
+    limit: BodyLimit,
+) -> Result<Answer, Failure> {
     let (sender, connection) = h2::client::Builder::new()
         .enable_push(false)
         .max_header_list_size(HEADER_CAP)
         .handshake(stream)
         .await
         .map_err(|error| broken(&error))?;
-    let mut exchange = pin!(exchange(sender, ask, want));
+    let mut exchange = pin!(exchange(sender, ask, limit));
     let answer = tokio::select! {
         biased;
         answer = &mut exchange => answer,
@@ -36,7 +40,11 @@ fn broken(error: &h2::Error) -> Failure {
     Failure::new(FailureKind::Connection, innermost(error).to_string())
 }
 
-async fn exchange(sender: h2::client::SendRequest<bytes::Bytes>, ask: Ask, want: Want) -> Result<Answer, h2::Error> {
+async fn exchange(
+    sender: h2::client::SendRequest<bytes::Bytes>,
+    ask: Http2Request,
+    limit: BodyLimit,
+) -> Result<Answer, h2::Error> {
     let mut sender = sender.ready().await?;
     let mut request = Request::new(());
     *request.method_mut() = ask.method;
@@ -51,7 +59,7 @@ async fn exchange(sender: h2::client::SendRequest<bytes::Bytes>, ask: Ask, want:
         send.send_data(ask.body, true)?;
     }
     let (head, mut incoming) = response.await?.into_parts();
-    let mut body = Body::new(want);
+    let mut body = Body::new(limit);
     let mut trailers = None;
     while !body.is_enough() {
         let Some(chunk) = incoming.data().await else {

@@ -16,8 +16,8 @@ use std::error::Error;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Uri};
 
-pub(super) use body::{Body, Want};
-pub(super) use http1::{Site, answer, broken, no_tunnel, proxied, url};
+pub(super) use body::{Body, BodyLimit};
+pub(super) use http1::{HttpTarget, answer, broken, no_tunnel, proxied, url};
 pub(super) use http2::ask;
 
 /// What every request says of us.
@@ -28,7 +28,7 @@ pub(super) const BODY_CAP: usize = 64 * 1024;
 
 /// A request of HTTP/2.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub(super) struct Http2Request {
     pub(super) method: Method,
     /// Absolute; its authority is what the server takes as `Host`.
     pub(super) uri: Uri,

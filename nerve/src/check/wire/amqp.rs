@@ -20,7 +20,7 @@ const END: u8 = 0xCE;
 /// What a frame of [`FRAME_MAX`] leaves for its payload.
 const PAYLOAD_MAX: u32 = FRAME_MAX - 8;
 
-/// One frame, understood.
+/// One frame, loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
     /// `connection.start`: how one may log in.
@@ -95,13 +95,13 @@ pub fn frame(bytes: &[u8]) -> Read<Frame> {
     let (Some(payload), Some(end)) = (reader.take(size), reader.u8()) else {
         return Ok(None);
     };
-    match understand(kind, payload) {
+    match decode(kind, payload) {
         Some(frame) if end == END => Ok(Some((frame, HEAD + size + 1))),
         _ => strange(),
     }
 }
 
-fn understand(kind: u8, payload: &[u8]) -> Option<Frame> {
+fn decode(kind: u8, payload: &[u8]) -> Option<Frame> {
     let mut reader = Reader(payload);
     Some(match kind {
         HEARTBEAT => Frame::Heartbeat,
@@ -343,11 +343,11 @@ mod tests {
             .u16(403)
             .short("ACCESS_REFUSED")
             .framed(METHOD, 0);
-        let understood = Frame::Close {
+        let loaded = Frame::Close {
             code: 403,
             text: "ACCESS_REFUSED".to_owned(),
         };
-        assert_eq!(frame(&close), Ok(Some((understood, close.len()))));
+        assert_eq!(frame(&close), Ok(Some((loaded, close.len()))));
         for length in 0..close.len() {
             assert_eq!(frame(&close[..length]), Ok(None));
         }

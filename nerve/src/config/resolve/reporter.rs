@@ -13,7 +13,7 @@ use super::node::{self, Instance};
 use crate::config::{ReporterConfig, ZookeeperConfig};
 
 /// ZooKeeper's own lower bound with its default tick: asking for less gives this anyway.
-const SHORTEST_SESSION: Duration = Duration::from_secs(4);
+const MIN_SESSION_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The reporters of an instance; the console when it names none, as in Go-Nerve.
 pub(super) fn reporters(service: &mut Section<'_>, instance: Instance<'_>) -> Option<Vec<ReporterConfig>> {
@@ -144,7 +144,7 @@ fn session_timeout(section: &mut Section<'_>) -> Duration {
     } else {
         "sessionTimeout"
     };
-    if timeout < SHORTEST_SESSION {
+    if timeout < MIN_SESSION_TIMEOUT {
         section.warning(
             key,
             format!("is a session timeout of {timeout:?}: a pause that long takes the instance away"),

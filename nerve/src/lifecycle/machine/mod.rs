@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::config::LifecycleConfig;
 use crate::health::verdict::{Health, Share};
 use crate::lifecycle::drain::{Drain, Settled, Stage};
-use crate::lifecycle::warmup::{INTERVALS, WarmUp, Warmth};
+use crate::lifecycle::warmup::{INTERVALS, WarmUp, WarmUpProgress};
 
 /// What the report and `/status` say of a service that was disabled, in Go-Nerve's words.
 pub const DISABLED: &str = "Service is disabled";
@@ -34,7 +34,7 @@ pub enum Intent {
 
 impl Intent {
     /// As `Status` in the API.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Enabled => "enabled",
             Self::Forced => "forced",
@@ -97,7 +97,7 @@ impl CommandKind {
     ];
 
     /// As `type` in the metrics, in Go-Nerve's words.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::PreAvailable => "pre-available",
             Self::CheckStable => "check-stable",
@@ -118,7 +118,7 @@ pub struct Wanted {
 
 /// Where a service stands, for its announcement and `/status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stand {
+pub struct LifecycleStatus {
     /// The operator's word.
     pub intent: Intent,
     /// The phase in a word.
@@ -132,7 +132,7 @@ pub struct Stand {
     /// The weight now; 0 when not available.
     pub weight: u8,
     /// Why that is less than it would be: an advisory check that fails. Empty otherwise.
-    pub lowered: String,
+    pub degraded_reason: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -164,7 +164,7 @@ pub struct Machine {
     health: Health,
     full_weight: u8,
     /// How warm the service was when the nerve before this one stopped; forgotten at the first failure.
-    warmth: Option<Warmth>,
+    progress: Option<WarmUpProgress>,
     phase: Phase,
     command: Option<Wanted>,
     tickets: u64,
@@ -172,13 +172,13 @@ pub struct Machine {
 
 impl Machine {
     /// A service of which nothing is known but how warm it was under the nerve before this one.
-    pub fn new(config: Arc<LifecycleConfig>, full_weight: u8, warmth: Option<Warmth>) -> Self {
+    pub fn new(config: Arc<LifecycleConfig>, full_weight: u8, progress: Option<WarmUpProgress>) -> Self {
         Self {
             config,
             intent: Intent::Enabled,
             health: Health::Unknown,
             full_weight,
-            warmth,
+            progress,
             phase: Phase::Unknown,
             command: None,
             tickets: 0,
@@ -240,7 +240,7 @@ impl Machine {
     }
 
     /// Where the service stands.
-    pub fn stand(&self) -> Stand {
+    pub fn stand(&self) -> LifecycleStatus {
         let (phase, available, weight) = match &self.phase {
             Phase::Unknown => ("unknown", None, 0),
             Phase::Down => ("down", Some(false), 0),
@@ -251,28 +251,28 @@ impl Machine {
             Phase::Disabled(drain) if drain.stage == Stage::Done => ("disabled", Some(false), 0),
             Phase::Disabled(_) => ("disabling", Some(false), 0),
         };
-        let lowered = match (&self.health, self.intent) {
-            (Health::Lowered { share, reason }, Intent::Enabled) if weight > 0 => Some((*share, reason.clone())),
+        let degraded_reason = match (&self.health, self.intent) {
+            (Health::Degraded { share, reason }, Intent::Enabled) if weight > 0 => Some((*share, reason.clone())),
             _ => None,
         };
-        let (share, lowered) = lowered.unwrap_or((Share::WHOLE, String::new()));
-        Stand {
+        let (share, degraded_reason) = degraded_reason.unwrap_or((Share::WHOLE, String::new()));
+        LifecycleStatus {
             intent: self.intent,
             phase,
             available,
             reason: self.reason(),
             full_weight: self.full_weight,
             weight: share.of(weight),
-            lowered,
+            degraded_reason,
         }
     }
 
     /// How warm the service is; `None` when it has to start from the beginning.
-    pub fn warmth(&self, now: Instant) -> Option<Warmth> {
+    pub fn progress(&self, now: Instant) -> Option<WarmUpProgress> {
         match &self.phase {
-            Phase::Unknown | Phase::Preparing(_) => self.warmth,
-            Phase::WarmingUp(warm_up) => Some(warm_up.warmth(now)),
-            Phase::Up => Some(Warmth::WARM),
+            Phase::Unknown | Phase::Preparing(_) => self.progress,
+            Phase::WarmingUp(warm_up) => Some(warm_up.progress(now)),
+            Phase::Up => Some(WarmUpProgress::WARM),
             Phase::Down | Phase::Disabled(_) => None,
         }
     }
@@ -295,7 +295,7 @@ impl Machine {
 
     fn disable(&mut self, shutdown: bool, now: Instant) {
         self.intent = Intent::Disabled;
-        self.warmth = None;
+        self.progress = None;
         let config = &self.config.disable;
         if !matches!(self.phase, Phase::Disabled(_)) {
             let mut drain = Drain::start(now, config);
@@ -357,7 +357,7 @@ impl Machine {
     fn follow_intent(&mut self, now: Instant) {
         let available = match (self.intent, &self.health) {
             (Intent::Disabled, _) => return,
-            (Intent::Forced, _) | (Intent::Enabled, Health::Healthy | Health::Lowered { .. }) => Some(true),
+            (Intent::Forced, _) | (Intent::Enabled, Health::Healthy | Health::Degraded { .. }) => Some(true),
             (Intent::Enabled, Health::Unhealthy(_)) => Some(false),
             (Intent::Enabled, Health::Unknown) => None,
         };
@@ -372,7 +372,7 @@ impl Machine {
             return;
         }
         if available != Some(true) {
-            self.warmth = None;
+            self.progress = None;
         }
         self.phase = match available {
             // What was enabled again before its checks reported stays away until they have.
@@ -384,9 +384,9 @@ impl Machine {
 
     /// The phase of a service that is announced from now on.
     fn announced(&mut self, now: Instant) -> Phase {
-        match (&self.config.warm_up, self.warmth.take()) {
-            (Some(_), Some(Warmth { step: INTERVALS.., .. })) | (None, _) => Phase::Up,
-            (Some(config), warmth) => Phase::WarmingUp(WarmUp::start(now, config, warmth)),
+        match (&self.config.warm_up, self.progress.take()) {
+            (Some(_), Some(WarmUpProgress { step: INTERVALS.., .. })) | (None, _) => Phase::Up,
+            (Some(config), progress) => Phase::WarmingUp(WarmUp::start(now, config, progress)),
         }
     }
 

@@ -47,12 +47,12 @@ fn config(commands: bool) -> LifecycleConfig {
 }
 
 /// A machine with a clock.
-struct Bench {
+struct Fixture {
     machine: Machine,
     now: Instant,
 }
 
-impl Bench {
+impl Fixture {
     fn new(config: LifecycleConfig) -> Self {
         Self {
             machine: Machine::new(Arc::new(config), 255, None),
@@ -90,7 +90,7 @@ impl Bench {
 
 #[test]
 fn nothing_is_said_before_each_check_has_reported() {
-    let mut bench = Bench::new(config(false));
+    let mut bench = Fixture::new(config(false));
     assert_eq!(bench.machine.stand().available, None);
     bench.step(Event::Checked(Health::Unknown));
     assert_eq!(bench.machine.stand().available, None);
@@ -104,7 +104,7 @@ fn nothing_is_said_before_each_check_has_reported() {
 
 #[test]
 fn a_warm_up_takes_thirteen_steps_and_ten_quiet_intervals() {
-    let mut bench = Bench::new(config(false));
+    let mut bench = Fixture::new(config(false));
     let started = bench.now;
     bench.healthy();
     let mut weights = vec![bench.machine.stand().weight];
@@ -121,7 +121,7 @@ fn a_warm_up_takes_thirteen_steps_and_ten_quiet_intervals() {
 
 #[test]
 fn the_weight_does_not_grow_while_nobody_has_the_report() {
-    let mut bench = Bench::new(config(false));
+    let mut bench = Fixture::new(config(false));
     bench.healthy();
     for _ in 0..5 {
         bench.tick(false);
@@ -133,7 +133,7 @@ fn the_weight_does_not_grow_while_nobody_has_the_report() {
 
 #[test]
 fn after_the_maximum_the_weight_is_full_whatever_happened() {
-    let mut bench = Bench::new(config(false));
+    let mut bench = Fixture::new(config(false));
     let started = bench.now;
     bench.healthy();
     while bench.phase() == "warming up" {
@@ -145,7 +145,7 @@ fn after_the_maximum_the_weight_is_full_whatever_happened() {
 
 #[test]
 fn without_a_warm_up_the_weight_is_full_at_once() {
-    let mut bench = Bench::new(LifecycleConfig {
+    let mut bench = Fixture::new(LifecycleConfig {
         warm_up: None,
         ..config(false)
     });
@@ -155,7 +155,7 @@ fn without_a_warm_up_the_weight_is_full_at_once() {
 
 #[test]
 fn the_pre_available_command_runs_once_before_anything_is_said() {
-    let mut bench = Bench::new(config(true));
+    let mut bench = Fixture::new(config(true));
     bench.healthy();
     assert_eq!(bench.wanted(), Some(CommandKind::PreAvailable));
     assert_eq!(bench.machine.stand().available, None);
@@ -170,7 +170,7 @@ fn the_pre_available_command_runs_once_before_anything_is_said() {
 
 #[test]
 fn a_service_that_falls_while_it_prepares_is_not_announced() {
-    let mut bench = Bench::new(config(true));
+    let mut bench = Fixture::new(config(true));
     bench.healthy();
     let ticket = bench.machine.command().expect("wanted").ticket;
     bench.step(Event::Checked(Health::Unhealthy("gone".to_owned())));
@@ -181,7 +181,7 @@ fn a_service_that_falls_while_it_prepares_is_not_announced() {
 
 #[test]
 fn the_stability_command_runs_at_once_and_its_failure_starts_the_ramp_again() {
-    let mut bench = Bench::new(config(true));
+    let mut bench = Fixture::new(config(true));
     bench.healthy();
     bench.end(true);
     bench.tick(true);
@@ -201,13 +201,13 @@ fn the_stability_command_runs_at_once_and_its_failure_starts_the_ramp_again() {
 }
 
 /// With a stability command whose failure does `unstable`, warmed up to the weight 6.
-fn warming_up(unstable: Unstable) -> Bench {
+fn warming_up(unstable: Unstable) -> Fixture {
     let mut config = config(true);
     config.pre_available = None;
     if let Some(warm_up) = &mut config.warm_up {
         warm_up.unstable = unstable;
     }
-    let mut bench = Bench::new(config);
+    let mut bench = Fixture::new(config);
     bench.healthy();
     while bench.machine.stand().weight < 6 {
         pass(&mut bench, true);
@@ -216,7 +216,7 @@ fn warming_up(unstable: Unstable) -> Bench {
 }
 
 /// Lets time pass to what is due next; should that be the stability command, it ends so.
-fn pass(bench: &mut Bench, stable: bool) {
+fn pass(bench: &mut Fixture, stable: bool) {
     bench.tick(true);
     if bench.wanted().is_some() {
         bench.end(stable);
@@ -241,19 +241,19 @@ fn the_weight_does_not_grow_while_the_stability_command_fails() {
 #[test]
 fn a_restart_goes_on_where_the_ramp_was() {
     let mut before = warming_up(Unstable::Hold);
-    let warmth = before.machine.warmth(before.now).expect("it is warming up");
-    assert_eq!((warmth.step, warmth.ran), (4, 8000));
+    let progress = before.machine.progress(before.now).expect("it is warming up");
+    assert_eq!((progress.step, progress.ran), (4, 8000));
     before.step(Event::Checked(Health::Unhealthy("x".to_owned())));
-    assert_eq!(before.machine.warmth(before.now), None, "a failure resets it");
+    assert_eq!(before.machine.progress(before.now), None, "a failure resets it");
 
-    let restarted = |warmth| Bench {
-        machine: Machine::new(Arc::new(config(false)), 255, Some(warmth)),
+    let restarted = |progress| Fixture {
+        machine: Machine::new(Arc::new(config(false)), 255, Some(progress)),
         now: Instant::now(),
     };
-    let mut after = restarted(warmth);
+    let mut after = restarted(progress);
     assert_eq!(
-        after.machine.warmth(after.now),
-        Some(warmth),
+        after.machine.progress(after.now),
+        Some(progress),
         "still known before the first word"
     );
     after.healthy();
@@ -264,7 +264,7 @@ fn a_restart_goes_on_where_the_ramp_was() {
     }
     assert_eq!(after.now - started, 52 * SECOND, "what it ran before counts");
 
-    let mut warm = restarted(Warmth::WARM);
+    let mut warm = restarted(WarmUpProgress::WARM);
     warm.healthy();
     assert_eq!((warm.phase(), warm.machine.stand().weight), ("up", 255));
 
@@ -272,7 +272,7 @@ fn a_restart_goes_on_where_the_ramp_was() {
         Event::Checked(Health::Unhealthy("x".to_owned())),
         Event::Disable { shutdown: false },
     ] {
-        let mut failed = restarted(Warmth::WARM);
+        let mut failed = restarted(WarmUpProgress::WARM);
         failed.step(end);
         failed.step(Event::Enable { force: false });
         failed.healthy();
@@ -287,7 +287,7 @@ fn a_blocking_command_keeps_the_service_away_until_it_succeeds() {
         program: program(),
         retry: Some(5 * SECOND),
     });
-    let mut bench = Bench::new(config);
+    let mut bench = Fixture::new(config);
     bench.healthy();
     assert_eq!(bench.machine.stand().available, None);
     for _ in 0..3 {
@@ -305,18 +305,18 @@ fn a_blocking_command_keeps_the_service_away_until_it_succeeds() {
 
 #[test]
 fn an_advisory_check_lowers_the_weight_alone() {
-    let lowered = Health::Lowered {
+    let degraded_reason = Health::Degraded {
         share: Share::parse("0.5").expect("a factor"),
         reason: "slow".to_owned(),
     };
-    let mut bench = Bench::new(LifecycleConfig {
+    let mut bench = Fixture::new(LifecycleConfig {
         warm_up: None,
         ..config(false)
     });
-    bench.step(Event::Checked(lowered));
+    bench.step(Event::Checked(degraded_reason));
     let stand = bench.machine.stand();
     assert_eq!(
-        (stand.available, stand.weight, stand.lowered.as_str()),
+        (stand.available, stand.weight, stand.degraded_reason.as_str()),
         (Some(true), 128, "slow")
     );
     bench.step(Event::Enable { force: true });
@@ -328,7 +328,7 @@ fn an_advisory_check_lowers_the_weight_alone() {
 
 #[test]
 fn disabling_runs_its_commands_then_waits_for_the_minimum() {
-    let mut bench = Bench::new(config(true));
+    let mut bench = Fixture::new(config(true));
     bench.healthy();
     bench.step(Event::Disable { shutdown: true });
     assert_eq!(bench.machine.stand().available, Some(false));
@@ -350,7 +350,7 @@ fn disabling_runs_its_commands_then_waits_for_the_minimum() {
 
 #[test]
 fn the_graceful_command_gets_no_longer_than_the_maximum() {
-    let mut bench = Bench::new(config(true));
+    let mut bench = Fixture::new(config(true));
     let started = bench.now;
     bench.healthy();
     bench.step(Event::Disable { shutdown: false });
@@ -368,7 +368,7 @@ fn the_graceful_command_gets_no_longer_than_the_maximum() {
 
 #[test]
 fn a_stop_joins_a_disable_and_runs_the_shutdown_command() {
-    let mut bench = Bench::new(config(true));
+    let mut bench = Fixture::new(config(true));
     bench.healthy();
     bench.step(Event::Disable { shutdown: false });
     assert_eq!(bench.wanted(), Some(CommandKind::DisableGraceful));
@@ -388,7 +388,7 @@ fn a_stop_joins_a_disable_and_runs_the_shutdown_command() {
 
 #[test]
 fn a_stop_after_a_disable_runs_the_shutdown_command_alone() {
-    let mut bench = Bench::new(config(true));
+    let mut bench = Fixture::new(config(true));
     bench.healthy();
     bench.step(Event::Disable { shutdown: false });
     bench.end(true);
@@ -402,7 +402,7 @@ fn a_stop_after_a_disable_runs_the_shutdown_command_alone() {
 
 #[test]
 fn enabling_ends_a_disable() {
-    let mut bench = Bench::new(config(false));
+    let mut bench = Fixture::new(config(false));
     bench.healthy();
     bench.step(Event::Disable { shutdown: false });
     bench.step(Event::Enable { force: false });
@@ -412,7 +412,7 @@ fn enabling_ends_a_disable() {
 
 #[test]
 fn a_forced_service_is_available_until_the_force_is_taken_back() {
-    let mut bench = Bench::new(config(false));
+    let mut bench = Fixture::new(config(false));
     bench.step(Event::Checked(Health::Unhealthy("x".to_owned())));
     bench.step(Event::Enable { force: true });
     assert_eq!(bench.machine.stand().available, Some(true));
@@ -422,7 +422,7 @@ fn a_forced_service_is_available_until_the_force_is_taken_back() {
 
 #[test]
 fn enabled_again_before_its_checks_reported_it_stays_away() {
-    let mut bench = Bench::new(config(false));
+    let mut bench = Fixture::new(config(false));
     bench.step(Event::Disable { shutdown: false });
     bench.step(Event::Enable { force: false });
     assert_eq!(bench.machine.stand().available, Some(false));
@@ -432,7 +432,7 @@ fn enabled_again_before_its_checks_reported_it_stays_away() {
 
 #[test]
 fn a_new_weight_holds_at_once_and_through_the_ramp() {
-    let mut bench = Bench::new(config(false));
+    let mut bench = Fixture::new(config(false));
     bench.healthy();
     bench.step(Event::Weight(10));
     while bench.phase() == "warming up" {
@@ -456,7 +456,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         Just(Health::Unknown),
         Just(Health::Healthy),
         Just(Health::Unhealthy("x".to_owned())),
-        (1..=1000_u16).prop_map(|share| Health::Lowered {
+        (1..=1000_u16).prop_map(|share| Health::Degraded {
             share: Share::parse(&format!("0.{share:04}")).expect("a factor"),
             reason: "slow".to_owned()
         })
@@ -483,7 +483,7 @@ proptest! {
         if let (Some(command), true) = (&mut config.pre_available, blocking) {
             command.retry = Some(SECOND);
         }
-        let mut bench = Bench::new(config);
+        let mut bench = Fixture::new(config);
         for act in acts {
             match act {
                 Act::Step(event) => bench.step(event),
@@ -509,7 +509,7 @@ proptest! {
 
     #[test]
     fn a_disable_always_ends(acts in acts()) {
-        let mut bench = Bench::new(config(true));
+        let mut bench = Fixture::new(config(true));
         for act in acts {
             if let Act::Step(event) = act {
                 bench.step(event);

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use common::config::Section;
 
-use super::Reader;
+use super::ResolveContext;
 use super::service::Services;
 use crate::config::FileOutputConfig;
 
-impl Reader<'_> {
+impl ResolveContext<'_> {
     /// Reads the keys of a router that writes a file for each of its `services`.
     pub(super) fn file_output(
         &mut self,

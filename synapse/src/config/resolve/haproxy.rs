@@ -9,12 +9,12 @@ use common::config::Section;
 use super::lines::words;
 use super::obsolete::Place;
 use super::sections::extra_sections;
-use super::{Reader, lines};
+use super::{ResolveContext, lines};
 use crate::config::{HaproxyConfig, HaproxyControl, OptionsPolicy, ServersMode, Weights};
 
 /// What the services of a router share while they are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wide {
+pub(super) struct RouterContext {
     /// It is HAProxy whose lines these are.
     pub(super) haproxy: bool,
     /// `modernise`.
@@ -27,7 +27,7 @@ pub(super) struct Wide {
     pub(super) weights: Weights,
 }
 
-impl Default for Wide {
+impl Default for RouterContext {
     fn default() -> Self {
         Self {
             haproxy: false,
@@ -42,7 +42,7 @@ impl Default for Wide {
 /// Where services listen: an application talks to its own machine's HAProxy.
 const DEFAULT_BIND: &str = "127.0.0.1";
 
-impl Wide {
+impl RouterContext {
     /// What an HAProxy router says.
     pub(super) fn of(section: &mut Section<'_>) -> Self {
         let bind_address = section.text_or("bindAddress", DEFAULT_BIND);
@@ -61,7 +61,7 @@ impl Wide {
     }
 }
 
-impl Reader<'_> {
+impl ResolveContext<'_> {
     /// Reads the keys of an HAProxy router; `ids` are the sections that its services make.
     pub(super) fn haproxy(&mut self, section: &mut Section<'_>, ids: &[String]) -> Option<HaproxyConfig> {
         let config_path = self.config_path(section);
@@ -72,11 +72,11 @@ impl Reader<'_> {
             "statePath",
             "Go-Synapse never used it, and the state is read from HAProxy itself here",
         );
-        let global = self.wide.lines(section, "global", Place::Global);
-        let defaults = self.wide.lines(section, "defaults", Place::Defaults);
-        let extra_sections = extra_sections(section, &self.wide, ids);
-        let shared_frontend = self.wide.lines(section, "sharedFrontend", Place::Proxy);
-        if self.wide.shared_frontend && !shared_frontend.iter().any(|line| words(line).next() == Some("bind")) {
+        let global = self.context.lines(section, "global", Place::Global);
+        let defaults = self.context.lines(section, "defaults", Place::Defaults);
+        let extra_sections = extra_sections(section, &self.context, ids);
+        let shared_frontend = self.context.lines(section, "sharedFrontend", Place::Proxy);
+        if self.context.shared_frontend && !shared_frontend.iter().any(|line| words(line).next() == Some("bind")) {
             section.problem(
                 "sharedFrontend",
                 "the frontend that services share listens nowhere",
@@ -98,7 +98,7 @@ impl Reader<'_> {
             global,
             defaults,
             extra_sections,
-            shared_frontend: self.wide.shared_frontend.then_some(shared_frontend),
+            shared_frontend: self.context.shared_frontend.then_some(shared_frontend),
             options_policy: options_policy?,
             servers: servers?,
             state_file,
@@ -132,7 +132,7 @@ impl Reader<'_> {
     ) -> Option<PathBuf> {
         let written: Vec<StatsSocket<'_>> = global.iter().filter_map(|line| StatsSocket::of(line)).collect();
         if written.is_empty() && matches!(control, HaproxyControl::Managed { .. }) {
-            let path = beside(config_path?, ".sock");
+            let path = with_suffix(config_path?, ".sock");
             lines::socket_path(section, "configPath", &path, lines::HAPROXY_SOCKET_MAX);
             return Some(path);
         }
@@ -224,7 +224,9 @@ fn control(section: &mut Section<'_>, config_path: Option<&Path>, global: &[Stri
             "remove the line: without `reloadCommand` synapse starts HAProxy and keeps it running",
         );
     }
-    let master_socket = config_path.map(|path| beside(path, ".master.sock")).unwrap_or_default();
+    let master_socket = config_path
+        .map(|path| with_suffix(path, ".master.sock"))
+        .unwrap_or_default();
     lines::socket_path(section, "configPath", &master_socket, lines::HAPROXY_SOCKET_MAX);
     HaproxyControl::Managed {
         run,
@@ -283,13 +285,13 @@ fn state_file(
     match value(global, "server-state-file") {
         // Relative ones start from `server-state-base`, or from wherever HAProxy was started.
         Some(path) => Some(PathBuf::from(path)).filter(|path| path.is_absolute()),
-        None if managed => config_path.map(|path| beside(path, ".state")),
+        None if managed => config_path.map(|path| with_suffix(path, ".state")),
         None => None,
     }
 }
 
 /// `<path><suffix>`.
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use common::config::Section;
 
-use super::haproxy::Wide;
-use super::obsolete::{Instead, Place, instead};
+use super::haproxy::RouterContext;
+use super::obsolete::{Place, Replacement, instead};
 
 /// The longest path a Unix socket can have (`sun_path` with its closing NUL is 108 bytes).
 pub(super) const UNIX_PATH_MAX: usize = 107;
@@ -14,7 +14,7 @@ pub(super) const UNIX_PATH_MAX: usize = 107;
 /// The longest path HAProxy takes for one: it binds `<path>.<pid>.tmp` first (measured: 2.6.12 says "max 97").
 pub(super) const HAPROXY_SOCKET_MAX: usize = 97;
 
-impl Wide {
+impl RouterContext {
     /// A list of lines of haproxy.cfg that every part of it depends on: one that HAProxy refuses is a problem.
     pub(super) fn lines(&self, section: &mut Section<'_>, key: &'static str, place: Place) -> Vec<String> {
         let lines = section.texts(key);
@@ -45,24 +45,24 @@ impl Wide {
         for line in lines {
             match instead(&line, place) {
                 None => modern.push(line),
-                Some(Instead::Line(new)) if self.modernise => {
+                Some(Replacement::Line(new)) if self.modernise => {
                     let now = new.as_ref().map_or("dropped".to_owned(), |new| format!("made `{new}`"));
                     let what = format!("`{line}` is of HAProxy's 1.x days, and was {now}");
                     section.warning(key, what, "change it in the file as well");
                     modern.extend(new);
                 }
-                Some(Instead::NoEffect) => {
+                Some(Replacement::NoEffect) => {
                     let what = format!("`{line}` does nothing in HAProxy 2.6, and later versions refuse it");
                     section.warning(key, what, "remove it");
                     modern.extend((!self.modernise).then_some(line));
                 }
-                Some(Instead::Line(new)) => {
+                Some(Replacement::Line(new)) => {
                     let new = new.map_or("remove it".to_owned(), |new| format!("write `{new}`"));
                     let help = format!("{new}, or set `modernise: true`");
                     refused(section, key, refusal(&line), help);
                     modern.push(line);
                 }
-                Some(Instead::Advice(advice)) => {
+                Some(Replacement::Advice(advice)) => {
                     refused(section, key, refusal(&line), advice);
                     modern.push(line);
                 }

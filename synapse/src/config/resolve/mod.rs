@@ -1,4 +1,4 @@
-//! From the file's keys to [`Config`]: Go-Synapse's keys with its defaults, and ours beside them.
+//! From the file's keys to [`Config`]: Go-Synapse's keys with its defaults, and ours with_suffix them.
 //!
 //! Reading goes on after a problem, so that one run names them all; a value that could not be made is `None`, and with
 //! it everything that holds it. Pure: the directory that relative paths start from is an argument.
@@ -32,11 +32,11 @@ use common::config::Section;
 use common::http::{Listen, ProbesConfig};
 
 use super::{Config, DEFAULT_API, DEFAULT_PROBES_PORT, RouterConfig, RouterKind, StopConfig, ZoneConfig};
-use haproxy::Wide;
+use haproxy::RouterContext;
 use service::Services;
 
 /// What the whole file shares while it is read.
-struct Reader<'p> {
+struct ResolveContext<'p> {
     /// Where relative paths start.
     base: &'p Path,
     /// The number of the service that was read last: it is counted through the whole file.
@@ -46,7 +46,7 @@ struct Reader<'p> {
     /// The services' ids so far.
     ids: BTreeSet<String>,
     /// What the router that is being read says for all its services.
-    wide: Wide,
+    context: RouterContext,
 }
 
 /// `type` of a router.
@@ -60,12 +60,12 @@ enum Type {
 
 /// Reads the whole file.
 pub(super) fn root(section: &mut Section<'_>, base: &Path) -> Option<Config> {
-    let mut reader = Reader {
+    let mut reader = ResolveContext {
         base,
         services: 0,
         written: BTreeSet::new(),
         ids: BTreeSet::new(),
-        wide: Wide::default(),
+        context: RouterContext::default(),
     };
     let log_level = section.text_or("logLevel", "info");
     let log_json = section.choice_or("logFormat", "text", &[("text", false), ("json", true)]);
@@ -102,13 +102,13 @@ pub(super) fn root(section: &mut Section<'_>, base: &Path) -> Option<Config> {
     })
 }
 
-/// As it is written, or beside the first file that a router of HAProxy writes.
+/// As it is written, or with_suffix the first file that a router of HAProxy writes.
 fn snapshot(written: &str, base: &Path, routers: &[RouterConfig]) -> Option<PathBuf> {
     if !written.is_empty() {
         return Some(base.join(written));
     }
     routers.iter().find_map(|router| match &router.kind {
-        RouterKind::Haproxy(haproxy) => Some(haproxy::beside(&haproxy.config_path, ".snapshot")),
+        RouterKind::Haproxy(haproxy) => Some(haproxy::with_suffix(&haproxy.config_path, ".snapshot")),
         RouterKind::Console | RouterKind::Template(_) | RouterKind::FileOutput(_) => None,
     })
 }
@@ -147,7 +147,7 @@ fn api(section: &mut Section<'_>, base: &Path) -> Option<Listen> {
     Some(Listen::Tcp(SocketAddr::new(literal?, u16::try_from(port).ok()?)))
 }
 
-impl Reader<'_> {
+impl ResolveContext<'_> {
     fn router(&mut self, mut section: Section<'_>, zone: Option<&ZoneConfig>) -> Option<RouterConfig> {
         let kind = section.choice_or(
             "type",
@@ -168,10 +168,10 @@ impl Reader<'_> {
         }
         let mut pace = pace::pace(&mut section);
         let zone = selection::zone(&mut section, zone);
-        self.wide = if matches!(kind, Some(Type::Haproxy)) {
-            Wide::of(&mut section)
+        self.context = if matches!(kind, Some(Type::Haproxy)) {
+            RouterContext::of(&mut section)
         } else {
-            Wide::default()
+            RouterContext::default()
         };
         let services = self.services(&mut section, zone.as_ref(), matches!(kind, Some(Type::FileOutput)));
         let kind = match kind? {

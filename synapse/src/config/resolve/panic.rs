@@ -3,7 +3,7 @@
 use common::config::Section;
 
 use super::lines::words;
-use super::service_haproxy::Own;
+use super::service_haproxy::SectionLines;
 use crate::config::{Below, Panic, ServiceHaproxy, Then};
 
 /// What the rule is to be put into.
@@ -12,7 +12,7 @@ pub(super) struct Place<'o> {
     pub(super) is_haproxy: bool,
     /// What the service is called in HAProxy; `None` when that is wrong already.
     pub(super) id: Option<&'o str>,
-    pub(super) own: &'o Own,
+    pub(super) own: &'o SectionLines,
     pub(super) haproxy: &'o ServiceHaproxy,
 }
 

@@ -2,7 +2,7 @@
 
 use common::config::Section;
 
-use super::haproxy::Wide;
+use super::haproxy::RouterContext;
 use super::lines;
 use super::obsolete::Place;
 use crate::config::{ExtraSection, SHARED_FRONTEND};
@@ -30,10 +30,10 @@ const KINDS: [&str; 18] = [
 ];
 
 /// Reads all of them; `ids` are the sections that the services make.
-pub(super) fn extra_sections(section: &mut Section<'_>, wide: &Wide, ids: &[String]) -> Vec<ExtraSection> {
+pub(super) fn extra_sections(section: &mut Section<'_>, context: &RouterContext, ids: &[String]) -> Vec<ExtraSection> {
     // A frontend and a backend may share a name, as those of a service do.
     let mut fronts = ids.to_vec();
-    fronts.extend(wide.shared_frontend.then(|| SHARED_FRONTEND.to_owned()));
+    fronts.extend(context.shared_frontend.then(|| SHARED_FRONTEND.to_owned()));
     let mut taken = Taken {
         fronts,
         backs: ids.to_vec(),
@@ -41,7 +41,7 @@ pub(super) fn extra_sections(section: &mut Section<'_>, wide: &Wide, ids: &[Stri
     };
     let mut found = Vec::new();
     for (title, written) in section.text_lists("extraSections") {
-        found.extend(extra(section, wide, &mut taken, &title, written));
+        found.extend(extra(section, context, &mut taken, &title, written));
     }
     for kind in ["listen", "frontend", "backend"] {
         for (name, written) in section.text_lists(kind) {
@@ -49,7 +49,7 @@ pub(super) fn extra_sections(section: &mut Section<'_>, wide: &Wide, ids: &[Stri
             taken.take(section, kind, kind, &name);
             found.push(ExtraSection {
                 title: format!("{kind} {name}"),
-                lines: wide.modern(section, kind, written, Place::Proxy, Section::problem),
+                lines: context.modern(section, kind, written, Place::Proxy, Section::problem),
             });
         }
     }
@@ -91,7 +91,7 @@ impl Taken {
 /// One of `extraSections`: `<kind> <name> …`. The address that 1.x allowed after the name of a proxy becomes a line.
 fn extra(
     section: &mut Section<'_>,
-    wide: &Wide,
+    context: &RouterContext,
     taken: &mut Taken,
     title: &str,
     written: Vec<String>,
@@ -135,7 +135,7 @@ fn extra(
     }
     all.extend(if is_proxy || kind == "backend" || kind == "defaults" {
         // A `defaults` with a name takes all that a proxy takes.
-        wide.modern(section, key, written, Place::Proxy, Section::problem)
+        context.modern(section, key, written, Place::Proxy, Section::problem)
     } else {
         lines::check(section, key, &written);
         written

@@ -6,7 +6,7 @@ use common::config::Section;
 use common::template;
 
 use super::selection::{self, Other};
-use super::{Reader, guard, lines, panic, watcher};
+use super::{ResolveContext, guard, lines, panic, watcher};
 use crate::config::{Panic, ServiceConfig, WatcherConfig, ZoneConfig};
 
 /// The services of one router.
@@ -33,7 +33,7 @@ struct Read<'a> {
     service: Option<ServiceConfig>,
 }
 
-impl Reader<'_> {
+impl ResolveContext<'_> {
     /// Reads `services[]`; `files`: the router writes a file for each of them.
     /// `zone` is what they inherit.
     pub(super) fn services(
@@ -72,10 +72,10 @@ impl Reader<'_> {
         }
         let watcher = watcher.and_then(|mut watcher| watcher::watcher(&mut watcher, self.base));
         let name = name(&mut section, watcher.as_ref());
-        let (selection, other) = selection::selection(&mut section, zone, &self.wide);
+        let (selection, other) = selection::selection(&mut section, zone, &self.context);
         let server_options = server_options(&mut section);
-        let mut own = self.wide.router_options(&mut section);
-        let mut haproxy = self.wide.service_haproxy(&mut section, &mut own);
+        let mut own = self.context.router_options(&mut section);
+        let mut haproxy = self.context.service_haproxy(&mut section, &mut own);
         own.backend.extend(
             selection
                 .as_ref()
@@ -93,7 +93,7 @@ impl Reader<'_> {
             None => name.as_ref().map(|name| format!("{name}_{}", self.services)),
         };
         let place = panic::Place {
-            is_haproxy: self.wide.haproxy,
+            is_haproxy: self.context.haproxy,
             id: id.as_deref(),
             own: &own,
             haproxy: &haproxy,

@@ -4,26 +4,26 @@ use std::path::Path;
 
 use common::config::Section;
 
-use super::haproxy::Wide;
+use super::haproxy::RouterContext;
 use super::lines::{self, words};
 use crate::config::{CookieValue, ServiceHaproxy};
 
 /// What the sections of a service are made of.
 #[derive(Debug, Default)]
-pub(super) struct Own {
+pub(super) struct SectionLines {
     pub(super) frontend: Vec<String>,
     pub(super) backend: Vec<String>,
     /// What they are called, when that is chosen.
     pub(super) backend_name: Option<String>,
 }
 
-impl Wide {
+impl RouterContext {
     /// `routerOptions`.
-    pub(super) fn router_options(&self, section: &mut Section<'_>) -> Own {
+    pub(super) fn router_options(&self, section: &mut Section<'_>) -> SectionLines {
         let Some(mut options) = section.section("routerOptions", "routerOptions") else {
-            return Own::default();
+            return SectionLines::default();
         };
-        Own {
+        SectionLines {
             frontend: self.service_lines(&mut options, "frontend"),
             backend: self.service_lines(&mut options, "backend"),
             backend_name: None,
@@ -31,7 +31,7 @@ impl Wide {
     }
 
     /// `haproxy`: what can be lines goes before those of `own`.
-    pub(super) fn service_haproxy(&self, section: &mut Section<'_>, own: &mut Own) -> ServiceHaproxy {
+    pub(super) fn service_haproxy(&self, section: &mut Section<'_>, own: &mut SectionLines) -> ServiceHaproxy {
         let Some(mut keys) = section.section("haproxy", "haproxy") else {
             return ServiceHaproxy::default();
         };

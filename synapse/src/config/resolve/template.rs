@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use common::config::Section;
 
-use super::Reader;
+use super::ResolveContext;
 use crate::config::{TemplateConfig, TemplateSource};
 use crate::template::Template;
 
 /// What the original gives the file.
 const DEFAULT_MODE: u32 = 0o644;
 
-impl Reader<'_> {
+impl ResolveContext<'_> {
     /// Reads the keys of a router that writes a file from a template.
     pub(super) fn template(&mut self, section: &mut Section<'_>) -> Option<TemplateConfig> {
         let source = self.source(section);

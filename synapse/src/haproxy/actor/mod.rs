@@ -33,17 +33,17 @@ use crate::haproxy::process::validate::Checker;
 use crate::haproxy::runtime::parse::Statistics;
 use crate::haproxy::status::HaproxyStatus;
 use crate::health::Health;
-use crate::router::pace::{Allowance, Pace};
+use crate::router::scheduler::{ApplyScheduler, RateLimit};
 use reload_step::read_disk;
 
 /// How soon HAProxy is asked again when it gave no usable answer.
-const AGAIN: Duration = Duration::from_millis(500);
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// How soon a file that could not be written is tried again.
-const SAVE_AGAIN: Duration = Duration::from_secs(1);
+const SAVE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// What binds a router to the decisions about its servers.
 #[derive(Debug)]
-pub struct Links {
+pub struct Channels {
     /// The servers it should have.
     pub desired: watch::Receiver<Arc<Desired>>,
     /// Whether somebody waits for news of their health.
@@ -70,10 +70,10 @@ pub(crate) struct Actor {
     pub(crate) stop_on_exit: Arc<AtomicBool>,
     pub(crate) checker: Checker,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) links: Links,
+    pub(crate) links: Channels,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) state: State,
-    pub(crate) pace: Pace,
+    pub(crate) pace: ApplyScheduler,
     /// Held until HAProxy was exactly as desired for the first time.
     pub(crate) first_apply: Option<Latch>,
     pub(crate) under_way: UnderWay,
@@ -97,7 +97,7 @@ pub(crate) struct UnderWay {
     /// Who waits for the one under way.
     served: Vec<Request>,
     /// By service: what its registrations may still ask for.
-    allowances: BTreeMap<String, Allowance>,
+    rate_limits: BTreeMap<String, RateLimit>,
     look_at: Instant,
     /// From when on a look asks for what HAProxy counts too: that is ten times the work of all else it is asked.
     count_at: Instant,
@@ -132,7 +132,7 @@ impl UnderWay {
             saved: None,
             waiting: Vec::new(),
             served: Vec::new(),
-            allowances: BTreeMap::new(),
+            rate_limits: BTreeMap::new(),
             look_at: now,
             count_at: now,
             drained_at: now,
@@ -180,7 +180,7 @@ impl Actor {
                 Wake::Written(Ok(text)) => self.under_way.saved = Some(text),
                 Wake::Written(Err(error)) => {
                     self.complain(format!("the file on disk is not the desired one: {error}"));
-                    self.under_way.save_at = Instant::now() + SAVE_AGAIN;
+                    self.under_way.save_at = Instant::now() + SAVE_RETRY_DELAY;
                 }
                 Wake::MasterEnded(how) => self.master_ended(&how),
             }
@@ -272,7 +272,7 @@ impl Actor {
         }
         self.save(now);
         self.renew(grown);
-        self.status.complete = desired.is_told() && self.is_applied();
+        self.status.complete = desired.all_sources_answered() && self.is_applied();
         self.publish();
     }
 

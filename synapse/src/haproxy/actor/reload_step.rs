@@ -17,7 +17,7 @@ use crate::haproxy::plan::reason::ReloadReason;
 use crate::haproxy::process::reload::{self, Done, Ended, Engine, Job};
 use crate::haproxy::process::validate::{Left, Quarantine};
 use crate::haproxy::status::LastReload;
-use crate::router::pace::Allowance;
+use crate::router::scheduler::RateLimit;
 
 /// How many reloads the registrations of one service get: whoever may register could else have HAProxy reloaded without
 /// end, and each reload counts against the connections of all.
@@ -97,15 +97,15 @@ impl Actor {
         let at = self.pace.due(reason.urgency())?;
         let allowance = reason
             .service()
-            .and_then(|service| self.under_way.allowances.get(service));
-        let allowed = allowance.and_then(Allowance::next);
+            .and_then(|service| self.under_way.rate_limits.get(service));
+        let allowed = allowance.and_then(RateLimit::next);
         Some(allowed.map_or(at, |allowed| at.max(allowed)))
     }
 
     /// The services whose registrations may ask for no reload at `now`.
     pub(crate) fn spent(&self, now: Instant) -> BTreeSet<String> {
-        let allowances = self.under_way.allowances.iter();
-        let spent = allowances.filter(|(_, allowance)| allowance.next().is_some_and(|at| at > now));
+        let rate_limits = self.under_way.rate_limits.iter();
+        let spent = rate_limits.filter(|(_, allowance)| allowance.next().is_some_and(|at| at > now));
         spent.map(|(service, _)| service.clone()).collect()
     }
 
@@ -176,8 +176,8 @@ impl Actor {
         self.state.retry_quarantine = false;
         self.pace.ended(now, result.is_ok(), fastrand::f64());
         if let Some(service) = done.reason.service() {
-            let allowance = self.under_way.allowances.entry(service.to_owned());
-            allowance.or_insert_with(|| Allowance::new(REGISTRATIONS)).spend(now);
+            let allowance = self.under_way.rate_limits.entry(service.to_owned());
+            allowance.or_insert_with(|| RateLimit::new(REGISTRATIONS)).spend(now);
         }
         self.count(&done.reason, &result);
         self.clean_up();

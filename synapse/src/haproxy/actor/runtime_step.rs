@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use super::reload_step::read_disk;
-use super::{AGAIN, Actor};
+use super::{Actor, RETRY_DELAY};
 use crate::config::ServersMode;
 use crate::haproxy::actor::state::{Draining, World};
 use crate::haproxy::plan::Plan;
@@ -30,7 +30,7 @@ const ATTENTION: Duration = Duration::from_secs(1);
 /// How long a master may be without an answer while its worker serves.
 const MASTER: Duration = Duration::from_secs(1);
 /// How soon to look when another worker answered than was expected.
-const SURPRISE: Duration = Duration::from_millis(10);
+const UNEXPECTED_RETRY_DELAY: Duration = Duration::from_millis(10);
 
 impl Actor {
     /// Asks HAProxy who it is and what it has. `false` when it did not say.
@@ -56,7 +56,7 @@ impl Actor {
                 true
             }
             Err(error) => {
-                self.under_way.look_at = Instant::now() + AGAIN;
+                self.under_way.look_at = Instant::now() + RETRY_DELAY;
                 if is_not_listening(&error) && !self.has_master().await {
                     if let World::Loaded(_) = self.state.world {
                         self.complain("HAProxy is gone: nobody answers on its stats socket".to_owned());
@@ -225,7 +225,7 @@ impl Actor {
                 Ok(false) => return,
                 Err(error) => {
                     self.complain(format!("HAProxy did not take the changes: {error}"));
-                    self.under_way.look_at = Instant::now() + AGAIN;
+                    self.under_way.look_at = Instant::now() + RETRY_DELAY;
                     return;
                 }
             }
@@ -246,7 +246,7 @@ impl Actor {
         let mut session = Session::open(&self.config.stats_socket).await?;
         let live = client::identify(&mut session).await?;
         if live.info.process() != loaded.live.info.process() || live.info.stopping {
-            self.under_way.look_at = started + SURPRISE;
+            self.under_way.look_at = started + UNEXPECTED_RETRY_DELAY;
             return Ok(false);
         }
         let report = client::execute(&mut session, batch, &mut loaded.table).await?;

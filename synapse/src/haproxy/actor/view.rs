@@ -37,7 +37,7 @@ pub(crate) fn fill(status: &mut HaproxyStatus, state: &State, statistics: &Stati
     if let Some(live) = live {
         status.version.clone_from(&live.info.version);
     }
-    status.servers = state.kind().word();
+    status.servers = state.kind().as_str();
     status.acts = state.plan().lines();
     let mut before = std::mem::take(&mut status.services).into_iter();
     let services = state.services().map(|id| {

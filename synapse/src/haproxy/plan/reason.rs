@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::router::pace::Urgency;
+use crate::router::scheduler::Urgency;
 
 /// The reason of a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,17 +16,17 @@ pub(crate) enum ReloadReason {
     },
     /// An instance found no free slot.
     SlotsExhausted {
-        /// Whose.
+        /// Ownership.
         service: String,
     },
     /// An instance has options no slot was made for; HAProxy 2.6 can't set them while it runs.
     OptionClass {
-        /// Whose.
+        /// Ownership.
         service: String,
     },
     /// HAProxy refuses to change weights under this backend's `balance`.
     StaticBalance {
-        /// Whose.
+        /// Ownership.
         service: String,
     },
     /// The runtime API could not make HAProxy equal to the desired state.
@@ -71,7 +71,7 @@ impl ReloadReason {
         }
     }
 
-    /// Whose registrations alone ask for it, and may ask again and again.
+    /// Ownership registrations alone ask for it, and may ask again and again.
     pub(crate) fn service(&self) -> Option<&str> {
         match self {
             Self::SlotsExhausted { service } | Self::OptionClass { service } | Self::StaticBalance { service } => {
@@ -90,11 +90,11 @@ impl ReloadReason {
     pub(crate) fn urgency(&self) -> Urgency {
         match self {
             // A new configuration comes to many hosts at once.
-            Self::Structure { .. } => Urgency::Spreads,
-            Self::StaticBalance { .. } => Urgency::Gathers,
-            Self::SlotsExhausted { .. } | Self::OptionClass { .. } => Urgency::Waits,
-            Self::Drift { .. } | Self::Adoption | Self::Quarantine | Self::Operator => Urgency::Now,
-            Self::FirstStart => Urgency::Start,
+            Self::Structure { .. } => Urgency::Jittered,
+            Self::StaticBalance { .. } => Urgency::Debounced,
+            Self::SlotsExhausted { .. } | Self::OptionClass { .. } => Urgency::DebouncedOnce,
+            Self::Drift { .. } | Self::Adoption | Self::Quarantine | Self::Operator => Urgency::Immediate,
+            Self::FirstStart => Urgency::Startup,
         }
     }
 }

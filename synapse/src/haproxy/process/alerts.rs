@@ -1,4 +1,4 @@
-//! Whose line HAProxy refuses. Pure.
+//! Ownership line HAProxy refuses. Pure.
 
 use std::collections::BTreeMap;
 

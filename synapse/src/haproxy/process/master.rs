@@ -149,8 +149,8 @@ fn to_pid(pid: u32) -> Result<Pid, Error> {
         .ok_or_else(|| Error::other(format!("{pid} is no process id")))
 }
 
-/// The path of a file beside `path`: its name and `suffix`.
-pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+/// The path of a file with_suffix `path`: its name and `suffix`.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(suffix);
     path.with_file_name(name)

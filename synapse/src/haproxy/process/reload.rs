@@ -1,5 +1,5 @@
 //! One reload or start of HAProxy, from the candidate to the verdict: prepare, rename, reload, and learn from the process
-//! itself that it has loaded what was written. Runs beside the actor, which goes on changing servers in the old worker.
+//! itself that it has loaded what was written. Runs with_suffix the actor, which goes on changing servers in the old worker.
 
 use std::path::PathBuf;
 use std::time::Duration;

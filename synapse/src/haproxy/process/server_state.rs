@@ -37,7 +37,7 @@ fn kept(state: &str, old: &Layout, new: &Layout) -> Option<String> {
             columns: &columns,
             fields: line.split_ascii_whitespace().collect(),
         };
-        if let Some(slot) = row.heir(old, new) {
+        if let Some(slot) = row.successor(old, new) {
             file.push_str(&row.under(slot));
             file.push('\n');
         }
@@ -64,7 +64,7 @@ impl Row<'_> {
     }
 
     /// The slot in which the same instance, checked in the same way, goes on.
-    fn heir<'s>(&self, old: &Layout, new: &'s Layout) -> Option<&'s Slot> {
+    fn successor<'s>(&self, old: &Layout, new: &'s Layout) -> Option<&'s Slot> {
         if !self.is_down()? {
             return None;
         }

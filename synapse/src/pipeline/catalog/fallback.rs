@@ -1,6 +1,6 @@
 //! What a service has to choose from, and what it falls back on when nothing of it is left. Pure.
 //!
-//! Default servers are the operator's own word: filters, zones and subsets do not apply to them. A registration of the
+//! Default servers are the operator's own command: filters, zones and subsets do not apply to them. A registration of the
 //! same address takes precedence.
 
 use std::borrow::Cow;
@@ -16,14 +16,14 @@ use crate::watcher::{Candidate, WatcherState};
 
 /// All that one service has to choose from.
 #[derive(Debug)]
-pub(crate) struct Stock<'s> {
+pub(crate) struct CandidatePool<'s> {
     pub(crate) registered: Cow<'s, [Candidate]>,
     defaults: Vec<Candidate>,
     /// Whether the source has answered at all.
     is_known: bool,
 }
 
-impl<'s> Stock<'s> {
+impl<'s> CandidatePool<'s> {
     /// What the source says, without the weights that do not count, and what the operator wrote; with `portOverride`.
     pub(crate) fn of(rules: &SelectionConfig, state: &'s WatcherState) -> Self {
         let mut registered = Cow::Borrowed(state.candidates.as_slice());
@@ -56,7 +56,7 @@ impl<'s> Stock<'s> {
 pub(crate) fn fall_back<'c>(
     selection: &mut Selection<'c>,
     rules: &SelectionConfig,
-    stock: &'c Stock<'_>,
+    stock: &'c CandidatePool<'_>,
     previous: Option<&'c ServiceOutcome>,
 ) {
     if !stock.is_known {

@@ -7,7 +7,7 @@
 //!
 //! Every candidate that is left out has a [`Verdict`] that says why; one that is used otherwise than registered has
 //! [`Note`]s. A service whose source never answered is unknown, which is not empty. The freshness of a source changes
-//! nothing here: its last word stays in force.
+//! nothing here: its last command stays in force.
 //!
 //! Two things are remembered from one decision to the next, both in the [`Outcome`]: the servers that a service had, and
 //! how far its local ones reached.
@@ -35,7 +35,7 @@ use crate::desired::{Desired, Server, Service};
 use crate::health::Health;
 use crate::watcher::{Candidate, WatcherState};
 
-use fallback::Stock;
+use fallback::CandidatePool;
 pub use sort::Seed;
 pub use verdict::{Note, Verdict};
 
@@ -142,10 +142,10 @@ pub fn outcome(
     seed: Seed,
 ) -> Outcome {
     debug_assert_eq!(services.len(), states.len());
-    let stocks: Vec<Stock<'_>> = services
+    let stocks: Vec<CandidatePool<'_>> = services
         .iter()
         .zip(states)
-        .map(|(service, state)| Stock::of(&service.selection, state))
+        .map(|(service, state)| CandidatePool::of(&service.selection, state))
         .collect();
     let mut selections: Vec<Selection<'_>> = services
         .iter()
@@ -193,7 +193,7 @@ pub fn outcome(
 /// All that can be decided by looking at one service.
 fn select<'c>(
     service: &ServiceConfig,
-    stock: &'c Stock<'_>,
+    stock: &'c CandidatePool<'_>,
     previous: Option<&'c ServiceOutcome>,
     seed: Seed,
 ) -> Selection<'c> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::config::{Condition, Scope};
 
-/// Why a candidate is left out.
+/// HoldReason a candidate is left out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Verdict {
     /// It says so of itself.

@@ -1,19 +1,19 @@
 //! What a sick registry takes away is not believed at once. Pure.
 //!
 //! ```text
-//! WatcherState ─▶ Memory::step ─▶ WatcherState with the held among its candidates ─▶ catalog
-//!                     ▲ Health, Guard (policy), an operator's word, the time
+//! WatcherState ─▶ GuardState::step ─▶ WatcherState with the held among its candidates ─▶ catalog
+//!                     ▲ Health, Guard (policy), an operator's command, the time
 //! ```
 //!
 //! An instance *vanishes* when neither its node nor its address is listed any more. One that says it is not available has
-//! not: that is its own word, and one whose check fails in HAProxy neither: two witnesses agree. Of those that are left,
+//! not: that is its own command, and one whose check fails in HAProxy neither: two witnesses agree. Of those that are left,
 //! a vanishing is doubted in two cases, and then the instance is *held*, in rotation as before:
 //!
-//! - **The source is young**: it was away for [`BLIP`] or more and is back for less than `settle`. The sessions of the
+//! - **The source is young**: it was away for [`MIN_OUTAGE`] or more and is back for less than `settle`. The sessions of the
 //!   instances' own registrars may have ended meanwhile, so not even a single vanishing is believed. After `settle`, those
 //!   that are still missing are judged together, by the next rule.
 //! - **Too many go**: more than `share` of the largest set within `window`, and at least `least`; or the last one, with
-//!   another within `window`. What went up to [`BURST`] before is taken back; what went earlier is gone.
+//!   another within `window`. What went up to [`BURST_WINDOW`] before is taken back; what went earlier is gone.
 //!
 //! A held instance is let go when its check fails, when it is listed again, when as many are listed as there were (they
 //! were replaced), when `holdTime` is over, or when an operator says so. While the source is away, time alone lets nobody
@@ -25,8 +25,8 @@
 //! What was remembered from before a start ([`crate::snapshot`]) is shown as long as the source has never answered, and
 //! its first answer is judged like any other.
 
-mod memory;
-mod sizes;
+mod sliding_max;
+mod state;
 #[cfg(test)]
 mod tests;
 
@@ -40,18 +40,18 @@ use tokio::time::Instant;
 
 use crate::watcher::{Candidate, WatcherState};
 
-pub use memory::{Memory, Step};
+pub use state::{GuardState, Step};
 
 /// A source that is back sooner was not away: ZooKeeper grants no session shorter than two of its ticks (4 s by default),
 /// so nobody's has ended.
-pub const BLIP: Duration = Duration::from_secs(1);
+pub const MIN_OUTAGE: Duration = Duration::from_secs(1);
 
 /// What vanishes within this span goes by the same event. It is shorter than anybody who leaves in order goes on serving.
-pub const BURST: Duration = Duration::from_secs(1);
+pub const BURST_WINDOW: Duration = Duration::from_secs(1);
 
-/// Why a vanishing is not believed.
+/// HoldReason a vanishing is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum HoldReason {
     /// The source is back for a short time only.
     Young,
     /// So many of so many have gone within the window.
@@ -68,8 +68,8 @@ pub enum Why {
     },
 }
 
-impl Why {
-    /// A word of a fixed set, for metrics.
+impl HoldReason {
+    /// A command of a fixed set, for metrics.
     pub fn label(self) -> &'static str {
         match self {
             Self::Young => "young",
@@ -79,10 +79,10 @@ impl Why {
     }
 }
 
-/// All that [`Why::label`] says.
+/// All that [`HoldReason::label`] says.
 pub const LABELS: [&str; 3] = ["young", "share", "empty"];
 
-impl fmt::Display for Why {
+impl fmt::Display for HoldReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Young => f.write_str("the source was away and is back for a short time only"),
@@ -94,22 +94,22 @@ impl fmt::Display for Why {
 
 /// An instance whose vanishing is not believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldInstance {
     /// As it was last listed.
     pub candidate: Candidate,
     /// When it vanished.
     pub since: Instant,
     /// When it is let go at the latest, as long as the source answers.
     pub until: Instant,
-    /// Why it is held.
-    pub why: Why,
+    /// HoldReason it is held.
+    pub why: HoldReason,
     /// An operator said so.
     pub kept: bool,
 }
 
-/// Why an instance is held no more.
+/// HoldReason an instance is held no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Ended {
+pub enum ReleaseReason {
     /// It is listed again.
     Listed,
     /// Its check fails.
@@ -124,7 +124,7 @@ pub enum Ended {
     Operator,
 }
 
-impl fmt::Display for Ended {
+impl fmt::Display for ReleaseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Listed => "listed again",
@@ -143,7 +143,7 @@ pub struct Guarded {
     /// What the source says, with the held among its candidates if they are used.
     pub state: Arc<WatcherState>,
     /// The held, by address.
-    pub held: BTreeMap<SocketAddr, Held>,
+    pub held: BTreeMap<SocketAddr, HeldInstance>,
     /// Whether they are used.
     pub holds: bool,
     /// Whether all of it is what was remembered from before the start.
@@ -166,13 +166,13 @@ impl Guarded {
     }
 
     /// The held instance that is registered as `node`.
-    pub fn held_as(&self, node: &str) -> Option<&Held> {
+    pub fn held_as(&self, node: &str) -> Option<&HeldInstance> {
         self.held.values().find(|held| &*held.candidate.server.node == node)
     }
 }
 
 /// What the source says, and the held among it.
-fn with_held(state: &WatcherState, held: &BTreeMap<SocketAddr, Held>) -> Arc<WatcherState> {
+fn with_held(state: &WatcherState, held: &BTreeMap<SocketAddr, HeldInstance>) -> Arc<WatcherState> {
     let mut all = state.clone();
     all.candidates.extend(held.values().map(|held| held.candidate.clone()));
     all.candidates.sort_by(|a, b| a.server.node.cmp(&b.server.node));
@@ -181,7 +181,7 @@ fn with_held(state: &WatcherState, held: &BTreeMap<SocketAddr, Held>) -> Arc<Wat
 
 /// What an operator can say of all that is held of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub enum GuardCommand {
     /// The registry is right: let them go now.
     Release,
     /// The registry is wrong: hold them for this long from now, whoever else is listed. A failing check still ends it.

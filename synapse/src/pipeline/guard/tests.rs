@@ -9,8 +9,8 @@ use crate::desired::Server;
 use crate::health::Check;
 
 /// A service under guard, and its own clock.
-struct Bench {
-    memory: Memory,
+struct Fixture {
+    memory: GuardState,
     now: Instant,
     state: Arc<WatcherState>,
     failing: BTreeSet<SocketAddr>,
@@ -50,7 +50,7 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-impl Bench {
+impl Fixture {
     fn new(policy: Guard) -> Self {
         Self::after_start(policy, None)
     }
@@ -58,7 +58,7 @@ impl Bench {
     fn after_start(policy: Guard, remembered: Option<WatcherState>) -> Self {
         let now = Instant::now();
         Self {
-            memory: Memory::new(policy, remembered.map(Arc::new), now),
+            memory: GuardState::new(policy, remembered.map(Arc::new), now),
             now,
             state: Arc::default(),
             failing: BTreeSet::new(),
@@ -121,7 +121,7 @@ impl Bench {
         held.map(|(address, held)| (address.port(), held.why.label())).collect()
     }
 
-    fn ended(&self) -> BTreeSet<Ended> {
+    fn ended(&self) -> BTreeSet<ReleaseReason> {
         let step = self.last.as_ref().expect("a step was made");
         step.ended.iter().map(|(_, why)| *why).collect()
     }
@@ -139,7 +139,7 @@ fn policy() -> Guard {
 #[test]
 fn one_that_leaves_a_settled_source_is_gone_at_once() {
     for count in [1, 2, 3, 10] {
-        let mut bench = Bench::settled(policy(), 1..=count);
+        let mut bench = Fixture::settled(policy(), 1..=count);
         assert_eq!(bench.list(1..count), (1..count).collect::<Vec<_>>());
         assert_eq!(bench.held(), []);
     }
@@ -147,23 +147,23 @@ fn one_that_leaves_a_settled_source_is_gone_at_once() {
 
 #[test]
 fn more_than_half_and_at_least_three_stay() {
-    let mut bench = Bench::settled(policy(), 1..=6);
+    let mut bench = Fixture::settled(policy(), 1..=6);
     assert_eq!(bench.list([1, 2, 3]), [1, 2, 3], "half is not more than half");
-    let mut bench = Bench::settled(policy(), 1..=3);
+    let mut bench = Fixture::settled(policy(), 1..=3);
     assert_eq!(bench.list([1]), [1], "two are not three");
-    let mut bench = Bench::settled(policy(), 1..=5);
+    let mut bench = Fixture::settled(policy(), 1..=5);
     assert_eq!(bench.list([1, 2]), [1, 2, 3, 4, 5]);
     assert_eq!(bench.held(), [(3, "share"), (4, "share"), (5, "share")]);
     assert_eq!(bench.wake_at(), Some(policy().hold_time));
     assert_eq!(bench.wait(seconds(299)), [1, 2, 3, 4, 5]);
     assert_eq!(bench.wait(seconds(1)), [1, 2]);
-    assert_eq!(bench.ended(), BTreeSet::from([Ended::Time]));
+    assert_eq!(bench.ended(), BTreeSet::from([ReleaseReason::Time]));
     assert_eq!(bench.wake_at(), None);
 }
 
 #[test]
 fn those_that_go_one_by_one_are_counted_together_within_the_window() {
-    let mut bench = Bench::settled(policy(), 1..=6);
+    let mut bench = Fixture::settled(policy(), 1..=6);
     bench.list([1, 2, 3, 4, 5]);
     bench.now += seconds(10);
     bench.list([1, 2, 3, 4]);
@@ -171,7 +171,7 @@ fn those_that_go_one_by_one_are_counted_together_within_the_window() {
     assert_eq!(bench.list([1, 2, 3]), [1, 2, 3]);
     bench.now += seconds(9);
     assert_eq!(bench.list([1, 2]), [1, 2, 3], "the fourth of six within 30 s");
-    let mut bench = Bench::settled(policy(), 1..=6);
+    let mut bench = Fixture::settled(policy(), 1..=6);
     for left in (0..6).rev() {
         bench.now += seconds(31);
         assert_eq!(bench.list(1..=left).len(), usize::from(left), "slowly, all may go");
@@ -180,13 +180,13 @@ fn those_that_go_one_by_one_are_counted_together_within_the_window() {
 
 #[test]
 fn a_burst_that_is_heard_of_one_by_one_is_held_whole() {
-    let mut bench = Bench::settled(policy(), 1..=5);
+    let mut bench = Fixture::settled(policy(), 1..=5);
     for left in [4, 3] {
         assert_eq!(bench.list(1..=left).len(), usize::from(left));
         bench.now += Duration::from_millis(300);
     }
     assert_eq!(bench.list([1, 2]), [1, 2, 3, 4, 5]);
-    let mut bench = Bench::settled(policy(), 1..=5);
+    let mut bench = Fixture::settled(policy(), 1..=5);
     bench.list(1..=4);
     bench.now += seconds(1);
     bench.fail(4);
@@ -199,7 +199,7 @@ fn a_burst_that_is_heard_of_one_by_one_is_held_whole() {
 
 #[test]
 fn the_last_of_two_stays() {
-    let mut bench = Bench::settled(policy(), [1, 2]);
+    let mut bench = Fixture::settled(policy(), [1, 2]);
     assert_eq!(bench.list([]), [1, 2]);
     assert_eq!(bench.held(), [(1, "empty"), (2, "empty")]);
 }
@@ -207,12 +207,12 @@ fn the_last_of_two_stays() {
 #[test]
 fn replacements_trigger_nothing() {
     // Blue and green: the new come, the old go.
-    let mut bench = Bench::settled(policy(), 1..=10);
+    let mut bench = Fixture::settled(policy(), 1..=10);
     bench.list(1..=20);
     bench.now += seconds(5);
     assert_eq!(bench.list(11..=20), (11..=20).collect::<Vec<_>>());
     // Rolling, three at a time, at other addresses.
-    let mut bench = Bench::settled(policy(), 1..=6);
+    let mut bench = Fixture::settled(policy(), 1..=6);
     for (gone, come) in [(1..=6, 4..=6), (4..=9, 7..=9), (7..=12, 10..=12)] {
         bench.now += seconds(2);
         let now: Vec<u16> = gone.filter(|port| come.contains(port) || *port > *come.end()).collect();
@@ -225,21 +225,21 @@ fn replacements_trigger_nothing() {
 
 #[test]
 fn the_held_go_when_as_many_are_listed_as_there_were() {
-    let mut bench = Bench::settled(policy(), 1..=4);
+    let mut bench = Fixture::settled(policy(), 1..=4);
     assert_eq!(bench.list([]), [1, 2, 3, 4]);
     assert_eq!(bench.list([11, 12, 13]), [1, 2, 3, 4, 11, 12, 13]);
     assert_eq!(bench.list([11, 12, 13, 14]), [11, 12, 13, 14]);
-    assert_eq!(bench.ended(), BTreeSet::from([Ended::Replaced]));
+    assert_eq!(bench.ended(), BTreeSet::from([ReleaseReason::Replaced]));
 }
 
 #[test]
 fn the_held_go_when_their_checks_fail_and_when_they_are_listed_again() {
-    let mut bench = Bench::settled(policy(), 1..=12);
+    let mut bench = Fixture::settled(policy(), 1..=12);
     assert_eq!(bench.list([1, 2]).len(), 12);
     assert_eq!(bench.fail(3).len(), 11);
-    assert_eq!(bench.ended(), BTreeSet::from([Ended::Failing]));
+    assert_eq!(bench.ended(), BTreeSet::from([ReleaseReason::Failing]));
     assert_eq!(bench.list([1, 2, 4]).len(), 11);
-    assert_eq!(bench.ended(), BTreeSet::from([Ended::Listed]));
+    assert_eq!(bench.ended(), BTreeSet::from([ReleaseReason::Listed]));
     for port in 5..=12 {
         bench.fail(port);
     }
@@ -248,7 +248,7 @@ fn the_held_go_when_their_checks_fail_and_when_they_are_listed_again() {
 
 #[test]
 fn two_witnesses_agree() {
-    let mut bench = Bench::settled(policy(), 1..=12);
+    let mut bench = Fixture::settled(policy(), 1..=12);
     for port in 3..=12 {
         bench.fail(port);
     }
@@ -258,7 +258,7 @@ fn two_witnesses_agree() {
 
 #[test]
 fn who_says_it_is_not_available_is_not_missing() {
-    let mut bench = Bench::settled(policy(), 1..=6);
+    let mut bench = Fixture::settled(policy(), 1..=6);
     let mut state = listing(1..=6, Freshness::Live);
     for candidate in &mut state.candidates[1..] {
         candidate.unavailable = Some("drained".to_owned());
@@ -271,7 +271,7 @@ fn who_says_it_is_not_available_is_not_missing() {
 
 #[test]
 fn a_move_to_another_address_or_node_is_no_vanishing() {
-    let mut bench = Bench::settled(policy(), 1..=4);
+    let mut bench = Fixture::settled(policy(), 1..=4);
     let mut state = listing(1..=4, Freshness::Live);
     for candidate in &mut state.candidates {
         let port = candidate.server.address.port();
@@ -289,7 +289,7 @@ fn a_move_to_another_address_or_node_is_no_vanishing() {
 
 #[test]
 fn a_young_source_is_not_believed_about_a_single_one() {
-    let mut bench = Bench::settled(policy(), 1..=10);
+    let mut bench = Fixture::settled(policy(), 1..=10);
     bench.lose();
     bench.now += seconds(60);
     assert_eq!(bench.list(1..=9).len(), 10);
@@ -299,13 +299,13 @@ fn a_young_source_is_not_believed_about_a_single_one() {
     assert_eq!(bench.list(1..=8).len(), 10);
     bench.wait(seconds(24));
     assert_eq!(bench.wait(seconds(1)), [1, 2, 3, 4, 5, 6, 7, 8]);
-    assert_eq!(bench.ended(), BTreeSet::from([Ended::Believed]));
+    assert_eq!(bench.ended(), BTreeSet::from([ReleaseReason::Believed]));
     assert_eq!(bench.list(1..=7), (1..=7).collect::<Vec<_>>(), "it is settled");
 }
 
 #[test]
 fn a_wiped_registry_is_doubted_until_the_hold_time_is_over() {
-    let mut bench = Bench::settled(policy(), 1..=10);
+    let mut bench = Fixture::settled(policy(), 1..=10);
     bench.lose();
     bench.now += seconds(20);
     assert_eq!(bench.list([]).len(), 10);
@@ -318,7 +318,7 @@ fn a_wiped_registry_is_doubted_until_the_hold_time_is_over() {
 
 #[test]
 fn a_blip_makes_no_source_young() {
-    let mut bench = Bench::settled(policy(), 1..=10);
+    let mut bench = Fixture::settled(policy(), 1..=10);
     bench.lose();
     bench.now += Duration::from_millis(900);
     assert_eq!(bench.list(1..=9).len(), 9);
@@ -326,7 +326,7 @@ fn a_blip_makes_no_source_young() {
 
 #[test]
 fn time_lets_nobody_go_while_the_source_is_away() {
-    let mut bench = Bench::settled(policy(), 1..=4);
+    let mut bench = Fixture::settled(policy(), 1..=4);
     bench.list([]);
     bench.lose();
     assert_eq!(bench.wake_at(), None);
@@ -338,25 +338,25 @@ fn time_lets_nobody_go_while_the_source_is_away() {
 
 #[test]
 fn an_operators_word_outweighs_the_rules() {
-    let mut bench = Bench::settled(policy(), 1..=4);
+    let mut bench = Fixture::settled(policy(), 1..=4);
     bench.list([]);
-    let ended = bench.memory.told(Word::Release, bench.now);
+    let ended = bench.memory.told(GuardCommand::Release, bench.now);
     assert_eq!(ended.len(), 4);
     assert_eq!(bench.step(), Vec::<u16>::new());
 
-    let mut bench = Bench::settled(policy(), 1..=4);
+    let mut bench = Fixture::settled(policy(), 1..=4);
     bench.list([]);
-    bench.memory.told(Word::Keep(seconds(3600)), bench.now);
+    bench.memory.told(GuardCommand::Keep(seconds(3600)), bench.now);
     assert_eq!(bench.list(11..=14).len(), 8, "kept, whoever else is listed");
     assert_eq!(bench.wait(seconds(3599)).len(), 8);
     assert_eq!(bench.fail(1).len(), 7, "a server that fails is of no use");
     assert_eq!(bench.wait(seconds(1)), [11, 12, 13, 14]);
 
-    let mut bench = Bench::settled(policy(), 1..=4);
+    let mut bench = Fixture::settled(policy(), 1..=4);
     bench.lose();
     bench.now += seconds(60);
     bench.list([1]);
-    bench.memory.told(Word::Release, bench.now);
+    bench.memory.told(GuardCommand::Release, bench.now);
     assert_eq!(bench.step(), [1]);
     assert_eq!(bench.list([]), Vec::<u16>::new(), "the source is believed from now on");
 }
@@ -367,7 +367,7 @@ fn trust_holds_nobody() {
         policy: GuardPolicy::Trust,
         ..policy()
     };
-    let mut bench = Bench::settled(trust, 1..=10);
+    let mut bench = Fixture::settled(trust, 1..=10);
     assert_eq!(bench.list([]), Vec::<u16>::new());
     bench.list(1..=10);
     bench.lose();
@@ -381,8 +381,8 @@ fn those_in_whose_place_others_help_are_not_used_and_not_forgotten() {
         policy: GuardPolicy::Defaults,
         ..policy()
     };
-    let mut bench = Bench::settled(defaults, 1..=5);
-    let guarded = |bench: &Bench| bench.last.as_ref().unwrap().guarded.clone();
+    let mut bench = Fixture::settled(defaults, 1..=5);
+    let guarded = |bench: &Fixture| bench.last.as_ref().unwrap().guarded.clone();
     assert!(!guarded(&bench).needs_help());
     assert_eq!(bench.list([1]), [1]);
     assert_eq!(bench.held().len(), 4);
@@ -399,7 +399,7 @@ fn what_is_remembered_serves_and_is_then_judged() {
         since: now.checked_sub(seconds(86_400)).unwrap_or(now),
     };
     let remembered = || Some(listing(1..=10, day_old(Instant::now())));
-    let mut bench = Bench::after_start(policy(), remembered());
+    let mut bench = Fixture::after_start(policy(), remembered());
     assert_eq!(bench.step().len(), 10);
     assert!(bench.last.as_ref().unwrap().guarded.remembered);
     assert_eq!(bench.wait(seconds(5)).len(), 10);
@@ -407,13 +407,13 @@ fn what_is_remembered_serves_and_is_then_judged() {
     assert!(!bench.last.as_ref().unwrap().guarded.remembered);
     assert_eq!(bench.wait(policy().settle).len(), 9);
 
-    let mut bench = Bench::after_start(policy(), remembered());
+    let mut bench = Fixture::after_start(policy(), remembered());
     bench.step();
     bench.now += Duration::from_millis(100);
     assert_eq!(bench.list(1..=9).len(), 9, "it answered at once");
-    let mut bench = Bench::after_start(policy(), remembered());
+    let mut bench = Fixture::after_start(policy(), remembered());
     assert_eq!(bench.list(101..=110).len(), 10, "replaced since");
-    let mut bench = Bench::after_start(policy(), remembered());
+    let mut bench = Fixture::after_start(policy(), remembered());
     assert_eq!(bench.list(1..=2).len(), 10);
     assert_eq!(bench.wait(policy().hold_time).len(), 2);
 }
@@ -425,7 +425,7 @@ enum Event {
     Lose,
     Fail(u16),
     Recover,
-    Tell(Word),
+    Tell(GuardCommand),
     Nothing,
 }
 
@@ -435,7 +435,7 @@ fn events() -> impl Strategy<Value = Vec<(Event, Duration)>> {
         1 => Just(Event::Lose),
         1 => (1_u16..12).prop_map(Event::Fail),
         1 => Just(Event::Recover),
-        1 => prop_oneof![Just(Word::Release), (1_u64..1000).prop_map(|span| Word::Keep(seconds(span)))].prop_map(Event::Tell),
+        1 => prop_oneof![Just(GuardCommand::Release), (1_u64..1000).prop_map(|span| GuardCommand::Keep(seconds(span)))].prop_map(Event::Tell),
         2 => Just(Event::Nothing),
     ];
     let wait = prop_oneof![Just(0), 0_u64..2_000, 0_u64..400_000].prop_map(Duration::from_millis);
@@ -459,7 +459,7 @@ proptest! {
     #[test]
     fn whatever_happens_the_listed_stay_and_a_hold_ends(policy in policies(), events in events(), remembered in any::<bool>()) {
         let start = remembered.then(|| listing(1..=5, Freshness::Stale { since: Instant::now() }));
-        let mut bench = Bench::after_start(policy, start);
+        let mut bench = Fixture::after_start(policy, start);
         let mut longest = policy.hold_time + policy.settle;
         for (event, wait) in events {
             bench.now += wait;
@@ -476,12 +476,12 @@ proptest! {
                     bench.failing.clear();
                     (bench.step(), false)
                 }
-                Event::Tell(word) => {
-                    bench.memory.told(word, bench.now);
-                    if let Word::Keep(span) = word {
+                Event::Tell(command) => {
+                    bench.memory.told(command, bench.now);
+                    if let GuardCommand::Keep(span) = command {
                         longest = longest.max(span + policy.settle);
                     }
-                    (bench.step(), word == Word::Release)
+                    (bench.step(), command == GuardCommand::Release)
                 }
                 Event::Nothing => (bench.step(), false),
             };
@@ -516,7 +516,7 @@ proptest! {
     #[test]
     fn a_single_removal_from_a_settled_source_passes(count in 1_u16..50, gone in any::<prop::sample::Index>(), policy in policies()) {
         let policy = Guard { least: policy.least.max(2), ..policy };
-        let mut bench = Bench::settled(policy, 1..=count);
+        let mut bench = Fixture::settled(policy, 1..=count);
         let gone = u16::try_from(gone.index(count.into())).unwrap() + 1;
         let left: Vec<u16> = (1..=count).filter(|port| *port != gone).collect();
         prop_assert_eq!(bench.list(left.clone()), left);
@@ -524,7 +524,7 @@ proptest! {
 
     #[test]
     fn more_than_its_share_never_goes_within_the_window(count in 6_u16..40, order in proptest::collection::vec(any::<prop::sample::Index>(), 0..40)) {
-        let mut bench = Bench::settled(policy(), 1..=count);
+        let mut bench = Fixture::settled(policy(), 1..=count);
         let mut left: Vec<u16> = (1..=count).collect();
         for gone in order {
             if !left.is_empty() {

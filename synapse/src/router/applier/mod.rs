@@ -20,7 +20,7 @@ use tracing::error;
 use crate::config::PaceConfig;
 use crate::desired::Desired;
 
-use super::pace::{Pace, Urgency};
+use super::scheduler::{ApplyScheduler, Urgency};
 use super::status::RouterStatus;
 
 /// What a router writes to.
@@ -59,7 +59,7 @@ pub struct Applier {
 pub struct ApplierTask<T> {
     target: T,
     desired: watch::Receiver<Arc<Desired>>,
-    pace: Pace,
+    pace: ApplyScheduler,
     /// How often it is looked whether all is as it should be, though nothing has changed.
     look_every: Option<Duration>,
     /// Held until everything that is wanted was applied for the first time.
@@ -96,7 +96,7 @@ impl Applier {
         let task = ApplierTask {
             target,
             desired,
-            pace: Pace::new(pace),
+            pace: ApplyScheduler::new(pace),
             look_every,
             first_apply: Some(first_apply),
             shared: Arc::clone(&shared),
@@ -155,7 +155,7 @@ impl<T: Target> ApplierTask<T> {
         let grown = progress.seen.as_ref() != Some(desired);
         if grown {
             progress.seen = Some(Arc::clone(desired));
-            self.pace.try_anew();
+            self.pace.clear_backoff();
         }
         let is_applied = progress.applied.as_ref() == Some(desired);
         if is_applied {
@@ -166,9 +166,9 @@ impl<T: Target> ApplierTask<T> {
         // A look is for what was right: it must not cut a wait short.
         let look_at = progress.look_at.filter(|_| is_applied);
         let urgency = if desired.is_complete() && !progress.tried {
-            Urgency::Now
+            Urgency::Immediate
         } else {
-            Urgency::Gathers
+            Urgency::Debounced
         };
         [self.pace.due(urgency), progress.rest_at, look_at]
             .into_iter()
@@ -230,7 +230,7 @@ impl<T: Target> ApplierTask<T> {
         self.status.in_sync = progress.applied.as_ref() == Some(desired)
             && self.status.pending.is_empty()
             && self.status.last_error.is_empty();
-        self.status.complete = self.status.in_sync && desired.is_told();
+        self.status.complete = self.status.in_sync && desired.all_sources_answered();
         if self.status.in_sync && desired.is_complete() {
             self.first_apply = None;
         }

@@ -2,9 +2,9 @@
 //!
 //! A reload is all or nothing: everything new is built before anything changes. Then a router that is as it was runs on;
 //! one that is new starts; one that is gone ends, and an HAProxy that synapse runs for it is stopped softly. One that
-//! changed is replaced by its heir, which finds HAProxy running and brings it from what it is to what it should be, as
+//! changed is replaced by its successor, which finds HAProxy running and brings it from what it is to what it should be, as
 //! after a restart of synapse: by runtime commands where they do, by a reload where they don't. Sources that are still
-//! read keep their sessions and watches, so that the heir knows at once what its predecessor knew.
+//! read keep their sessions and watches, so that the successor knows at once what its predecessor knew.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::metrics::Reloads;
 use crate::reload::{Reload, ReloadResult, Requests};
 use crate::running::{RouterHandle, RunningRouter};
 use crate::running::{Running, RunningState};
-use crate::snapshot::{self, Followed, Keeper};
+use crate::snapshot::{self, Followed, SnapshotWriter};
 use crate::zone;
 
 /// How long the file may take to be read: it may lie on a disk that hangs.
@@ -130,7 +130,7 @@ impl Crew {
         self.publish();
         let remembered = self.parts.forget();
         if let Some(path) = self.config.snapshot_path.clone() {
-            let keeper = Keeper::new(path, &remembered, self.followed.subscribe(), self.parts.news());
+            let keeper = SnapshotWriter::new(path, &remembered, self.followed.subscribe(), self.parts.news());
             supervisor.start(Stage::Watchers, "snapshot", |stop| keeper.run(stop));
         }
         Ok(())
@@ -303,10 +303,10 @@ impl Crew {
 }
 
 impl RunningRouter {
-    /// It is about to end, for an heir or for good.
-    pub(super) fn leave(&self, has_heir: bool) {
+    /// It is about to end, for an successor or for good.
+    pub(super) fn leave(&self, has_successor: bool) {
         match &self.handle {
-            RouterHandle::Haproxy(haproxy) => haproxy.leave(has_heir),
+            RouterHandle::Haproxy(haproxy) => haproxy.leave(has_successor),
             RouterHandle::Plain(..) => {}
         }
     }

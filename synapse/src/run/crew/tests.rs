@@ -11,8 +11,8 @@ fn config(root: &str) -> Config {
         "{root}\nrouters: [{{type: console, services: [{{watcher: {{type: zookeeper, hosts: ['127.0.0.1:1'], path: /s}}}}]}}]\n"
     );
     let document = Document::parse("synapse.yaml", text).expect("it parses");
-    let understood = crate::config::understand(&document, UnknownKeys::Refuse, Path::new("/"));
-    understood.unwrap_or_else(|problems| panic!("{problems}")).value
+    let loaded = crate::config::resolve(&document, UnknownKeys::Refuse, Path::new("/"));
+    loaded.unwrap_or_else(|problems| panic!("{problems}")).value
 }
 
 /// A crew without a router, whose level the file decides unless it `is_fixed`.

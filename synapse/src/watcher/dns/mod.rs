@@ -1,7 +1,7 @@
 //! `type: dns`: the addresses of names, or the targets of SRV records.
 
-mod ask;
-mod book;
+mod cache;
+mod query;
 
 use std::net::SocketAddr;
 
@@ -11,9 +11,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::feed;
+use super::reader;
 use crate::config::DnsConfig;
-use book::{Answer, Book};
+use cache::{Answer, DnsCache};
 
 /// Asks again and again.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(super) struct DnsTask {
 
 /// The servers that `config` asks for.
 pub(super) fn dns(config: DnsConfig) -> (watch::Receiver<Snapshot>, DnsTask) {
-    let (out, snapshots) = watch::channel(feed::unread());
+    let (out, snapshots) = watch::channel(reader::unread());
     (snapshots, DnsTask { config, out })
 }
 
@@ -33,19 +33,19 @@ impl DnsTask {
     /// Asks until `stop`.
     pub(super) async fn run(self, stop: CancellationToken) {
         let nameserver = self.config.nameserver;
-        let mut book = Book::new(&self.config, Instant::now());
+        let mut cache = DnsCache::new(&self.config, Instant::now());
         let mut asked = JoinSet::new();
         loop {
-            for (number, question) in book.due(Instant::now()) {
-                asked.spawn(ask(number, question, nameserver));
+            for (number, question) in cache.due(Instant::now()) {
+                asked.spawn(query(number, question, nameserver));
             }
-            let next = book.next();
+            let next = cache.next();
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(Ok((number, answer))) = asked.join_next() => {
                     let now = Instant::now();
-                    book.learn(number, answer, now);
-                    self.out.send_if_modified(|snapshot| feed::take_in(snapshot, book.look(), now));
+                    cache.on_answer(number, answer, now);
+                    self.out.send_if_modified(|snapshot| reader::take_in(snapshot, cache.look(), now));
                 }
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
@@ -53,12 +53,12 @@ impl DnsTask {
     }
 }
 
-async fn ask(
+async fn query(
     number: usize,
     question: crate::config::Question,
     nameserver: Option<SocketAddr>,
 ) -> (usize, Result<Answer, String>) {
-    (number, ask::ask(question, nameserver).await)
+    (number, query::query(question, nameserver).await)
 }
 
 #[cfg(test)]

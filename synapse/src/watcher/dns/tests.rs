@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::config::{Question, Record};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the server says of one name and type.
 #[derive(Debug, Clone)]
@@ -142,7 +142,7 @@ struct Watched {
 
 impl Watched {
     async fn until(&mut self, is_so: impl Fn(&Snapshot) -> bool) -> Snapshot {
-        let found = timeout(PATIENCE, self.snapshots.wait_for(is_so)).await;
+        let found = timeout(TIMEOUT, self.snapshots.wait_for(is_so)).await;
         found.expect("in time").expect("the task runs").clone()
     }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use common::report::Decoder;
 use serde_json::Value;
 
-use crate::watcher::feed::Nodes;
+use crate::watcher::reader::Nodes;
 
 /// The nodes of the document `file`, or why it is none.
 pub(super) fn nodes(file: &str, text: &str) -> Result<Nodes, String> {

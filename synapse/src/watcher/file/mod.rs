@@ -21,7 +21,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::feed::{self, Look, Nodes};
+use super::reader::{self, Nodes, ReadResult};
 
 /// The longest document.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -40,7 +40,7 @@ pub(super) struct FileTask {
 
 /// Looks at `path` at each `interval`.
 pub(super) fn file(path: PathBuf, interval: Duration) -> (watch::Receiver<Snapshot>, FileTask) {
-    let (out, snapshots) = watch::channel(feed::unread());
+    let (out, snapshots) = watch::channel(reader::unread());
     (snapshots, FileTask { path, interval, out })
 }
 
@@ -68,7 +68,7 @@ impl FileTask {
         let files: Files = looked.await.unwrap_or_default();
         let look = files.told(&self.path);
         self.out
-            .send_if_modified(|snapshot| feed::take_in(snapshot, look, Instant::now()));
+            .send_if_modified(|snapshot| reader::take_in(snapshot, look, Instant::now()));
         files
     }
 }
@@ -126,7 +126,7 @@ impl Files {
         }
     }
 
-    fn told(&self, path: &Path) -> Look {
+    fn told(&self, path: &Path) -> ReadResult {
         let mut errors = Vec::new();
         if !self.error.is_empty() {
             errors.push(format!("{}: {}", path.display(), self.error));
@@ -135,7 +135,7 @@ impl Files {
         errors.extend(bad.map(|(name, file)| format!("{name}: {}", file.error)));
         let is_known = self.error.is_empty() && self.files.is_empty() || self.files.values().any(|f| f.nodes.is_some());
         let nodes = self.files.values().filter_map(|file| file.nodes.as_ref()).flatten();
-        Look {
+        ReadResult {
             nodes: is_known.then(|| nodes.map(|(name, data)| (name.clone(), data.clone())).collect()),
             error: errors.join("; "),
         }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::follow::Bell;
+use super::follow::ChangeNotify;
 use super::{Description, WatcherState};
 use crate::config::Combine;
 use combine::{Combining, Part};
@@ -32,7 +32,7 @@ pub(super) struct MultiTask {
     patience: Duration,
     children: Vec<Child>,
     state: watch::Sender<Arc<WatcherState>>,
-    bell: Bell,
+    changes: ChangeNotify,
 }
 
 /// A watcher of `children`, called `source` in the log.
@@ -41,7 +41,7 @@ pub(super) fn multi(
     method: Combine,
     patience: Duration,
     children: Vec<Child>,
-    bell: Bell,
+    changes: ChangeNotify,
 ) -> (watch::Receiver<Arc<WatcherState>>, MultiTask) {
     let (state, receiver) = watch::channel(Arc::default());
     let task = MultiTask {
@@ -50,7 +50,7 @@ pub(super) fn multi(
         patience,
         children,
         state,
-        bell,
+        changes,
     };
     (receiver, task)
 }
@@ -64,7 +64,7 @@ impl MultiTask {
             started: Instant::now(),
         };
         // All watchers ring it, so this one is woken by itself, too, and then finds nothing new.
-        let mut rung = self.bell.subscribe();
+        let mut rung = self.changes.subscribe();
         let mut used = None;
         loop {
             rung.mark_unchanged();
@@ -76,7 +76,7 @@ impl MultiTask {
             let is_known = combined.state.freshness != Freshness::Never;
             if combined.state != **self.state.borrow() && (is_known || !was_known) {
                 self.state.send_replace(Arc::new(combined.state));
-                self.bell.send_replace(());
+                self.changes.send_replace(());
             }
             let again = combined.look_again;
             tokio::select! {

@@ -19,7 +19,7 @@ use std::sync::LazyLock;
 use common::config::{Document, UnknownKeys};
 
 use crate::config::OptionsPolicy;
-use crate::config::{RouterKind, understand};
+use crate::config::{RouterKind, resolve};
 use crate::desired::Server;
 use crate::haproxy::cfg::read;
 use crate::haproxy::cfg::render::{ConfigTemplate, Provisioning, write_servers};
@@ -47,7 +47,7 @@ static FRAME: LazyLock<ConfigTemplate> = LazyLock::new(|| {
         {type: zookeeper, hosts: ['zk:2181'], path: /web}, routerOptions: {frontend: ['bind 127.0.0.1:80']}}]}]";
     let document = Document::parse("synapse.yaml", text.to_owned()).expect("YAML");
     let config =
-        understand(&document, UnknownKeys::Refuse, Path::new("/")).unwrap_or_else(|problems| panic!("{problems}"));
+        resolve(&document, UnknownKeys::Refuse, Path::new("/")).unwrap_or_else(|problems| panic!("{problems}"));
     let router = config.value.routers.first().expect("a router");
     let RouterKind::Haproxy(haproxy) = &router.kind else {
         panic!("another router")

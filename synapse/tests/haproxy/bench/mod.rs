@@ -16,7 +16,7 @@ use synapse::config::{
     ServiceHaproxy, WatcherConfig,
 };
 use synapse::desired::{Desired, Server, Service};
-use synapse::haproxy::{Haproxy, HaproxyStatus, HaproxyTask, Links, ServerStatus, build};
+use synapse::haproxy::{Channels, Haproxy, HaproxyStatus, HaproxyTask, ServerStatus, build};
 use synapse::health::Health;
 use synapse::router::Locks;
 use tempfile::TempDir;
@@ -30,13 +30,13 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use backend::{Backend, server, server_at};
 
 /// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Waits until `condition` holds.
 pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !condition().await {
-        assert!(start.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
+        assert!(start.elapsed() < TIMEOUT, "not within {TIMEOUT:?}: {what}");
         sleep(Duration::from_millis(5)).await;
     }
 }
@@ -90,7 +90,7 @@ pub(crate) fn service(id: &str, port: u16) -> ServiceConfig {
 }
 
 /// One router and all around it.
-pub(crate) struct Bench {
+pub(crate) struct Fixture {
     directory: TempDir,
     pub(crate) config: HaproxyConfig,
     pub(crate) services: Vec<ServiceConfig>,
@@ -104,7 +104,7 @@ pub(crate) struct Bench {
     running: Option<(Haproxy, CancellationToken, JoinSet<()>)>,
 }
 
-impl Bench {
+impl Fixture {
     pub(crate) async fn of(flavour: Flavour, services: &[&str]) -> Self {
         let mut bench = Self::new(services).await;
         bench.set_program(&flavour.program());
@@ -229,7 +229,7 @@ impl Bench {
             self.config.clone(),
             self.services.clone().into(),
             pace,
-            Links {
+            Channels {
                 desired: self.desired.subscribe(),
                 attention: self.attention.subscribe(),
                 health: self.health.clone(),
@@ -458,7 +458,7 @@ impl Bench {
     }
 }
 
-impl Drop for Bench {
+impl Drop for Fixture {
     fn drop(&mut self) {
         // The router first, or it would start HAProxy again.
         self.running = None;

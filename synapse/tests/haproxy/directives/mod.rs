@@ -10,14 +10,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use super::bench::{Backend, Bench, eventually, server, server_at};
+use super::bench::{Backend, Fixture, eventually, server, server_at};
 use super::own;
 
 /// What a file says.
-fn understand(text: &str) -> (HaproxyConfig, Vec<ServiceConfig>) {
+fn resolve(text: &str) -> (HaproxyConfig, Vec<ServiceConfig>) {
     let document = Document::parse("synapse.yaml", text.to_owned()).unwrap();
-    let understood = synapse::config::understand(&document, UnknownKeys::Refuse, Path::new("/"));
-    let router = understood
+    let loaded = synapse::config::resolve(&document, UnknownKeys::Refuse, Path::new("/"));
+    let router = loaded
         .map_err(|problems| problems.to_string())
         .unwrap()
         .value
@@ -56,9 +56,9 @@ async fn at(port: u16, headers: &str) -> String {
 #[tokio::test]
 async fn keys_sections_and_the_shared_frontend_serve() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::new(&["web", "sock_2", "bad_3", "shared", "stats"]).await;
+    let mut bench = Fixture::new(&["web", "sock_2", "bad_3", "shared", "stats"]).await;
     let socket = bench.config.config_path.with_file_name("web.sock");
-    let (config, services) = understand(&format!(
+    let (config, services) = resolve(&format!(
         "
 routers:
   - type: haproxy
@@ -124,9 +124,9 @@ async fn what_the_operator_wrote_is_left_alone() {
         Backend::start("two").await,
         Backend::start("mine").await,
     );
-    let mut bench = Bench::new(&["web_1", "manual"]).await;
+    let mut bench = Fixture::new(&["web_1", "manual"]).await;
     bench.services.pop();
-    let (config, _) = understand(&format!(
+    let (config, _) = resolve(&format!(
         "
 routers:
   - type: haproxy
@@ -145,7 +145,7 @@ routers:
     bench.in_sync().await;
     bench.ask("set server manual/spare state maint").await;
     bench.ask("set server web_1/spare state maint").await;
-    let stat = async |bench: &Bench| {
+    let stat = async |bench: &Fixture| {
         let stat = bench.ask("show servers state").await;
         let rows = stat
             .lines()
@@ -179,7 +179,7 @@ routers:
 #[tokio::test]
 async fn cookies_lead_back_to_an_instance_across_reloads() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.services[0].haproxy.cookie = Some(CookieValue::Hash);
     bench.services[0].backend.push("cookie SRV insert".into());
     bench.start().await;
@@ -203,7 +203,7 @@ async fn cookies_lead_back_to_an_instance_across_reloads() {
 #[tokio::test]
 async fn cookies_that_haproxy_makes_itself_need_no_reload() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     let lines = ["cookie SRV insert dynamic", "dynamic-cookie-key of-my-own"];
     bench.services[0].backend.extend(lines.map(String::from));
     bench.start().await;
@@ -231,7 +231,7 @@ async fn cookies_that_haproxy_makes_itself_need_no_reload() {
 #[tokio::test]
 async fn options_taken_on_trust_are_left_out_when_haproxy_refuses_them() {
     let one = Backend::start("one").await;
-    let mut bench = Bench::new(&["good_1", "bad_2"]).await;
+    let mut bench = Fixture::new(&["good_1", "bad_2"]).await;
     bench.config.options_policy = OptionsPolicy::Legacy;
     bench.start().await;
     let asks = |options: &str| Server {
@@ -261,7 +261,7 @@ async fn options_taken_on_trust_are_left_out_when_haproxy_refuses_them() {
 #[tokio::test]
 async fn what_haproxy_counts_is_shown() {
     let one = Backend::start("one").await;
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.services[0].server_options = "check inter 1s".into();
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one), server_at("dead", "127.0.0.99:9")])]);
@@ -287,7 +287,7 @@ async fn what_haproxy_counts_is_shown() {
 
 #[tokio::test]
 async fn our_defaults_raise_no_warning() {
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.config.global = vec!["log stderr format raw local0".into()];
     bench.services.push(ServiceConfig {
         id: "tcp_2".into(),
@@ -322,7 +322,7 @@ async fn our_defaults_raise_no_warning() {
 }
 
 /// What `show stat` says of one server in one column.
-async fn statistic(bench: &Bench, server: &str, column: &str) -> String {
+async fn statistic(bench: &Fixture, server: &str, column: &str) -> String {
     let stat = bench.ask("show stat").await;
     let head: Vec<&str> = stat
         .lines()
@@ -339,7 +339,7 @@ async fn statistic(bench: &Bench, server: &str, column: &str) -> String {
 #[tokio::test]
 async fn who_is_down_before_a_reload_gets_no_request_after_it() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.services[0].server_options = "check inter 5s fastinter 50ms fall 2".into();
     bench.config.reload_min_interval = Duration::from_millis(10);
     bench.start().await;
@@ -390,7 +390,7 @@ async fn who_is_down_before_a_reload_gets_no_request_after_it() {
 #[tokio::test]
 async fn an_operator_may_keep_health_to_each_worker() {
     let one = Backend::start("one").await;
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.services[0].server_options = "check inter 5s fastinter 50ms fall 2".into();
     bench.config.state_file = None;
     bench.start().await;
@@ -411,7 +411,7 @@ async fn an_operator_may_keep_health_to_each_worker() {
 #[tokio::test]
 async fn someone_elses_haproxy_takes_health_from_the_file_it_names() {
     let one = Backend::start("one").await;
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.external();
     let file = bench.config.config_path.with_file_name("health");
     bench

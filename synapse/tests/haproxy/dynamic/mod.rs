@@ -9,13 +9,13 @@ use synapse::desired::Server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::bench::{Backend, Bench, Flavour, eventually, server, server_at};
+use super::bench::{Backend, Fixture, Flavour, eventually, server, server_at};
 use super::{own, weighing};
 
 const FIRST_START: [(&str, &str, u64); 1] = [("first_start", "ok", 1)];
 
 /// The servers HAProxy has in a backend, by name.
-async fn servers(bench: &Bench, backend: &str) -> BTreeMap<String, BTreeMap<String, String>> {
+async fn servers(bench: &Fixture, backend: &str) -> BTreeMap<String, BTreeMap<String, String>> {
     let state = bench.ask(&format!("show servers state {backend}")).await;
     let mut lines = state.lines().skip_while(|line| !line.starts_with('#'));
     let header: Vec<&str> = lines.next().unwrap().split(' ').skip(1).collect();
@@ -32,14 +32,14 @@ async fn servers(bench: &Bench, backend: &str) -> BTreeMap<String, BTreeMap<Stri
         .collect()
 }
 
-async fn names_in(bench: &Bench, backend: &str) -> Vec<String> {
+async fn names_in(bench: &Fixture, backend: &str) -> Vec<String> {
     servers(bench, backend).await.into_keys().collect()
 }
 
 /// Instances come, change weight, leave and come back, as many as there are no slots for at first.
-async fn membership(flavour: Flavour) -> Bench {
+async fn membership(flavour: Flavour) -> Fixture {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::of(flavour, &["web_1"]).await;
+    let mut bench = Fixture::of(flavour, &["web_1"]).await;
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one)])]);
     bench.in_sync().await;
@@ -109,7 +109,7 @@ async fn members_are_made_and_deleted_by_3_0() {
 #[tokio::test]
 async fn growth_takes_no_reload_and_each_has_its_own_name() {
     let one = Backend::start("one").await;
-    let mut bench = Bench::of(Flavour::Dynamic, &["web_1"]).await;
+    let mut bench = Fixture::of(Flavour::Dynamic, &["web_1"]).await;
     bench.services[0].server_options = "check inter 100ms fall 1 rise 1".into();
     bench.start().await;
     bench.want(&[("web_1", vec![])]);
@@ -166,7 +166,7 @@ async fn a_server_that_leaves_finishes_its_request_and_is_then_deleted() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let slow = server_at("slow", &listener.local_addr().unwrap().to_string());
     let one = Backend::start("one").await;
-    let mut bench = Bench::of(Flavour::Dynamic, &["web_1"]).await;
+    let mut bench = Fixture::of(Flavour::Dynamic, &["web_1"]).await;
     bench.start().await;
     bench.want(&[("web_1", vec![slow.clone()])]);
     bench.in_sync().await;
@@ -204,7 +204,7 @@ async fn what_others_make_and_delete_is_put_right() {
         Backend::start("two").await,
         Backend::start("evil").await,
     );
-    let mut bench = Bench::of(Flavour::Dynamic, &["web_1"]).await;
+    let mut bench = Fixture::of(Flavour::Dynamic, &["web_1"]).await;
     let operators = format!("server theirs {} backup", evil.address);
     bench.services[0].backend.push(operators);
     bench.start().await;
@@ -244,7 +244,7 @@ async fn the_next_synapse_adopts_what_was_made() {
         Backend::start("two").await,
         Backend::start("three").await,
     );
-    let mut bench = Bench::of(Flavour::Dynamic, &["web_1"]).await;
+    let mut bench = Fixture::of(Flavour::Dynamic, &["web_1"]).await;
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one)])]);
     bench.in_sync().await;
@@ -292,7 +292,7 @@ async fn the_next_synapse_adopts_what_was_made() {
 #[tokio::test]
 async fn nobody_is_sent_away_before_it_is_known_who_should_serve() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::of(Flavour::Dynamic, &["web_1"]).await;
+    let mut bench = Fixture::of(Flavour::Dynamic, &["web_1"]).await;
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one)])]);
     bench.in_sync().await;
@@ -315,7 +315,7 @@ async fn nobody_is_sent_away_before_it_is_known_who_should_serve() {
 #[tokio::test]
 async fn from_slots_to_dynamic_and_back_is_one_reload_each() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::of(Flavour::Slots, &["web_1"]).await;
+    let mut bench = Fixture::of(Flavour::Slots, &["web_1"]).await;
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one), server(&two)])]);
     bench.in_sync().await;
@@ -338,7 +338,7 @@ async fn from_slots_to_dynamic_and_back_is_one_reload_each() {
 #[tokio::test]
 async fn a_balance_that_takes_no_new_servers_has_slots() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::of(Flavour::Dynamic, &["fixed_1", "web_2"]).await;
+    let mut bench = Fixture::of(Flavour::Dynamic, &["fixed_1", "web_2"]).await;
     bench.services[0].backend.push("balance static-rr".into());
     // Not to be seen from the lines: HAProxy says it.
     bench.services[1].server_options = "resolvers r".into();
@@ -363,7 +363,7 @@ async fn a_balance_that_takes_no_new_servers_has_slots() {
 }
 
 /// Who answers which path.
-async fn who_answers(bench: &Bench) -> Vec<Option<String>> {
+async fn who_answers(bench: &Fixture) -> Vec<Option<String>> {
     let mut who = Vec::new();
     for key in 0..100 {
         who.push(bench.get_with("web_1", &format!("/key{key}"), "").await);
@@ -377,7 +377,7 @@ async fn consistent_hashing_and_cookies_are_a_reloads() {
     for name in ["a", "b", "c", "d"] {
         backends.push(Backend::start(name).await);
     }
-    let mut bench = Bench::of(Flavour::Dynamic, &["web_1"]).await;
+    let mut bench = Fixture::of(Flavour::Dynamic, &["web_1"]).await;
     let lines = [
         "balance uri",
         "hash-type consistent",
@@ -432,7 +432,7 @@ async fn consistent_hashing_and_cookies_are_a_reloads() {
 #[tokio::test]
 async fn joins_and_leaves_under_load_lose_nothing_and_connections_are_used_again() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
-    let mut bench = Bench::of(Flavour::Dynamic, &["web_1"]).await;
+    let mut bench = Fixture::of(Flavour::Dynamic, &["web_1"]).await;
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one)])]);
     bench.in_sync().await;
@@ -457,7 +457,7 @@ async fn joins_and_leaves_under_load_lose_nothing_and_connections_are_used_again
 }
 
 /// How many connections HAProxy has made to a server, and how often it has used one again.
-async fn connections(bench: &Bench, name: &str) -> [u64; 2] {
+async fn connections(bench: &Fixture, name: &str) -> [u64; 2] {
     let stat = bench.ask("show stat -1 4 -1").await;
     let header: Vec<&str> = stat
         .lines()
@@ -476,7 +476,7 @@ async fn connections(bench: &Bench, name: &str) -> [u64; 2] {
 
 #[tokio::test]
 async fn dynamic_is_refused_where_it_can_not_be() {
-    let mut bench = Bench::new(&["web_1"]).await;
+    let mut bench = Fixture::new(&["web_1"]).await;
     bench.config.servers = ServersMode::Dynamic;
     let error = bench.build().await.unwrap_err();
     assert!(

@@ -8,7 +8,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 /// No single command takes longer.
-const PATIENCE: Duration = Duration::from_mins(3);
+const TIMEOUT: Duration = Duration::from_mins(3);
 
 /// The name of the project, of its images and, in short, of its containers.
 pub(crate) const PROJECT: &str = "nerve-synapse-bench";
@@ -79,9 +79,9 @@ async fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
     let told = || format!("`{program} {}`", arguments.join(" "));
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    let output = timeout(PATIENCE, command.output())
+    let output = timeout(TIMEOUT, command.output())
         .await
-        .map_err(|_| format!("{} did not end within {PATIENCE:?}", told()))?
+        .map_err(|_| format!("{} did not end within {TIMEOUT:?}", told()))?
         .map_err(|error| format!("{} can't be run: {error}", told()))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use crate::docker::{PROJECT, container, docker, on_host};
 use crate::faults::{pause, unpause};
-use crate::site::{APART, APPS, CLIENTS, PATIENCE, Site, ZOOKEEPERS, address};
+use crate::site::{APART, APPS, CLIENTS, Site, TIMEOUT, ZOOKEEPERS, address};
 
 /// What nerve's container is meant to hold at most when nothing happens.
 const NERVE_IDLE: u64 = 12 << 20;
@@ -189,7 +189,7 @@ async fn large() -> Result<Line, String> {
     .await?;
     let measured = async {
         let ready = async || docker(&["exec", &name, "/usr/bin/synapse", "wait", "--service", "s199"]).await;
-        let ready = wait_for("the large synapse is ready", PATIENCE, ready).await;
+        let ready = wait_for("the large synapse is ready", TIMEOUT, ready).await;
         ready.map_err(|late| late.to_string())?;
         sleep(IDLE).await;
         held("large", "synapse").await

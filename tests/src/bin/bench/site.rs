@@ -24,7 +24,7 @@ pub(crate) const APART: &str = "client2";
 pub(crate) const ZOOKEEPERS: [&str; 3] = ["zk1", "zk2", "zk3"];
 
 /// How long the site may take to be as it should be after anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// How long one answer may take.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ impl Site {
     pub(crate) async fn found(&self, apps: &[&str]) -> Result<Duration, String> {
         let started = Instant::now();
         let expected: BTreeSet<String> = apps.iter().map(|app| (*app).to_owned()).collect();
-        wait_for("every client finds the applications", PATIENCE, async || {
+        wait_for("every client finds the applications", TIMEOUT, async || {
             for client in CLIENTS {
                 let found = servers(&address(&format!("{client}-pod")).await?).await?;
                 ensure(found == expected, || format!("{client} has {found:?}"))?;
@@ -72,7 +72,7 @@ impl Site {
 
     /// Waits until so many of the ensemble serve, one of them as the leader.
     pub(crate) async fn ensemble(&self, nodes: usize) -> Result<(), String> {
-        wait_for("the ensemble serves", PATIENCE, async || {
+        wait_for("the ensemble serves", TIMEOUT, async || {
             let modes = modes().await;
             let leads = modes.values().any(|mode| mode == "leader");
             ensure(modes.len() == nodes && leads, || format!("{modes:?}"))
@@ -84,7 +84,7 @@ impl Site {
     /// Waits until Prometheus has the figures of every nerve, synapse and HAProxy.
     pub(crate) async fn scraped(&self) -> Result<(), String> {
         let all = APPS.len() + 2 * CLIENTS.len();
-        wait_for("Prometheus reads everybody", PATIENCE, async || {
+        wait_for("Prometheus reads everybody", TIMEOUT, async || {
             let targets = get(&address("prometheus").await?, 9090, "/api/v1/targets?state=active").await?;
             let targets: Value = serde_json::from_str(&targets).map_err(|error| error.to_string())?;
             let targets = targets.pointer("/data/activeTargets").and_then(Value::as_array);
@@ -100,7 +100,7 @@ impl Site {
 
     /// Waits until a part's first process has no child that is dead and not reaped.
     pub(crate) async fn no_zombie(&self, part: &str) -> Result<(), String> {
-        wait_for("what lost its parent is reaped", PATIENCE, async || {
+        wait_for("what lost its parent is reaped", TIMEOUT, async || {
             let pid = docker(&["inspect", "-f", "{{.State.Pid}}", &container(part)]).await?;
             // State and parent follow the name, which may hold anything.
             let count = format!("cat /proc/[0-9]*/stat 2>/dev/null | sed 's/.*) //' | grep -c '^Z {pid} ' || true");
@@ -114,7 +114,7 @@ impl Site {
     /// What the clients said since `from`, once they have said it up to now.
     pub(crate) async fn said(&self, from: u64) -> Result<BTreeMap<&'static str, Vec<Second>>, String> {
         let now = unix_millis();
-        wait_for("the loads tell how it went", PATIENCE, async || {
+        wait_for("the loads tell how it went", TIMEOUT, async || {
             let late = self.loads.iter().find(|(_, load)| load.since(now).is_empty());
             ensure(late.is_none(), || {
                 format!("nothing from {:?}", late.map(|(client, _)| client))

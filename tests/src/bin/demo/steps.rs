@@ -5,7 +5,7 @@ use std::time::Duration;
 use common::clock::unix_millis;
 use e2e::eventually::{ensure, wait_for};
 use e2e::load::Load;
-use e2e::site::{BACKEND, PATIENCE, SESSION_TIMEOUT, Site};
+use e2e::site::{BACKEND, SESSION_TIMEOUT, Site, TIMEOUT};
 use e2e::zookeeper::ZooKeeper;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
@@ -82,7 +82,7 @@ async fn join_and_leave(site: &mut Site, report: &Report) -> Outcome {
         let mut guest = site.prepare(&name, &site.zookeeper.address()).await;
         let path = guest.path();
         guest.nerve.start();
-        let first = wait_for("the new instance gets a request", PATIENCE, async || {
+        let first = wait_for("the new instance gets a request", TIMEOUT, async || {
             guest
                 .instance
                 .first_request()
@@ -178,7 +178,7 @@ async fn kill_synapse(site: &mut Site, _: &Report) -> Outcome {
 
 async fn ready_again(site: &mut Site, since: Instant) -> Outcome {
     site.synapse.start_and_wait().await.map_err(|late| late.to_string())?;
-    let ready = wait_for("synapse is ready", PATIENCE, async || {
+    let ready = wait_for("synapse is ready", TIMEOUT, async || {
         let reply = site.synapse.get("/ready").await.map_err(|error| error.to_string())?;
         ensure(reply.status == 200, || format!("{reply:?}"))
     });
@@ -199,7 +199,7 @@ async fn kill_a_nerve(site: &mut Site, _: &Report) -> Outcome {
         .start_and_wait()
         .await
         .map_err(|late| late.to_string())?;
-    let taken_over = wait_for("the new nerve owns the node", PATIENCE, async || {
+    let taken_over = wait_for("the new nerve owns the node", TIMEOUT, async || {
         let node = client.node(&path).await.ok_or("absent")?;
         ensure(node.owner != before.owner, || {
             "the dead one's session still owns it".to_owned()

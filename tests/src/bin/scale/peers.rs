@@ -24,7 +24,7 @@ const ANSWERS: [(&str, &[u8]); 4] = [
 const SERVING: &[u8] = &[0, 0, 0, 0, 2, 8, 1];
 
 /// No connection of a check lives longer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Two ports of 127.0.0.1, closed when dropped.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ where
         loop {
             tokio::select! {
                 accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                    connections.spawn(timeout(PATIENCE, serve(stream)));
+                    connections.spawn(timeout(TIMEOUT, serve(stream)));
                 },
                 Some(_) = connections.join_next() => {}
             }

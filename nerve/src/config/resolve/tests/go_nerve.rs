@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use common::config::{Understood, UnknownKeys};
+use common::config::{Loaded, UnknownKeys};
 
 use super::{SECOND, problems, zookeeper};
 use crate::config::testing::{read, service};
 use crate::config::{CheckConfig, CheckKind, Config, ReporterConfig, Source};
 
 /// A file on disk, as nerve starts with it.
-fn load(text: &str, environment: &[(&str, &str)]) -> Result<Understood<Config>, String> {
+fn load(text: &str, environment: &[(&str, &str)]) -> Result<Loaded<Config>, String> {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("nerve.yaml");
     std::fs::write(&path, text).expect("written");
@@ -27,12 +27,12 @@ fn load(text: &str, environment: &[(&str, &str)]) -> Result<Understood<Config>, 
     source.load().map_err(|problems| problems.to_string())
 }
 
-fn good(text: &str, environment: &[(&str, &str)]) -> Understood<Config> {
+fn good(text: &str, environment: &[(&str, &str)]) -> Loaded<Config> {
     load(text, environment).expect("a good configuration")
 }
 
 /// What is warned of, without the places.
-fn warned(read: &Understood<Config>) -> Vec<&str> {
+fn warned(read: &Loaded<Config>) -> Vec<&str> {
     read.warnings.iter().map(|warning| warning.what.as_str()).collect()
 }
 

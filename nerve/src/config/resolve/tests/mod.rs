@@ -199,7 +199,7 @@ fn each_type_of_check_is_understood() {
     let targets: Vec<_> = service
         .checks
         .iter()
-        .map(|check| (check.kind.word(), check.target()))
+        .map(|check| (check.kind.as_str(), check.target()))
         .collect();
     let expected = [
         ("https", "https://[::1]:80/a"),

@@ -16,7 +16,7 @@ pub(crate) enum Place {
 
 /// What to write instead of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Instead {
+pub(crate) enum Replacement {
     /// This does exactly the same; `None` when it needs no line any more.
     Line(Option<String>),
     /// What exactly takes somebody who knows what is meant.
@@ -37,7 +37,7 @@ enum Rule {
     /// The action that deletes the header; the line names it as `^Name:`.
     DelHeader(&'static str),
     Advice(&'static str),
-    /// See [`Instead::NoEffect`].
+    /// See [`Replacement::NoEffect`].
     NoEffect,
 }
 
@@ -119,7 +119,7 @@ const PROXY: &[(&str, Rule)] = &[
 ];
 
 /// What to write instead of `line`; `None` when HAProxy takes it, as far as this table knows.
-pub(crate) fn instead(line: &str, place: Place) -> Option<Instead> {
+pub(crate) fn instead(line: &str, place: Place) -> Option<Replacement> {
     let table = if place == Place::Global { GLOBAL } else { PROXY };
     let line = line.trim();
     let (no, said) = match line.strip_prefix("no ") {
@@ -134,7 +134,7 @@ pub(crate) fn instead(line: &str, place: Place) -> Option<Instead> {
         Rule::Drop => Some(None),
         Rule::AddHeader(action) => added(rest).map(|header| Some(format!("{action} {header}"))),
         Rule::DelHeader(action) => deleted(rest).map(|header| Some(format!("{action} {header}"))),
-        Rule::NoEffect => return Some(Instead::NoEffect),
+        Rule::NoEffect => return Some(Replacement::NoEffect),
         Rule::Advice(_) => None,
     };
     let advice = |rule| match rule {
@@ -144,11 +144,11 @@ pub(crate) fn instead(line: &str, place: Place) -> Option<Instead> {
     };
     Some(match found {
         // HAProxy takes no rules in a `defaults` without a name.
-        Some(Some(line)) if place == Place::Defaults && line.starts_with("http-re") => Instead::Advice(format!(
+        Some(Some(line)) if place == Place::Defaults && line.starts_with("http-re") => Replacement::Advice(format!(
             "move it to the frontends or backends it is for, as `{line}`: `defaults` takes no such rules"
         )),
-        Some(line) => Instead::Line(line),
-        None => Instead::Advice(advice(rule)),
+        Some(line) => Replacement::Line(line),
+        None => Replacement::Advice(advice(rule)),
     })
 }
 
@@ -186,7 +186,7 @@ fn deleted(rest: &str) -> Option<String> {
     (whole && is_name(name)).then(|| format!("{name} {condition}").trim_end().to_owned())
 }
 
-/// The first word, in which blanks are escaped, and the rest. No other escape and no quote is understood.
+/// The first word, in which blanks are escaped, and the rest. No other escape and no quote is loaded.
 fn first_word(text: &str) -> Option<(&str, &str)> {
     let mut escaped = false;
     let end = text.find(|c: char| {

@@ -2,8 +2,8 @@ use common::process::{Outcome, Program};
 
 use super::*;
 
-fn line(text: &str) -> Instead {
-    Instead::Line(Some(text.to_owned()))
+fn line(text: &str) -> Replacement {
+    Replacement::Line(Some(text.to_owned()))
 }
 
 #[test]
@@ -11,7 +11,7 @@ fn what_does_the_same_today() {
     let proxy = |old| instead(old, Place::Proxy).expect("an old line");
     assert_eq!(proxy("option forceclose"), line("option httpclose"));
     assert_eq!(proxy("  no  option\tforceclose "), line("no option httpclose"));
-    assert_eq!(proxy("option http-tunnel"), Instead::Line(None));
+    assert_eq!(proxy("option http-tunnel"), Replacement::Line(None));
     assert_eq!(proxy("clitimeout 30s # long"), line("timeout client 30s # long"));
     assert_eq!(proxy("timeout srvtimeout 5"), line("timeout server 5"));
     assert_eq!(
@@ -42,7 +42,7 @@ fn what_may_mean_more_is_left_to_who_knows() {
         ("appsession A len 5 timeout 1s", Place::Proxy),
         ("tune.chksize 1", Place::Global),
     ] {
-        assert!(matches!(instead(old, place), Some(Instead::Advice(_))), "{old}");
+        assert!(matches!(instead(old, place), Some(Replacement::Advice(_))), "{old}");
     }
     for kept in [
         "option httpclose",
@@ -116,12 +116,12 @@ async fn haproxy_refuses_every_old_line_and_takes_the_new_one() {
             let old = format!("{words} {rest}");
             assert_ne!(haproxy(&old, place).await, Vec::<String>::new(), "{old}");
             match instead(&old, place).expect("a row of the table") {
-                Instead::Line(new) => {
+                Replacement::Line(new) => {
                     let new = new.unwrap_or_default();
                     assert_eq!(haproxy(&new, place).await, Vec::<String>::new(), "{old} => {new}");
                 }
-                Instead::Advice(advice) => assert!(advice.len() > 10, "{advice}"),
-                Instead::NoEffect => {}
+                Replacement::Advice(advice) => assert!(advice.len() > 10, "{advice}"),
+                Replacement::NoEffect => {}
             }
         }
     }

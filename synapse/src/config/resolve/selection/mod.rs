@@ -9,16 +9,16 @@ use std::num::NonZeroU16;
 
 use common::config::Section;
 
-use super::haproxy::Wide;
+use super::haproxy::RouterContext;
 use crate::config::{
     Condition, Correlation, DefaultServer, LabelFilter, LocalZone, Pattern, Scope, SelectionConfig, ServerSort,
     ZoneConfig, ZonePolicy,
 };
 
 /// A subset of one would leave a service without a server whenever that one fails.
-const SMALLEST_SUBSET: u64 = 2;
+const MIN_SUBSET: u64 = 2;
 /// HAProxy's limit on a weight.
-const HEAVIEST: u64 = 256;
+const MAX_WEIGHT: u64 = 256;
 
 /// The service a `serverCorrelation` names. It is checked once the names of all are known.
 pub(super) struct Other<'a> {
@@ -47,11 +47,11 @@ enum Policy {
     None,
 }
 
-/// Reads them; `inherited` is the zone of the router, and `wide` what it says for all its services.
+/// Reads them; `inherited` is the zone of the router, and `context` what it says for all its services.
 pub(super) fn selection<'a>(
     section: &mut Section<'a>,
     inherited: Option<&ZoneConfig>,
-    wide: &Wide,
+    context: &RouterContext,
 ) -> (Option<SelectionConfig>, Option<Other<'a>>) {
     let filters = section.sections("labelFilters", "label filter");
     let label_filters: Vec<_> = filters.into_iter().map(label_filter).collect();
@@ -71,7 +71,7 @@ pub(super) fn selection<'a>(
         ],
     );
     let zone = zone(section, inherited);
-    let subset_size = section.integer("subsetSize", SMALLEST_SUBSET..=65535);
+    let subset_size = section.integer("subsetSize", MIN_SUBSET..=65535);
     let (correlation, other) = correlation(section);
     let selection = || {
         Some(SelectionConfig {
@@ -85,7 +85,7 @@ pub(super) fn selection<'a>(
             correlation,
             zone,
             subset_size: subset_size.and_then(|size| usize::try_from(size).ok()),
-            weights: wide.weights,
+            weights: context.weights,
         })
     };
     (selection(), other)
@@ -226,7 +226,7 @@ fn default_server(mut section: Section<'_>) -> Option<DefaultServer> {
     if port.is_none() && (written.is_some() || !section.has("port")) {
         section.problem("port", "is required", "write a port from 1 to 65535");
     }
-    let weight = section.integer("weight", 0..=HEAVIEST);
+    let weight = section.integer("weight", 0..=MAX_WEIGHT);
     let name = section.text_or("name", "");
     let host = host?;
     let Ok(ip) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() else {

@@ -3,14 +3,14 @@ mod services;
 
 use std::path::Path;
 
-use common::config::{Document, Problem, Problems, Understood, UnknownKeys};
+use common::config::{Document, Loaded, Problem, Problems, UnknownKeys};
 
 use super::*;
-use crate::config::{HaproxyConfig, HaproxyControl, PaceConfig, ServerSort, WatcherConfig, understand};
+use crate::config::{HaproxyConfig, HaproxyControl, PaceConfig, ServerSort, WatcherConfig, resolve};
 
-pub(super) fn read(text: &str) -> Result<Understood<Config>, Problems> {
+pub(super) fn read(text: &str) -> Result<Loaded<Config>, Problems> {
     let document = Document::parse("synapse.yaml", text.to_owned())?;
-    understand(&document, UnknownKeys::Refuse, Path::new("/base"))
+    resolve(&document, UnknownKeys::Refuse, Path::new("/base"))
 }
 
 pub(super) fn config(text: &str) -> Config {
@@ -34,7 +34,7 @@ fn lines(problems: &[Problem]) -> Vec<String> {
         .collect()
 }
 
-/// An HAProxy router with these lines (JSON flow style, comma-terminated) beside what it must have.
+/// An HAProxy router with these lines (JSON flow style, comma-terminated) with_suffix what it must have.
 pub(super) fn haproxy_router(keys: &str) -> String {
     format!("routers: [{{type: haproxy, configPath: /run/h.cfg, {keys} services: []}}]")
 }
@@ -46,7 +46,7 @@ pub(super) fn haproxy(keys: &str) -> HaproxyConfig {
     }
 }
 
-/// A console router with these services, each with a watcher beside its keys.
+/// A console router with these services, each with a watcher with_suffix its keys.
 pub(super) fn with_services(services: &[&str]) -> String {
     let watcher = "watcher: {type: zookeeper, hosts: ['zk:2181'], path: /services/a/b}";
     let services: Vec<String> = services.iter().map(|keys| format!("{{{keys}{watcher}}}")).collect();

@@ -3,13 +3,13 @@ use common::report::{Decoder, Method};
 use common::zk::security::Scheme;
 
 use super::*;
-use crate::config::{Combine, Record, ZookeeperConfig, understand};
+use crate::config::{Combine, Record, ZookeeperConfig, resolve};
 
 fn read(watcher: &str) -> Result<WatcherConfig, Problems> {
     let text = format!("routers:\n  - type: console\n    services:\n      - name: s\n        watcher: {watcher}\n");
     let document = Document::parse("synapse.yaml", text).expect(watcher);
-    let understood = understand(&document, UnknownKeys::Refuse, Path::new("/etc"))?;
-    Ok(understood.value.routers[0].services[0].watcher.clone())
+    let loaded = resolve(&document, UnknownKeys::Refuse, Path::new("/etc"))?;
+    Ok(loaded.value.routers[0].services[0].watcher.clone())
 }
 
 fn watcher(text: &str) -> WatcherConfig {
@@ -142,6 +142,6 @@ fn what_can_not_be_meant_is_told() {
 fn only_a_path_can_stand_for_a_name() {
     let text = "routers: [{type: console, services: [{watcher: {type: file, path: /a}}]}]";
     let document = Document::parse("synapse.yaml", text.to_owned()).expect("it parses");
-    let problems = understand(&document, UnknownKeys::Refuse, Path::new("/")).expect_err("no name");
+    let problems = resolve(&document, UnknownKeys::Refuse, Path::new("/")).expect_err("no name");
     assert!(problems.to_string().contains("name: is required"), "{problems}");
 }

@@ -10,10 +10,10 @@ use common::zk::session::EnsembleConfig;
 use crate::config::ZookeeperConfig;
 
 /// Below this a server with the usual tick of 2 s grants more than it is asked for.
-const SHORTEST_USUAL: Duration = Duration::from_secs(4);
+const MIN_USUAL_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// 30 days.
-const LONGEST_MILLIS: u64 = 30 * 24 * 60 * 60 * 1000;
+const MAX_MILLIS: u64 = 30 * 24 * 60 * 60 * 1000;
 
 /// Reads a section of the type `zookeeper`, or of `zookeeper_poll`.
 pub(super) fn zookeeper(section: &mut Section<'_>, is_polled: bool) -> Option<ZookeeperConfig> {
@@ -85,7 +85,7 @@ fn decoder(section: &mut Section<'_>) -> Option<Decoder> {
 /// restart of one server.
 fn session_timeout(section: &mut Section<'_>) -> Duration {
     let ours = section.duration_or("sessionTimeout", Duration::from_secs(10));
-    let theirs = section.integer("timeoutInMilli", 1..=LONGEST_MILLIS);
+    let theirs = section.integer("timeoutInMilli", 1..=MAX_MILLIS);
     if theirs.is_some() && section.has("sessionTimeout") {
         section.problem(
             "timeoutInMilli",
@@ -94,7 +94,7 @@ fn session_timeout(section: &mut Section<'_>) -> Duration {
         );
     }
     let timeout = theirs.map_or(ours, Duration::from_millis);
-    if timeout < SHORTEST_USUAL {
+    if timeout < MIN_USUAL_TIMEOUT {
         let key = if theirs.is_some() {
             "timeoutInMilli"
         } else {

@@ -27,7 +27,7 @@ use dynamic::Capabilities;
 /// What is known of HAProxy.
 #[derive(Debug)]
 pub(crate) enum World {
-    /// Not asked yet, or it did not answer in a way that could be understood.
+    /// Not asked yet, or it did not answer in a way that could be loaded.
     Unknown,
     /// Nobody listens on the stats socket.
     Absent,

@@ -78,7 +78,7 @@ pub(crate) enum Provisioning {
 
 impl Provisioning {
     /// For the status.
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Slots => "slots",
             Self::Dynamic => "dynamic",

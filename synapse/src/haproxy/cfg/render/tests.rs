@@ -160,8 +160,8 @@ routers:
 fn frame(text: &str) -> ConfigTemplate {
     let document = common::config::Document::parse("synapse.yaml", text.to_owned()).unwrap();
     let base = std::path::Path::new("/");
-    let understood = crate::config::understand(&document, common::config::UnknownKeys::Refuse, base);
-    let mut config = understood.unwrap_or_else(|problems| panic!("{problems}")).value;
+    let loaded = crate::config::resolve(&document, common::config::UnknownKeys::Refuse, base);
+    let mut config = loaded.unwrap_or_else(|problems| panic!("{problems}")).value;
     let router = config.routers.remove(0);
     let crate::config::RouterKind::Haproxy(haproxy) = router.kind else {
         panic!("another router");

@@ -16,7 +16,7 @@ use crate::haproxy::plan::model::instance_name;
 
 /// Longer options are not an instance's but an attack's.
 const MAX_LENGTH: usize = 1024;
-/// HAProxy takes 64 words in a line; the operator's have to fit beside these.
+/// HAProxy takes 64 words in a line; the operator's have to fit with_suffix these.
 const MAX_WORDS: usize = 40;
 /// A day: no interval that means something is longer.
 const MAX_MILLIS: u64 = 24 * 60 * 60 * 1000;

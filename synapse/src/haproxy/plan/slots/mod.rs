@@ -137,7 +137,7 @@ pub(crate) fn sync_with_live(backend: &mut Backend, live: Option<&LiveBackend>, 
         .filter(|(name, _)| !known.contains(name) && !leave(name))
         .map(|(name, server)| foreign_slot(name.clone(), server.id, server.address))
         .collect();
-    // Whose id somebody else has got can't be made again with it.
+    // Ownership id somebody else has got can't be made again with it.
     let ids: HashSet<u32> = live
         .into_iter()
         .flat_map(Servers::values)

@@ -77,7 +77,7 @@ pub(crate) fn place(
                 Some(capacity) => {
                     let covered = spill::settle(capacity.covered(), before);
                     zone.covered = Some(covered);
-                    spill::weighed(selection, rule, &capacity.weights(covered))
+                    spill::apply_weights(selection, rule, &capacity.weights(covered))
                 }
                 None => plain(),
             }

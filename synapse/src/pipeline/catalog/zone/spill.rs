@@ -17,17 +17,17 @@ use crate::desired::Server;
 use crate::watcher::Candidate;
 
 /// What a server weighs that registers no weight: HAProxy's default.
-const UNSAID: u16 = 1;
+const DEFAULT_WEIGHT: u16 = 1;
 /// HAProxy's limit.
-const HEAVIEST: u16 = 256;
+const MAX_WEIGHT: u16 = 256;
 /// What local clients need of their zone's equal part, in percent: no service runs with all its servers at their limit.
-const NEEDED: u64 = 70;
+const LOCAL_DEMAND: u64 = 70;
 /// The local reach in percent has to change by this much before weights follow, so that a server at the edge of its
 /// check does not make them swing.
 const DEADBAND: u32 = 10;
 
 /// Every server with its weight.
-pub(crate) fn weighed(selection: &mut Selection<'_>, rule: &ZoneConfig, weights: &Weights) -> Vec<Server> {
+pub(crate) fn apply_weights(selection: &mut Selection<'_>, rule: &ZoneConfig, weights: &Weights) -> Vec<Server> {
     let mut servers = Vec::with_capacity(selection.kept.len());
     for candidate in selection.kept.clone() {
         let mut server = candidate.server.clone();
@@ -49,7 +49,7 @@ pub(crate) fn weighed(selection: &mut Selection<'_>, rule: &ZoneConfig, weights:
 }
 
 fn weight(candidate: &Candidate) -> u16 {
-    candidate.server.weight.unwrap_or(UNSAID).min(HEAVIEST)
+    candidate.server.weight.unwrap_or(DEFAULT_WEIGHT).min(MAX_WEIGHT)
 }
 
 /// What one side (the local zone, or all others) can carry, in weights.
@@ -120,7 +120,7 @@ impl Capacity {
         }
         let share = match local_share {
             Some(percent) => (u64::from(percent), 100),
-            None => (NEEDED, 100 * zones.len() as u64),
+            None => (LOCAL_DEMAND, 100 * zones.len() as u64),
         };
         let heaviest = selection.kept.iter().map(|kept| weight(kept)).max()?;
         let [local, remote] = sides;
@@ -147,7 +147,7 @@ impl Capacity {
         let (local, remote) = (self.local.sound * (100 - here), self.remote.sound * here);
         // HAProxy gives by weight: `local.sound` keeps `here` if `remote.sound` is scaled by `local / remote`.
         let (local, remote) = match (local, remote) {
-            (0, _) if here == 100 => (Part::WHOLE, Part::TRACE),
+            (0, _) if here == 100 => (Part::WHOLE, Part::MIN_WEIGHT),
             // One of the sides is down: HAProxy gives all to the other, whatever the weights.
             (0, _) | (_, 0) => (Part::WHOLE, Part::WHOLE),
             (local, remote) if local <= remote => (Part::WHOLE, Part(local, remote)),
@@ -165,7 +165,7 @@ impl Capacity {
 /// seldom, and no proportion with it.
 fn scale(heaviest: u16) -> u16 {
     let mut scale = 1;
-    while heaviest > 0 && heaviest * scale * 2 <= HEAVIEST {
+    while heaviest > 0 && heaviest * scale * 2 <= MAX_WEIGHT {
         scale *= 2;
     }
     scale
@@ -192,14 +192,14 @@ struct Part(u64, u64);
 
 impl Part {
     const WHOLE: Self = Self(1, 1);
-    const TRACE: Self = Self(0, 1);
+    const MIN_WEIGHT: Self = Self(0, 1);
 
     /// Of a weight. A server that has one keeps at least a trace of it, for HAProxy sends nothing at all to the others; one
     /// that drains goes on draining.
     fn of(self, weight: u16, scale: u16) -> u16 {
         let whole = u64::from(weight) * u64::from(scale);
         let part = (whole * self.0 + self.1 / 2) / self.1.max(1);
-        let part = u16::try_from(part).unwrap_or(HEAVIEST).min(HEAVIEST);
+        let part = u16::try_from(part).unwrap_or(MAX_WEIGHT).min(MAX_WEIGHT);
         if weight == 0 { 0 } else { part.max(1) }
     }
 }
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn a_part_keeps_a_trace_and_lets_who_drains_drain() {
         assert_eq!(Part(1, 3).of(3, 64), 64);
-        assert_eq!(Part::TRACE.of(255, 1), 1);
+        assert_eq!(Part::MIN_WEIGHT.of(255, 1), 1);
         assert_eq!(Part::WHOLE.of(0, 256), 0);
         assert_eq!(Part::WHOLE.of(256, 1), 256);
     }

@@ -6,7 +6,7 @@ use super::*;
 use crate::desired::Server;
 use crate::watcher::Reason;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn candidate(node: &str, is_available: bool) -> Candidate {
     Candidate {
@@ -40,7 +40,7 @@ fn part(name: &str, freshness: Freshness, nodes: &[&str]) -> Part {
 fn combining(method: Combine, started: Instant) -> Combining {
     Combining {
         method,
-        patience: PATIENCE,
+        patience: TIMEOUT,
         started,
     }
 }
@@ -96,13 +96,13 @@ fn a_lost_source_is_passed_over_when_patience_ends() {
     let since = start + Duration::from_mins(1);
     let stale = Freshness::Stale { since };
     let parts = [part("eu", stale, &["a"]), part("us", Live, &["b"])];
-    let soon = sequential.combine(&parts, since + PATIENCE / 2);
-    assert_eq!((soon.used, soon.look_again), (Some(0), Some(since + PATIENCE)));
-    let late = sequential.combine(&parts, since + PATIENCE);
+    let soon = sequential.combine(&parts, since + TIMEOUT / 2);
+    assert_eq!((soon.used, soon.look_again), (Some(0), Some(since + TIMEOUT)));
+    let late = sequential.combine(&parts, since + TIMEOUT);
     assert_eq!((late.used, late.look_again), (Some(1), None));
     // Lost, too: the last word of the first stays in force.
     let parts = [part("eu", stale, &["a"]), part("us", stale, &["b"])];
-    let lost = sequential.combine(&parts, since + PATIENCE * 2);
+    let lost = sequential.combine(&parts, since + TIMEOUT * 2);
     assert_eq!((lost.used, told(&lost)), (Some(0), (vec!["eu/a"], stale)));
 }
 
@@ -112,14 +112,14 @@ fn a_source_that_has_said_nothing_is_awaited_then_passed_over() {
     let parts = [part("eu", Never, &[]), part("us", Live, &["b"])];
     for method in [Combine::Sequential, Combine::Union] {
         let combining = combining(method, start);
-        let soon = combining.combine(&parts, start + PATIENCE / 2);
+        let soon = combining.combine(&parts, start + TIMEOUT / 2);
         assert_eq!(told(&soon), (vec![], Never));
-        assert_eq!(soon.look_again, Some(start + PATIENCE));
-        let late = combining.combine(&parts, start + PATIENCE);
+        assert_eq!(soon.look_again, Some(start + TIMEOUT));
+        let late = combining.combine(&parts, start + TIMEOUT);
         assert_eq!(told(&late).0, ["us/b"]);
         assert_eq!(late.look_again, None);
         let none = [part("eu", Never, &[]), part("us", Never, &[])];
-        assert_eq!(told(&combining.combine(&none, start + PATIENCE)), (vec![], Never));
+        assert_eq!(told(&combining.combine(&none, start + TIMEOUT)), (vec![], Never));
     }
     // The second is not waited for while the first serves.
     let parts = [part("eu", Live, &["a"]), part("us", Never, &[])];
@@ -148,7 +148,7 @@ fn a_union_is_all_of_them_and_as_old_as_the_oldest() {
     assert_eq!(&*combined.state.skipped[0].node, "us/c");
     assert_eq!(combined.state.error, "us: away");
     assert_eq!(combined.state.failures, Failures { watch: 1, content: 1 });
-    let one = union.combine(&[part("eu", Live, &["a"]), part("us", Never, &[])], start + PATIENCE);
+    let one = union.combine(&[part("eu", Live, &["a"]), part("us", Never, &[])], start + TIMEOUT);
     assert_eq!(told(&one), (vec!["eu/a"], Freshness::Stale { since: start }));
 }
 

@@ -7,31 +7,31 @@ use std::sync::Arc;
 use common::zk::reflector::Freshness;
 use tokio::time::Instant;
 
-use super::sizes::Sizes;
-use super::{BLIP, BURST, Ended, Guarded, Held, Why, Word, with_held};
+use super::sliding_max::SlidingMax;
+use super::{BURST_WINDOW, GuardCommand, Guarded, HeldInstance, HoldReason, MIN_OUTAGE, ReleaseReason, with_held};
 use crate::config::{Guard, GuardPolicy};
 use crate::health::Check;
 use crate::watcher::{Candidate, WatcherState};
 
 /// What is remembered of one service.
 #[derive(Debug)]
-pub struct Memory {
+pub struct GuardState {
     policy: Guard,
     source: Source,
     /// The last that is believed to have been whole: what vanishes is told from it.
     last: Option<Arc<WatcherState>>,
-    held: BTreeMap<SocketAddr, Held>,
+    held: BTreeMap<SocketAddr, HeldInstance>,
     /// How many there were when the first of the held vanished.
     whole: usize,
     /// What vanished lately, let go or not.
-    gone: BTreeMap<SocketAddr, Gone>,
+    gone: BTreeMap<SocketAddr, Vanished>,
     /// How many were available.
-    sizes: Sizes,
+    sizes: SlidingMax,
 }
 
 /// One that vanished.
 #[derive(Debug)]
-struct Gone {
+struct Vanished {
     at: Instant,
     candidate: Candidate,
 }
@@ -51,14 +51,14 @@ pub struct Step {
     /// What the service has now.
     pub guarded: Guarded,
     /// How many more are held, by reason.
-    pub began: Vec<(Why, usize)>,
+    pub began: Vec<(HoldReason, usize)>,
     /// Who is held no more, and why.
-    pub ended: Vec<(Arc<str>, Ended)>,
+    pub ended: Vec<(Arc<str>, ReleaseReason)>,
     /// When the next step is due, whatever else happens.
     pub wake_at: Option<Instant>,
 }
 
-impl Memory {
+impl GuardState {
     /// Nothing is known yet, but what is `remembered` from before the start: it was true at its time.
     pub fn new(policy: Guard, remembered: Option<Arc<WatcherState>>, now: Instant) -> Self {
         let mut memory = Self {
@@ -68,7 +68,7 @@ impl Memory {
             held: BTreeMap::new(),
             whole: 0,
             gone: BTreeMap::new(),
-            sizes: Sizes::default(),
+            sizes: SlidingMax::default(),
         };
         if let Some(state) = remembered {
             memory.sizes.note(now, available(&state).count());
@@ -86,7 +86,9 @@ impl Memory {
     ) -> Step {
         let fails = |address: SocketAddr| check(address) == Some(Check::Failing);
         let mut step = Changes::default();
-        let failing = self.end(&mut step, Ended::Failing, |held| fails(held.candidate.server.address));
+        let failing = self.end(&mut step, ReleaseReason::Failing, |held| {
+            fails(held.candidate.server.address)
+        });
         self.discount(&failing);
         match state.freshness {
             Freshness::Never => {}
@@ -108,19 +110,19 @@ impl Memory {
         }
     }
 
-    /// Takes an operator's word; whom it let go. What is held follows with the next step.
-    pub fn told(&mut self, word: Word, now: Instant) -> Vec<(Arc<str>, Ended)> {
+    /// Takes an operator's command; whom it let go. What is held follows with the next step.
+    pub fn told(&mut self, command: GuardCommand, now: Instant) -> Vec<(Arc<str>, ReleaseReason)> {
         let mut changes = Changes::default();
-        match word {
-            Word::Release => {
-                self.end(&mut changes, Ended::Operator, |_| true);
+        match command {
+            GuardCommand::Release => {
+                self.end(&mut changes, ReleaseReason::Operator, |_| true);
                 self.gone.clear();
                 self.sizes.clear();
                 if let Source::Live { young_until } = &mut self.source {
                     *young_until = None;
                 }
             }
-            Word::Keep(span) => {
+            GuardCommand::Keep(span) => {
                 for held in self.held.values_mut() {
                     held.kept = true;
                     held.until = now + span;
@@ -144,19 +146,19 @@ impl Memory {
         now: Instant,
     ) {
         if let Source::Away { since } = self.source {
-            let was_away = now.saturating_duration_since(since) >= BLIP;
+            let was_away = now.saturating_duration_since(since) >= MIN_OUTAGE;
             self.source = Source::Live {
                 young_until: was_away.then(|| now + self.policy.settle),
             };
         }
         let listed = Listed::of(state);
-        self.end(changes, Ended::Listed, |held| listed.has(&held.candidate));
+        self.end(changes, ReleaseReason::Listed, |held| listed.has(&held.candidate));
         let window = self.policy.window;
         self.gone.retain(|address, gone| {
             !listed.addresses.contains(address) && now.saturating_duration_since(gone.at) < window
         });
 
-        let mut vanished: BTreeMap<SocketAddr, Gone> = BTreeMap::new();
+        let mut vanished: BTreeMap<SocketAddr, Vanished> = BTreeMap::new();
         let mut left = BTreeSet::new();
         let last = self.last.take();
         for candidate in last.iter().flat_map(|last| available(last)) {
@@ -168,7 +170,7 @@ impl Memory {
                 left.insert(address);
             } else {
                 let candidate = candidate.clone();
-                vanished.insert(address, Gone { at: now, candidate });
+                vanished.insert(address, Vanished { at: now, candidate });
             }
         }
         self.sizes.discount(left.len());
@@ -183,20 +185,20 @@ impl Memory {
         self.last = Some(Arc::clone(state));
 
         let replaced = listed.available.len() >= self.whole;
-        self.end(changes, Ended::Replaced, |held| replaced && !held.kept);
+        self.end(changes, ReleaseReason::Replaced, |held| replaced && !held.kept);
         self.settle(changes, listed.available.len(), now);
         if self.young_until().is_none() {
-            self.end(changes, Ended::Time, |held| held.until <= now);
+            self.end(changes, ReleaseReason::Time, |held| held.until <= now);
         }
     }
 
-    /// Why what vanishes now is not believed, and until when at the latest; `listed` are left of `largest`.
-    fn doubt(&self, listed: usize, largest: usize, now: Instant) -> Option<(Why, Instant)> {
+    /// HoldReason what vanishes now is not believed, and until when at the latest; `listed` are left of `largest`.
+    fn doubt(&self, listed: usize, largest: usize, now: Instant) -> Option<(HoldReason, Instant)> {
         if self.policy.policy == GuardPolicy::Trust {
             return None;
         }
         if let Some(until) = self.young_until().filter(|until| *until > now) {
-            return Some((Why::Young, until));
+            return Some((HoldReason::Young, until));
         }
         // Others have come in the place of some: those are not missing.
         let missing = self.gone.len().min(largest.saturating_sub(listed));
@@ -210,15 +212,15 @@ impl Memory {
         &mut self,
         changes: &mut Changes,
         listed: usize,
-        why: Why,
+        why: HoldReason,
         until: Instant,
         fails: impl Fn(SocketAddr) -> bool,
         now: Instant,
     ) {
         let before = self.held.len();
         for (address, gone) in &self.gone {
-            if now.saturating_duration_since(gone.at) < BURST && !fails(*address) {
-                self.held.entry(*address).or_insert_with(|| Held {
+            if now.saturating_duration_since(gone.at) < BURST_WINDOW && !fails(*address) {
+                self.held.entry(*address).or_insert_with(|| HeldInstance {
                     candidate: gone.candidate.clone(),
                     since: now,
                     until,
@@ -231,12 +233,12 @@ impl Memory {
         self.whole = self.whole.max(listed + self.held.len());
     }
 
-    fn too_many(&self, missing: usize, listed: usize, of: usize) -> Option<Why> {
+    fn too_many(&self, missing: usize, listed: usize, of: usize) -> Option<HoldReason> {
         if listed == 0 && missing >= 2 {
-            return Some(Why::Empty { gone: missing });
+            return Some(HoldReason::Empty { gone: missing });
         }
         (missing >= self.policy.least && self.policy.share.is_less_than(missing, of))
-            .then_some(Why::Share { gone: missing, of })
+            .then_some(HoldReason::Share { gone: missing, of })
     }
 
     /// The source is no longer young: those that are missing since are judged together.
@@ -248,10 +250,12 @@ impl Memory {
         let missing = self.held.len();
         match self.too_many(missing, listed, listed + missing) {
             None => {
-                self.end(changes, Ended::Believed, |held| held.why == Why::Young && !held.kept);
+                self.end(changes, ReleaseReason::Believed, |held| {
+                    held.why == HoldReason::Young && !held.kept
+                });
             }
             Some(why) => {
-                for held in self.held.values_mut().filter(|held| held.why == Why::Young) {
+                for held in self.held.values_mut().filter(|held| held.why == HoldReason::Young) {
                     held.why = why;
                     if !held.kept {
                         held.until = held.since + self.policy.hold_time;
@@ -262,7 +266,12 @@ impl Memory {
     }
 
     /// Lets go those of whom `is_so`; returns them.
-    fn end(&mut self, changes: &mut Changes, ended: Ended, is_so: impl Fn(&Held) -> bool) -> Vec<SocketAddr> {
+    fn end(
+        &mut self,
+        changes: &mut Changes,
+        ended: ReleaseReason,
+        is_so: impl Fn(&HeldInstance) -> bool,
+    ) -> Vec<SocketAddr> {
         let mut addresses = Vec::new();
         self.held.retain(|address, held| {
             let ends = is_so(held);
@@ -325,8 +334,8 @@ impl Memory {
 /// What a step changes.
 #[derive(Debug, Default)]
 struct Changes {
-    began: Vec<(Why, usize)>,
-    ended: Vec<(Arc<str>, Ended)>,
+    began: Vec<(HoldReason, usize)>,
+    ended: Vec<(Arc<str>, ReleaseReason)>,
 }
 
 /// What a state lists.

@@ -2,28 +2,28 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Note, Says, Source, Voice};
+use super::{Metadata, Override, OverrideKind, Source};
 
 /// The words of the API that are in force for one service; kept over restarts of nerve.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Words {
+pub struct PersistedOverrides {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    standing: Option<(Standing, Note)>,
+    standing: Option<(Entry, Metadata)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    weight: Option<(u8, Note)>,
+    weight: Option<(u8, Metadata)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Standing {
+enum Entry {
     Disabled,
     Forced,
 }
 
-impl Words {
+impl PersistedOverrides {
     /// Down, until it is enabled.
-    pub fn disable(&mut self, note: Note) {
-        self.standing = Some((Standing::Disabled, note));
+    pub fn disable(&mut self, note: Metadata) {
+        self.standing = Some((Entry::Disabled, note));
     }
 
     /// The checks decide again.
@@ -32,12 +32,12 @@ impl Words {
     }
 
     /// Available whatever the checks say.
-    pub fn force(&mut self, note: Note) {
-        self.standing = Some((Standing::Forced, note));
+    pub fn force(&mut self, note: Metadata) {
+        self.standing = Some((Entry::Forced, note));
     }
 
     /// The full weight, 1 to 255; `None`: the configured one again.
-    pub fn weigh(&mut self, weight: Option<(u8, Note)>) {
+    pub fn weigh(&mut self, weight: Option<(u8, Metadata)>) {
         self.weight = weight.filter(|(weight, _)| *weight > 0);
     }
 
@@ -48,19 +48,22 @@ impl Words {
         standing || weight
     }
 
-    /// The words as voices.
-    pub fn voices(&self) -> impl Iterator<Item = Voice> {
+    /// The words as overrides.
+    pub fn overrides(&self) -> impl Iterator<Item = Override> {
         let standing = self.standing.as_ref().map(|(standing, note)| {
-            let says = match standing {
-                Standing::Disabled => Says::Down,
-                Standing::Forced => Says::Forced,
+            let kind = match standing {
+                Entry::Disabled => OverrideKind::Down,
+                Entry::Forced => OverrideKind::Forced,
             };
-            (says, note)
+            (kind, note)
         });
-        let weight = self.weight.as_ref().map(|(weight, note)| (Says::Weight(*weight), note));
-        standing.into_iter().chain(weight).map(|(says, note)| Voice {
+        let weight = self
+            .weight
+            .as_ref()
+            .map(|(weight, note)| (OverrideKind::Weight(*weight), note));
+        standing.into_iter().chain(weight).map(|(kind, note)| Override {
             source: Source::Operator,
-            says,
+            kind,
             note: note.clone(),
         })
     }

@@ -14,7 +14,7 @@ pub(super) type Nodes = BTreeMap<Arc<str>, Bytes>;
 
 /// What a source has after another look at it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Look {
+pub(super) struct ReadResult {
     /// All that is known; `None` while nothing is.
     pub(super) nodes: Option<Nodes>,
     /// Why it is not all read now; empty when it is.
@@ -32,7 +32,7 @@ pub(super) fn unread() -> Snapshot {
 }
 
 /// Takes in what was seen at `now`. True when that is news.
-pub(super) fn take_in(snapshot: &mut Snapshot, look: Look, now: Instant) -> bool {
+pub(super) fn take_in(snapshot: &mut Snapshot, look: ReadResult, now: Instant) -> bool {
     let freshness = match (&look.nodes, snapshot.freshness) {
         (None, _) => Freshness::Never,
         (Some(_), _) if look.error.is_empty() => Freshness::Live,
@@ -72,9 +72,9 @@ fn children(before: &BTreeMap<Arc<str>, Arc<Child>>, nodes: Nodes) -> BTreeMap<A
 mod tests {
     use super::*;
 
-    fn look(nodes: Option<&[(&str, &str)]>, error: &str) -> Look {
+    fn look(nodes: Option<&[(&str, &str)]>, error: &str) -> ReadResult {
         let node = |(name, data): &(&str, &str)| (Arc::from(*name), Bytes::copy_from_slice(data.as_bytes()));
-        Look {
+        ReadResult {
             nodes: nodes.map(|nodes| nodes.iter().map(node).collect()),
             error: error.to_owned(),
         }

@@ -8,21 +8,21 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Note, Says, Source, Voice};
+use super::{Metadata, Override, OverrideKind, Source};
 use crate::config::ServiceConfig;
 
 /// The notes of the spool's files, by their names.
-pub type Spool = BTreeMap<String, Note>;
+pub type Spool = BTreeMap<String, Metadata>;
 
 /// Reads a file's content. Whatever it holds, its being there says down. `since` is when it was written, should it not
 /// say so itself.
-pub fn parse(content: &[u8], since: u64) -> Note {
+pub fn parse(content: &[u8], since: u64) -> Metadata {
     if let Ok(Value::Object(file)) = serde_json::from_slice(content) {
         let reason = file.get("reason").and_then(Value::as_str).unwrap_or_default();
         let time = |key| file.get(key).and_then(millis);
-        return Note::new(reason, "", time("creation").unwrap_or(since), time("expiration"));
+        return Metadata::new(reason, "", time("creation").unwrap_or(since), time("expiration"));
     }
-    Note::new(&String::from_utf8_lossy(content), "", since, None)
+    Metadata::new(&String::from_utf8_lossy(content), "", since, None)
 }
 
 /// Seconds, whole or not, as milliseconds.
@@ -32,7 +32,7 @@ fn millis(seconds: &Value) -> Option<u64> {
 }
 
 /// What the spool says of a service, under its name or its name in the report.
-pub fn voices(spool: &Spool, service: &ServiceConfig, now: u64) -> Vec<Voice> {
+pub fn overrides(spool: &Spool, service: &ServiceConfig, now: u64) -> Vec<Override> {
     if spool.is_empty() {
         return Vec::new();
     }
@@ -53,9 +53,9 @@ pub fn voices(spool: &Spool, service: &ServiceConfig, now: u64) -> Vec<Voice> {
         .into_iter()
         .filter_map(|name| spool.get_key_value(&name))
         .filter(|(_, note)| note.holds(now))
-        .map(|(name, note)| Voice {
+        .map(|(name, note)| Override {
             source: Source::Hacheck(name.clone()),
-            says: Says::Down,
+            kind: OverrideKind::Down,
             note: note.clone(),
         })
         .collect()
@@ -74,11 +74,11 @@ mod tests {
             br#"{"service":"web","reason":"deploy","expiration":20.5,"creation":10}"#,
             1,
         );
-        assert_eq!(json, Note::new("deploy", "", 10_000, Some(20_500)));
+        assert_eq!(json, Metadata::new("deploy", "", 10_000, Some(20_500)));
         let null = parse(br#"{"reason":"deploy","expiration":null}"#, 1);
-        assert_eq!(null, Note::new("deploy", "", 1, None));
-        assert_eq!(parse(b"by hand\n", 1), Note::new("by hand", "", 1, None));
-        assert_eq!(parse(b"", 1), Note::new("", "", 1, None));
+        assert_eq!(null, Metadata::new("deploy", "", 1, None));
+        assert_eq!(parse(b"by hand\n", 1), Metadata::new("by hand", "", 1, None));
+        assert_eq!(parse(b"", 1), Metadata::new("", "", 1, None));
     }
 
     #[test]
@@ -94,8 +94,8 @@ mod tests {
             "web-1:10.0.0.1:80",
         ];
         let heard = |name: &str| {
-            let spool = [(name.to_owned(), Note::new("x", "", 0, Some(10)))].into();
-            voices(&spool, &service, 9).len()
+            let spool = [(name.to_owned(), Metadata::new("x", "", 0, Some(10)))].into();
+            overrides(&spool, &service, 9).len()
         };
         for name in names {
             assert_eq!(heard(name), 1, "{name}");
@@ -103,8 +103,8 @@ mod tests {
         for name in ["we", "web:81", "web:10.0.0.2:80", "api", ""] {
             assert_eq!(heard(name), 0, "{name}");
         }
-        let expired = [("all".to_owned(), Note::new("x", "", 0, Some(9)))].into();
-        assert_eq!(voices(&expired, &service, 9), []);
+        let expired = [("all".to_owned(), Metadata::new("x", "", 0, Some(9)))].into();
+        assert_eq!(overrides(&expired, &service, 9), []);
     }
 
     proptest! {

@@ -9,29 +9,29 @@ use tokio_util::sync::CancellationToken;
 
 use super::file::{decode, encode};
 use super::*;
-use crate::word::Note;
+use crate::overrides::Metadata;
 
-fn kept(step: u32) -> Kept {
-    let mut words = Words::default();
-    words.disable(Note::new("deploy", "ann", 1, Some(2)));
-    Kept {
+fn kept(step: u32) -> ServiceRecord {
+    let mut words = PersistedOverrides::default();
+    words.disable(Metadata::new("deploy", "ann", 1, Some(2)));
+    ServiceRecord {
         words,
-        warmth: Some(Warmth { step, ran: 8000 }),
+        progress: Some(WarmUpProgress { step, ran: 8000 }),
     }
 }
 
-fn remembered(directory: &Path) -> Kept {
-    let (memory, _task) = open(directory, ["web"].into_iter()).expect("it opens");
-    memory.recall("web")
+fn remembered(directory: &Path) -> ServiceRecord {
+    let (state_store, _task) = open(directory, ["web"].into_iter()).expect("it opens");
+    state_store.load("web")
 }
 
 /// Has a nerve keep `kept` of `web` and end.
-async fn keep(directory: &Path, kept: &Kept) {
-    let (memory, task) = open(directory, ["web"].into_iter()).expect("it opens");
+async fn keep(directory: &Path, kept: &ServiceRecord) {
+    let (state_store, task) = open(directory, ["web"].into_iter()).expect("it opens");
     let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
     tasks.spawn(task.run(stop.clone()));
-    memory.keep("web", kept);
-    assert!(memory.is_written().await);
+    state_store.keep("web", kept);
+    assert!(state_store.is_written().await);
     stop.cancel();
     tasks.join_next().await.expect("one task").expect("no panic");
 }
@@ -49,8 +49,8 @@ async fn what_is_kept_is_known_after_a_restart() {
         .mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(remembered(&below), kept(4));
-    keep(&below, &Kept::default()).await;
-    assert_eq!(remembered(&below), Kept::default());
+    keep(&below, &ServiceRecord::default()).await;
+    assert_eq!(remembered(&below), ServiceRecord::default());
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn a_file_of_long_ago_knows_the_words_and_not_the_warmth() {
     file.and_then(|file| file.set_modified(SystemTime::UNIX_EPOCH))
         .expect("it is made old");
     let old = remembered(directory.path());
-    assert_eq!((old.words, old.warmth), (kept(4).words, None));
+    assert_eq!((old.words, old.progress), (kept(4).words, None));
 }
 
 #[tokio::test]
@@ -79,7 +79,7 @@ async fn a_broken_file_is_no_obstacle() {
         "[]",
     ] {
         std::fs::write(&path, bad).expect("it is written");
-        assert_eq!(remembered(directory.path()), Kept::default(), "{bad}");
+        assert_eq!(remembered(directory.path()), ServiceRecord::default(), "{bad}");
     }
 }
 
@@ -94,15 +94,15 @@ async fn one_directory_serves_one_nerve() {
 #[tokio::test]
 async fn what_cannot_be_written_is_said_not_to_be() {
     let directory = tempfile::tempdir().expect("a directory");
-    let (memory, task) = open(directory.path(), std::iter::empty()).expect("it opens");
+    let (state_store, task) = open(directory.path(), std::iter::empty()).expect("it opens");
     let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
     tasks.spawn(task.run(stop.clone()));
     std::fs::create_dir(directory.path().join("nerve.state.json")).expect("it is in the way");
-    memory.keep("web", &kept(1));
-    assert!(!memory.is_written().await);
+    state_store.keep("web", &kept(1));
+    assert!(!state_store.is_written().await);
     std::fs::remove_dir(directory.path().join("nerve.state.json")).expect("it goes");
-    assert!(memory.is_written().await, "it is tried again");
-    assert!(!Memory::fleeting().is_written().await);
+    assert!(state_store.is_written().await, "it is tried again");
+    assert!(!StateStore::in_memory().is_written().await);
     stop.cancel();
 }
 

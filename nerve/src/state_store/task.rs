@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::file::{decode, encode};
-use super::{Memory, Services, State};
+use super::{Services, State, StateStore};
 
 /// At most so often the file is written.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 const RETRY: Duration = Duration::from_secs(1);
 /// How often the file's time is brought forward, which says that nerve lives.
 const TOUCH: Duration = Duration::from_secs(30);
-/// How long after its last sign of life the warmth of a service is believed: a restart of nerve, not of the machine.
+/// How long after its last sign of life the progress of a service is believed: a restart of nerve, not of the machine.
 const FRESH: Duration = Duration::from_mins(5);
 
 const STATE: &str = "nerve.state.json";
@@ -47,7 +47,7 @@ pub enum OpenError {
 
 /// The task that writes the file.
 #[derive(Debug)]
-pub struct MemoryTask {
+pub struct StateStoreTask {
     path: PathBuf,
     state: watch::Receiver<State>,
     written: watch::Sender<u64>,
@@ -55,8 +55,11 @@ pub struct MemoryTask {
     _lock: Lock,
 }
 
-/// The memory in `directory`, as far as it is of `services`, and the task that keeps it.
-pub fn open<'s>(directory: &Path, services: impl Iterator<Item = &'s str>) -> Result<(Memory, MemoryTask), OpenError> {
+/// The state_store in `directory`, as far as it is of `services`, and the task that keeps it.
+pub fn open<'s>(
+    directory: &Path,
+    services: impl Iterator<Item = &'s str>,
+) -> Result<(StateStore, StateStoreTask), OpenError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
     made.map_err(|source| OpenError::Directory {
         directory: directory.to_owned(),
@@ -68,21 +71,21 @@ pub fn open<'s>(directory: &Path, services: impl Iterator<Item = &'s str>) -> Re
     let services = services.filter_map(|name| remembered.remove_entry(name)).collect();
     let state = watch::Sender::new(State { version: 0, services });
     let written = watch::Sender::new(0);
-    let task = MemoryTask {
+    let task = StateStoreTask {
         path,
         state: state.subscribe(),
         written: written.clone(),
         failure: None,
         _lock: lock,
     };
-    let memory = Memory {
+    let state_store = StateStore {
         state: state.into(),
         written: Some(written.subscribe()),
     };
-    Ok((memory, task))
+    Ok((state_store, task))
 }
 
-/// What the file says; nothing when it can't be read.
+/// What the file kind; nothing when it can't be read.
 fn read(path: &Path) -> Services {
     let file = path.display();
     let bytes = match std::fs::read(path) {
@@ -103,7 +106,7 @@ fn read(path: &Path) -> Services {
     if !is_fresh(path) {
         tracing::info!(%file, "The earlier nerve is long gone: services warm up from the beginning.");
         for kept in services.values_mut() {
-            kept.warmth = None;
+            kept.progress = None;
         }
     }
     services
@@ -118,7 +121,7 @@ fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(common::clock::unix_millis())
 }
 
-impl MemoryTask {
+impl StateStoreTask {
     /// Writes what changes until `stop`, and then what is left.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
@@ -164,7 +167,7 @@ impl MemoryTask {
     }
 
     async fn replace(&self, services: &Services) -> Result<(), String> {
-        // Here and not on the pool, where each thread would come to keep as much memory.
+        // Here and not on the pool, where each thread would come to keep as much state_store.
         let bytes = encode(services).map_err(|error| error.to_string())?;
         let path = self.path.clone();
         let writing = tokio::task::spawn_blocking(move || write_atomic(&path, &bytes, 0o600));

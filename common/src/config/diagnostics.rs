@@ -11,9 +11,9 @@ use super::yaml::{End, locate};
 
 /// A place in the tree, as [`locate`] wants it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place(pub(super) Vec<usize>);
+pub(super) struct NodePath(pub(super) Vec<usize>);
 
-impl Place {
+impl NodePath {
     pub(super) fn child(&self, index: usize) -> Self {
         Self(self.0.iter().copied().chain([index]).collect())
     }
@@ -21,8 +21,8 @@ impl Place {
 
 /// Something to tell the operator, not yet located.
 #[derive(Debug)]
-pub(super) struct Finding {
-    pub(super) place: Place,
+pub(super) struct Diagnostic {
+    pub(super) place: NodePath,
     pub(super) end: End,
     pub(super) key: String,
     pub(super) what: String,
@@ -31,18 +31,18 @@ pub(super) struct Finding {
 
 /// Problems, warnings and known keys, in the order they were found.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub(super) struct Diagnostics {
     /// Whether a doubt is a problem.
     pub(super) strict: Cell<bool>,
-    pub(super) problems: RefCell<Vec<Finding>>,
-    pub(super) warnings: RefCell<Vec<Finding>>,
+    pub(super) problems: RefCell<Vec<Diagnostic>>,
+    pub(super) warnings: RefCell<Vec<Diagnostic>>,
     pub(super) known_keys: RefCell<KnownKeys>,
     pub(super) effective: RefCell<Effective>,
 }
 
-impl Findings {
+impl Diagnostics {
     /// What is likely a mistake though it could be meant: a problem in strict reading, a warning otherwise.
-    pub(super) fn doubt(&self, finding: Finding) {
+    pub(super) fn doubt(&self, finding: Diagnostic) {
         let list = if self.strict.get() {
             &self.problems
         } else {
@@ -52,17 +52,17 @@ impl Findings {
     }
 }
 
-/// The most findings that are given a line: each costs a walk through the whole text, and a long file can have
+/// The most diagnostics that are given a line: each costs a walk through the whole text, and a long file can have
 /// thousands of warnings. The key's path names the others.
-const MOST_LOCATED: usize = 100;
+const MAX_LOCATED: usize = 100;
 
-/// Puts findings in the file's order and gives them their lines.
-pub(super) fn located(file: &str, text: &Text, mut findings: Vec<Finding>) -> Vec<Problem> {
-    findings.sort_by(|a, b| a.place.cmp(&b.place));
-    let problem = |(number, finding): (usize, Finding)| {
+/// Puts diagnostics in the file's order and gives them their lines.
+pub(super) fn located(file: &str, text: &Text, mut diagnostics: Vec<Diagnostic>) -> Vec<Problem> {
+    diagnostics.sort_by(|a, b| a.place.cmp(&b.place));
+    let problem = |(number, finding): (usize, Diagnostic)| {
         // The root begins at the first line, which is not where a missing key would be.
         let is_root = finding.place.0.is_empty();
-        let at = if is_root || number >= MOST_LOCATED {
+        let at = if is_root || number >= MAX_LOCATED {
             None
         } else {
             locate(&text.read, &finding.place.0, finding.end)
@@ -75,5 +75,5 @@ pub(super) fn located(file: &str, text: &Text, mut findings: Vec<Finding>) -> Ve
             help: finding.help,
         }
     };
-    findings.into_iter().enumerate().map(problem).collect()
+    diagnostics.into_iter().enumerate().map(problem).collect()
 }

@@ -16,26 +16,26 @@ use crate::config::{ApplyBudget, PaceConfig};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Urgency {
     /// Other hosts may have it at this very moment: gathered, then put off by a chance of this host's own.
-    Spreads,
+    Jittered,
     /// More of its kind may come: worth a wait.
-    Gathers,
+    Debounced,
     /// An instance has no place until then: gathered, but no longer for what comes later.
-    Waits,
+    DebouncedOnce,
     /// As soon as the budget allows.
-    Now,
+    Immediate,
     /// Nobody serves: as soon as failures allow.
-    Start,
+    Startup,
 }
 
 /// What is left of a budget.
 #[derive(Debug)]
-pub(crate) struct Allowance {
+pub(crate) struct RateLimit {
     budget: ApplyBudget,
     /// When it was last drawn on: as often as the budget allows in a span.
     spent: VecDeque<Instant>,
 }
 
-impl Allowance {
+impl RateLimit {
     /// All of it.
     pub(crate) fn new(budget: ApplyBudget) -> Self {
         Self {
@@ -64,10 +64,10 @@ impl Allowance {
 
 /// The clock of one router.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct ApplyScheduler {
     config: PaceConfig,
     wanted: Option<Wanted>,
-    allowance: Option<Allowance>,
+    allowance: Option<RateLimit>,
     /// The wait after failures.
     backed_off: Option<Instant>,
     backoff: Backoff,
@@ -84,7 +84,7 @@ struct Wanted {
     hold: Duration,
 }
 
-impl Pace {
+impl ApplyScheduler {
     /// A clock for which nothing was applied yet.
     pub(crate) fn new(config: PaceConfig) -> Self {
         let backoff = BackoffConfig {
@@ -93,7 +93,7 @@ impl Pace {
             healthy_after: Duration::ZERO,
         };
         Self {
-            allowance: config.budget.map(Allowance::new),
+            allowance: config.budget.map(RateLimit::new),
             config,
             wanted: None,
             backed_off: None,
@@ -125,7 +125,7 @@ impl Pace {
     }
 
     /// What failed is not what is wanted now: that is a need of its own, and does not wait for the failure.
-    pub(crate) fn try_anew(&mut self) {
+    pub(crate) fn clear_backoff(&mut self) {
         if self.backed_off.take().is_some() {
             self.wanted = None;
         }
@@ -136,14 +136,14 @@ impl Pace {
         let Wanted { first, last, hold } = self.wanted?;
         let gathered = (last + self.config.buffer).min(first + self.config.max_buffer);
         let (at, not_before) = match urgency {
-            Urgency::Spreads => (gathered + hold, self.affordable().max(self.backed_off)),
-            Urgency::Gathers => (gathered, self.affordable().max(self.backed_off)),
-            Urgency::Waits => (
+            Urgency::Jittered => (gathered + hold, self.affordable().max(self.backed_off)),
+            Urgency::Debounced => (gathered, self.affordable().max(self.backed_off)),
+            Urgency::DebouncedOnce => (
                 gathered.min(first + self.config.buffer),
                 self.affordable().max(self.backed_off),
             ),
-            Urgency::Now => (first, self.affordable().max(self.backed_off)),
-            Urgency::Start => (first, self.backed_off),
+            Urgency::Immediate => (first, self.affordable().max(self.backed_off)),
+            Urgency::Startup => (first, self.backed_off),
         };
         Some(not_before.map_or(at, |not_before| at.max(not_before)))
     }
@@ -191,23 +191,23 @@ mod tests {
         }
     }
 
-    fn pace() -> (Pace, Instant) {
+    fn pace() -> (ApplyScheduler, Instant) {
         let budget = ApplyBudget {
             applies: 1,
             per: Duration::from_secs(2),
         };
-        (Pace::new(config(Some(budget))), Instant::now())
+        (ApplyScheduler::new(config(Some(budget))), Instant::now())
     }
 
     #[test]
     fn gathers_while_changes_come_but_not_for_ever() {
         let (mut pace, start) = pace();
-        assert_eq!(pace.due(Urgency::Gathers), None);
+        assert_eq!(pace.due(Urgency::Debounced), None);
         for tick in 0..100 {
             pace.want(start + 100 * MS * tick, true, 0.0);
         }
-        assert_eq!(pace.due(Urgency::Gathers), Some(start + Duration::from_secs(2)));
-        assert_eq!(pace.due(Urgency::Now), Some(start));
+        assert_eq!(pace.due(Urgency::Debounced), Some(start + Duration::from_secs(2)));
+        assert_eq!(pace.due(Urgency::Immediate), Some(start));
     }
 
     #[test]
@@ -215,9 +215,9 @@ mod tests {
         let (mut pace, start) = pace();
         for change in 0..10 {
             pace.want(start + change * 100 * MS, true, 0.0);
-            assert_eq!(pace.due(Urgency::Waits), Some(start + 500 * MS));
+            assert_eq!(pace.due(Urgency::DebouncedOnce), Some(start + 500 * MS));
         }
-        assert!(pace.due(Urgency::Gathers) > pace.due(Urgency::Waits));
+        assert!(pace.due(Urgency::Debounced) > pace.due(Urgency::DebouncedOnce));
     }
 
     #[test]
@@ -225,7 +225,7 @@ mod tests {
         let (mut pace, start) = pace();
         pace.want(start, true, 0.0);
         pace.want(start + 400 * MS, false, 0.0);
-        assert_eq!(pace.due(Urgency::Gathers), Some(start + 500 * MS));
+        assert_eq!(pace.due(Urgency::Debounced), Some(start + 500 * MS));
     }
 
     #[test]
@@ -233,46 +233,46 @@ mod tests {
         let (mut pace, start) = pace();
         pace.ended(start, true, 1.0);
         pace.want(start, true, 0.0);
-        assert_eq!(pace.due(Urgency::Now), Some(start + Duration::from_secs(2)));
+        assert_eq!(pace.due(Urgency::Immediate), Some(start + Duration::from_secs(2)));
         let mut waits = Vec::new();
         for _ in 0..8 {
             pace.ended(start, false, 1.0);
             pace.want(start, false, 0.0);
-            waits.push(pace.due(Urgency::Now).unwrap() - start);
+            waits.push(pace.due(Urgency::Immediate).unwrap() - start);
         }
         assert!(waits.is_sorted());
         assert_eq!(waits.last(), Some(&Duration::from_mins(1)));
         pace.ended(start, true, 1.0);
         pace.want(start, false, 0.0);
-        assert_eq!(pace.due(Urgency::Start), Some(start));
+        assert_eq!(pace.due(Urgency::Startup), Some(start));
         pace.ended(start, false, 1.0);
         pace.want(start, false, 0.0);
-        assert_eq!(pace.due(Urgency::Start), Some(start + Duration::from_secs(1)));
-        assert_eq!(pace.due(Urgency::Now), Some(start + Duration::from_secs(2)));
+        assert_eq!(pace.due(Urgency::Startup), Some(start + Duration::from_secs(1)));
+        assert_eq!(pace.due(Urgency::Immediate), Some(start + Duration::from_secs(2)));
     }
 
     #[test]
     fn what_is_new_is_tried_without_the_wait_for_what_failed() {
-        let mut pace = Pace::new(config(None));
+        let mut pace = ApplyScheduler::new(config(None));
         let start = Instant::now();
         for _ in 0..8 {
             pace.ended(start, false, 1.0);
         }
         pace.want(start, true, 0.0);
-        assert_eq!(pace.due(Urgency::Gathers), Some(start + Duration::from_mins(1)));
-        pace.try_anew();
-        assert_eq!(pace.due(Urgency::Gathers), None);
+        assert_eq!(pace.due(Urgency::Debounced), Some(start + Duration::from_mins(1)));
+        pace.clear_backoff();
+        assert_eq!(pace.due(Urgency::Debounced), None);
         pace.want(start, true, 0.0);
-        assert_eq!(pace.due(Urgency::Gathers), Some(start + 500 * MS));
+        assert_eq!(pace.due(Urgency::Debounced), Some(start + 500 * MS));
         pace.ended(start, false, 1.0);
         pace.want(start, false, 0.0);
-        let due = pace.due(Urgency::Gathers);
+        let due = pace.due(Urgency::Debounced);
         assert_eq!(due, Some(start + Duration::from_mins(1)), "the failures still count");
     }
 
     #[test]
     fn jitter_is_drawn_once_for_each_need_and_for_no_other_urgency() {
-        let mut pace = Pace::new(PaceConfig {
+        let mut pace = ApplyScheduler::new(PaceConfig {
             jitter: Duration::from_mins(1),
             ..config(None)
         });
@@ -280,26 +280,26 @@ mod tests {
         pace.want(start, true, 0.5);
         pace.want(start + 100 * MS, true, 0.9);
         assert_eq!(
-            pace.due(Urgency::Spreads),
+            pace.due(Urgency::Jittered),
             Some(start + 600 * MS + Duration::from_secs(30))
         );
-        assert_eq!(pace.due(Urgency::Gathers), Some(start + 600 * MS));
-        assert_eq!(pace.due(Urgency::Start), Some(start));
+        assert_eq!(pace.due(Urgency::Debounced), Some(start + 600 * MS));
+        assert_eq!(pace.due(Urgency::Startup), Some(start));
         pace.ended(start, true, 0.0);
         pace.want(start, true, 0.1);
         assert_eq!(
-            pace.due(Urgency::Spreads),
+            pace.due(Urgency::Jittered),
             Some(start + 500 * MS + Duration::from_secs(6))
         );
     }
 
     /// When the changes at these moments are applied, and which was the last that each apply had seen.
     fn play(config: PaceConfig, start: Instant, changes: &[Instant]) -> Vec<(Instant, usize)> {
-        let mut pace = Pace::new(config);
+        let mut pace = ApplyScheduler::new(config);
         let (mut applied, mut seen, mut now) = (Vec::new(), 0, start);
         loop {
             let next = changes.get(seen).copied();
-            let due = pace.due(Urgency::Gathers);
+            let due = pace.due(Urgency::Debounced);
             match (next, due) {
                 (Some(next), due) if due.is_none_or(|due| next <= due) => {
                     now = now.max(next);

@@ -1,6 +1,6 @@
 //! What nerve remembers over its own restarts: the operators' words and how far each service has warmed up.
 //!
-//! Services say what is to be kept ([`Memory::keep`]) and go on; one task writes the latest of it to one file in
+//! Services say what is to be kept ([`StateStore::keep`]) and go on; one task writes the latest of it to one file in
 //! `stateDir`, whole or not at all, and only when it changed. A file that is missing, broken or old is no obstacle: nerve
 //! starts afresh and says so. Without a `stateDir` nothing outlives the process.
 
@@ -15,30 +15,30 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::lifecycle::warmup::Warmth;
-use crate::word::words::Words;
+use crate::lifecycle::warmup::WarmUpProgress;
+use crate::overrides::persisted::PersistedOverrides;
 
-pub use task::{MemoryTask, OpenError, open};
+pub use task::{OpenError, StateStoreTask, open};
 
 /// How long an operator's call waits for the disk.
-const PATIENCE: Duration = Duration::from_secs(2);
+const SAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What is kept of a service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kept {
+pub struct ServiceRecord {
     /// The operators' words.
     #[serde(default)]
-    pub words: Words,
+    pub words: PersistedOverrides,
     /// How warm it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub warmth: Option<Warmth>,
+    pub progress: Option<WarmUpProgress>,
 }
 
-type Services = BTreeMap<String, Kept>;
+type Services = BTreeMap<String, ServiceRecord>;
 
-/// The daemon's memory.
+/// The daemon's state_store.
 #[derive(Debug, Clone)]
-pub struct Memory {
+pub struct StateStore {
     state: Arc<watch::Sender<State>>,
     /// The version that is on disk; `None` when nothing is written.
     written: Option<watch::Receiver<u64>>,
@@ -51,9 +51,9 @@ struct State {
     services: Services,
 }
 
-impl Memory {
+impl StateStore {
     /// One that ends with the process.
-    pub fn fleeting() -> Self {
+    pub fn in_memory() -> Self {
         Self {
             state: Arc::new(watch::Sender::default()),
             written: None,
@@ -61,21 +61,21 @@ impl Memory {
     }
 
     /// Whether it outlives the process.
-    pub fn lasts(&self) -> bool {
+    pub fn is_persistent(&self) -> bool {
         self.written.is_some()
     }
 
     /// What was kept of a service.
-    pub fn recall(&self, service: &str) -> Kept {
+    pub fn load(&self, service: &str) -> ServiceRecord {
         self.state.borrow().services.get(service).cloned().unwrap_or_default()
     }
 
     /// Keeps `kept` of a service; the time within a step of its warm-up alone is no change.
-    pub fn keep(&self, service: &str, kept: &Kept) {
+    pub fn keep(&self, service: &str, kept: &ServiceRecord) {
         self.state.send_if_modified(|state| {
             let before = state.services.get(service);
-            let step = |kept: &Kept| kept.warmth.map(|warmth| warmth.step);
-            let nothing = Kept::default();
+            let step = |kept: &ServiceRecord| kept.progress.map(|progress| progress.step);
+            let nothing = ServiceRecord::default();
             let before = before.unwrap_or(&nothing);
             if before.words == kept.words && step(before) == step(kept) {
                 return false;
@@ -97,7 +97,7 @@ impl Memory {
         };
         let version = self.state.borrow().version;
         let waiting = written.wait_for(|written| *written >= version);
-        matches!(timeout(PATIENCE, waiting).await, Ok(Ok(_)))
+        matches!(timeout(SAVE_TIMEOUT, waiting).await, Ok(Ok(_)))
     }
 }
 

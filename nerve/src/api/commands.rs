@@ -1,4 +1,4 @@
-//! Orders: understood from a request, given to services, and answered.
+//! Orders: loaded from a request, given to services, and answered.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use crate::lifecycle::Settled;
-use crate::memory::Memory;
+use crate::overrides::{Metadata, Override};
 use crate::reporter::ReporterState;
-use crate::service::{Act, Disabled, Order, ServiceHandle};
-use crate::word::{Note, Voice};
+use crate::service::{Act, Command, Disabled, ServiceHandle};
+use crate::state_store::StateStore;
 
 use super::view::source_of;
 
-/// What is ordered, once the request is understood.
+/// What is ordered, once the request is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
     Disable { shutdown: bool },
@@ -26,9 +26,9 @@ pub(super) enum Wanted {
 
 /// An order and who gives it.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct CommandRequest {
     pub(super) wanted: Wanted,
-    note: Note,
+    note: Metadata,
 }
 
 /// The body of an order; every key may stand in the query instead.
@@ -82,7 +82,7 @@ impl Body {
     }
 
     /// The order `act`, given at `now`. `weight` is the path's, where it has one.
-    pub(super) fn order(self, act: &str, weight: Option<&str>, now: u64) -> Result<Option<Told>, Reply> {
+    pub(super) fn order(self, act: &str, weight: Option<&str>, now: u64) -> Result<Option<CommandRequest>, Reply> {
         let wanted = match act {
             "disable" => Wanted::Disable {
                 shutdown: self.shutdown.unwrap_or_default(),
@@ -106,9 +106,9 @@ impl Body {
             return Err(Reply::problem(400, "Nothing to expire", detail));
         }
         let (reason, author) = (self.reason.unwrap_or_default(), self.author.unwrap_or_default());
-        Ok(Some(Told {
+        Ok(Some(CommandRequest {
             wanted,
-            note: Note::new(&reason, &author, now, expires),
+            note: Metadata::new(&reason, &author, now, expires),
         }))
     }
 
@@ -125,12 +125,12 @@ impl Body {
     }
 }
 
-impl Told {
+impl CommandRequest {
     /// The configured weight again.
     pub(super) fn configured_weight(now: u64) -> Self {
         Self {
             wanted: Wanted::Weight(None),
-            note: Note::new("", "", now, None),
+            note: Metadata::new("", "", now, None),
         }
     }
 
@@ -138,35 +138,35 @@ impl Told {
     pub(super) fn leave(now: u64) -> Self {
         Self {
             wanted: Wanted::Leave,
-            note: Note::new("about to be stopped", "pre-stop hook", now, None),
+            note: Metadata::new("about to be stopped", "pre-stop hook", now, None),
         }
     }
 
     /// Gives the order to all services first, then waits for each, and for the disk.
-    pub(super) async fn carry_out(self, services: &[&ServiceHandle], memory: &Memory) -> Vec<Outcome> {
-        self.give(services).await.settled(memory).await
+    pub(super) async fn carry_out(self, services: &[&ServiceHandle], state_store: &StateStore) -> Vec<Outcome> {
+        self.give(services).await.settled(state_store).await
     }
 
     /// Gives the order to all services; it is in force when this returns.
-    pub(super) async fn give<'s>(self, services: &[&'s ServiceHandle]) -> Given<'s> {
+    pub(super) async fn give<'s>(self, services: &[&'s ServiceHandle]) -> InFlight<'s> {
         let started = Instant::now();
         let mut given = Vec::new();
         for service in services {
             let (taken, answer) = oneshot::channel();
             let (act, done) = self.wanted.act();
             let note = self.note.clone();
-            service.order(Order { act, note, taken }).await;
+            service.order(Command { act, note, taken }).await;
             given.push((service, answer, done));
         }
         let mut taken = Vec::new();
         for (service, answer, done) in given {
-            taken.push(Taken {
+            taken.push(Accepted {
                 service,
                 kept_by: answer.await.ok(),
                 done,
             });
         }
-        Given {
+        InFlight {
             wanted: self.wanted,
             started,
             taken,
@@ -176,33 +176,33 @@ impl Told {
 
 /// An order that every service has taken, or can't take any more.
 #[derive(Debug)]
-pub(super) struct Given<'s> {
+pub(super) struct InFlight<'s> {
     wanted: Wanted,
     started: Instant,
-    taken: Vec<Taken<'s>>,
+    taken: Vec<Accepted<'s>>,
 }
 
 /// How one service took an order.
 #[derive(Debug)]
-struct Taken<'s> {
+struct Accepted<'s> {
     service: &'s ServiceHandle,
-    /// What keeps it away all the same; `None`: it takes no orders any more.
-    kept_by: Option<Vec<Voice>>,
-    /// Told when it may be stopped, where that was ordered.
+    /// What keeps it away all the same; `None`: it takes no commands any more.
+    kept_by: Option<Vec<Override>>,
+    /// CommandRequest when it may be stopped, where that was ordered.
     done: Option<oneshot::Receiver<Disabled>>,
 }
 
-impl Given<'_> {
+impl InFlight<'_> {
     /// Waits until the order is carried out and, where it is to last, on disk.
-    pub(super) async fn settled(self, memory: &Memory) -> Vec<Outcome> {
+    pub(super) async fn settled(self, state_store: &StateStore) -> Vec<Outcome> {
         let Self { wanted, started, taken } = self;
         // A hook's word is not meant to last.
-        let lasting = memory.lasts() && wanted != Wanted::Leave;
-        let forgettable = lasting && !memory.is_written().await;
+        let lasting = state_store.is_persistent() && wanted != Wanted::Leave;
+        let forgettable = lasting && !state_store.is_written().await;
         let mut outcomes = Vec::new();
-        for Taken { service, kept_by, done } in taken {
+        for Accepted { service, kept_by, done } in taken {
             let (status, mut said) = match (kept_by, done) {
-                (None, _) => (503, "takes no orders: nerve is stopping".to_owned()),
+                (None, _) => (503, "takes no commands: nerve is stopping".to_owned()),
                 (Some(kept_by), None) => (200, wanted.said(&kept_by)),
                 (Some(_), Some(done)) => disabled(service, done, started).await,
             };
@@ -238,12 +238,12 @@ impl Wanted {
         }
     }
 
-    fn said(self, kept_by: &[Voice]) -> String {
+    fn said(self, kept_by: &[Override]) -> String {
         match (self, kept_by.first()) {
             (Self::Weight(Some(weight)), _) => format!("is told weight {weight}"),
             (Self::Weight(None), _) => "is told its configured weight".to_owned(),
-            (Self::Enable { .. }, Some(voice)) => {
-                format!("is enabled, but stays away: {} says down", source_of(&voice.source))
+            (Self::Enable { .. }, Some(entry)) => {
+                format!("is enabled, but stays away: {} says down", source_of(&entry.source))
             }
             (Self::Enable { .. } | Self::Disable { .. } | Self::Leave, _) => "is enabled".to_owned(),
         }

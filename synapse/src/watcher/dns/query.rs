@@ -11,7 +11,7 @@ use hickory_resolver::proto::rr::{RData, RecordType};
 use hickory_resolver::{Resolver, TokioResolver};
 use tokio::time::timeout;
 
-use super::book::{Answer, Share, Target};
+use super::cache::{Answer, Share, Target};
 use crate::config::{Question, Record};
 
 /// How long one server is waited for.
@@ -27,7 +27,7 @@ const NOTHING: Duration = Duration::from_secs(5);
 const TARGETS: usize = 1_000;
 
 /// Asks `nameserver`, or those that the system names now.
-pub(super) async fn ask(question: Question, nameserver: Option<SocketAddr>) -> Result<Answer, String> {
+pub(super) async fn query(question: Question, nameserver: Option<SocketAddr>) -> Result<Answer, String> {
     let asked = async {
         let resolver = resolver(nameserver).map_err(|error| error.to_string())?;
         match question.record {
@@ -41,7 +41,7 @@ pub(super) async fn ask(question: Question, nameserver: Option<SocketAddr>) -> R
         .unwrap_or_else(|_| Err(format!("no answer within {} s", DEADLINE.as_secs())))
 }
 
-/// A new one for each question, for what the system names may change. It remembers nothing: that is the book's part.
+/// A new one for each question, for what the system names may change. It remembers nothing: that is the cache's part.
 fn resolver(nameserver: Option<SocketAddr>) -> Result<TokioResolver, NetError> {
     let mut builder = match nameserver {
         None => Resolver::builder_tokio()?,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
-use zookeeper_client::{Client, Error as ClientError, SessionState};
+use zookeeper_client::{Client, Error as ClientError, SessionState as ClientState};
 
 use super::error::{CallError, classify};
 
@@ -16,11 +16,11 @@ const CALL_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How many whole paths are read at once through one session: after a reconnection every reflector wants to, and
 /// each request has to be answered within its deadline.
-const WHOLE_READS: usize = 8;
+const MAX_FULL_READS: usize = 8;
 
 /// The state of the session, for those who wait on it and for `/status`.
 #[derive(Debug, Clone)]
-pub enum Link {
+pub enum SessionState {
     /// No session yet, or the last one expired.
     Connecting {
         /// Attempts that failed in a row.
@@ -46,7 +46,7 @@ pub struct Session {
 struct Shared {
     client: Client,
     epoch: u64,
-    whole_reads: Semaphore,
+    full_read: Semaphore,
     lacks_add_watch: AtomicBool,
 }
 
@@ -56,7 +56,7 @@ impl Session {
             shared: Arc::new(Shared {
                 client,
                 epoch,
-                whole_reads: Semaphore::new(WHOLE_READS),
+                full_read: Semaphore::new(MAX_FULL_READS),
                 lacks_add_watch: AtomicBool::new(false),
             }),
         }
@@ -78,7 +78,7 @@ impl Session {
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        self.shared.client.state() == SessionState::SyncConnected
+        self.shared.client.state() == ClientState::SyncConnected
     }
 
     /// Sends one request and awaits its reply.
@@ -94,7 +94,7 @@ impl Session {
         if state.is_terminated() {
             return Err(CallError::SessionLost(state.to_string()));
         }
-        if state != SessionState::SyncConnected {
+        if state != ClientState::SyncConnected {
             return Err(CallError::NotConnected);
         }
         match tokio::time::timeout(CALL_DEADLINE, request(&self.shared.client)).await {
@@ -107,9 +107,9 @@ impl Session {
     }
 
     /// A turn to read a whole path; the wait is bounded by the deadlines of those who read.
-    pub(super) async fn whole_read(&self) -> Option<SemaphorePermit<'_>> {
+    pub(super) async fn full_read(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed, so there always is a permit.
-        self.shared.whole_reads.acquire().await.ok()
+        self.shared.full_read.acquire().await.ok()
     }
 
     /// Whether the server has refused persistent watches. Kept per session, for each such request costs the
@@ -125,13 +125,13 @@ impl Session {
 }
 
 /// Waits for a usable session; `None` when there will be none any more.
-pub(super) async fn connected(link: &mut watch::Receiver<Link>) -> Option<Session> {
+pub(super) async fn connected(link: &mut watch::Receiver<SessionState>) -> Option<Session> {
     loop {
         match &*link.borrow_and_update() {
-            Link::Connected(session) if session.is_connected() => return Some(session.clone()),
-            Link::Closed => return None,
+            SessionState::Connected(session) if session.is_connected() => return Some(session.clone()),
+            SessionState::Closed => return None,
             // A client that left `Connected` makes the supervisor publish again, so the wait below ends.
-            Link::Connecting { .. } | Link::Connected(_) | Link::Suspended(..) => {}
+            SessionState::Connecting { .. } | SessionState::Connected(_) | SessionState::Suspended(..) => {}
         }
         link.changed().await.ok()?;
     }

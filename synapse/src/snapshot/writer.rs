@@ -18,9 +18,9 @@ use crate::pipeline::guard::Guarded;
 /// The least time between two writes.
 const PACE: Duration = Duration::from_secs(2);
 /// How soon a failed write is tried again.
-const AGAIN: Duration = Duration::from_secs(10);
+const RETRY_DELAY: Duration = Duration::from_secs(10);
 /// No file is longer: 100,000 instances take 30 MB.
-const LONGEST: u64 = 256 * 1024 * 1024;
+const MAX_FILE_LEN: u64 = 256 * 1024 * 1024;
 /// It is for synapse alone.
 const MODE: u32 = 0o600;
 
@@ -28,7 +28,7 @@ const MODE: u32 = 0o600;
 pub fn load(path: &Path) -> Content {
     let mut bytes = Vec::new();
     // It may be longer by the time it is read.
-    let read = File::open(path).and_then(|file| file.take(LONGEST).read_to_end(&mut bytes));
+    let read = File::open(path).and_then(|file| file.take(MAX_FILE_LEN).read_to_end(&mut bytes));
     let refused = match read {
         Err(error) if error.kind() == ErrorKind::NotFound => return Content::default(),
         Err(error) => error.to_string(),
@@ -53,7 +53,7 @@ pub struct Followed {
 /// The task that owns the file.
 #[derive(Debug)]
 #[must_use = "nothing is written until the task runs"]
-pub struct Keeper {
+pub struct SnapshotWriter {
     path: PathBuf,
     /// As routers come and go.
     followed: watch::Receiver<Vec<Followed>>,
@@ -64,7 +64,7 @@ pub struct Keeper {
     complaint: String,
 }
 
-impl Keeper {
+impl SnapshotWriter {
     /// Keeps what is `followed` in `path`, which has `content` now.
     pub fn new(
         path: PathBuf,
@@ -86,7 +86,7 @@ impl Keeper {
         loop {
             self.bell.mark_unchanged();
             // Never given up halfway: a write that goes on by itself could end after the last one.
-            let wait = if self.write().await { PACE } else { AGAIN };
+            let wait = if self.write().await { PACE } else { RETRY_DELAY };
             if stop.run_until_cancelled(self.news(wait)).await.is_none() {
                 break;
             }
@@ -206,7 +206,7 @@ mod tests {
             sources: vec![Some("s".to_owned())],
             guarded: said.subscribe(),
         };
-        let keeper = Keeper::new(
+        let keeper = SnapshotWriter::new(
             path.clone(),
             &Content::default(),
             watch::Sender::new(vec![followed]).subscribe(),

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 /// The sizes of one set, each with the moment from which it held.
 #[derive(Debug, Default)]
-pub(crate) struct Sizes(VecDeque<(Instant, usize)>);
+pub(crate) struct SlidingMax(VecDeque<(Instant, usize)>);
 
-impl Sizes {
+impl SlidingMax {
     /// The set has `size` from `now` on.
     pub(crate) fn note(&mut self, now: Instant, size: usize) {
         let mut since = now;
@@ -56,7 +56,7 @@ mod tests {
     fn what_held_when_the_window_began_counts() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut sizes = Sizes::default();
+        let mut sizes = SlidingMax::default();
         sizes.note(start, 10);
         sizes.note(at(100), 4);
         let window = Duration::from_secs(30);
@@ -74,7 +74,7 @@ mod tests {
         #[test]
         fn as_a_list_of_everything_would_say(steps in proptest::collection::vec((0_u64..10, 0_usize..10), 1..40)) {
             let (mut now, window) = (Instant::now(), Duration::from_secs(15));
-            let (mut sizes, mut all) = (Sizes::default(), Vec::<(Instant, usize)>::new());
+            let (mut sizes, mut all) = (SlidingMax::default(), Vec::<(Instant, usize)>::new());
             for (passed, size) in steps {
                 now += Duration::from_secs(passed);
                 sizes.note(now, size);

@@ -1,6 +1,6 @@
-//! What is known of the names of a `dns` source, when to ask again, and what it means. Pure; the asking is the caller's.
+//! What is known of the names of a `dns` source, when to query again, and what it means. Pure; the asking is the caller's.
 //!
-//! An answer is used for as long as it says, at least [`SOONEST`] and at most `checkInterval`. A name that does not exist,
+//! An answer is used for as long as it says, at least [`MIN_TTL`] and at most `checkInterval`. A name that does not exist,
 //! or has no such record, is an answer: no server. No answer is none: the last one stays.
 
 use std::collections::BTreeMap;
@@ -12,10 +12,10 @@ use common::report::Report;
 use tokio::time::Instant;
 
 use crate::config::{DnsConfig, Question};
-use crate::watcher::feed::{Look, Nodes};
+use crate::watcher::reader::{Nodes, ReadResult};
 
 /// No name is asked for more often, whatever the time to live of its answer.
-const SOONEST: Duration = Duration::from_secs(1);
+const MIN_TTL: Duration = Duration::from_secs(1);
 
 /// How long after a failure the name is asked for again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -51,7 +51,7 @@ pub(super) struct Share {
 
 /// All names of a source.
 #[derive(Debug)]
-pub(super) struct Book {
+pub(super) struct DnsCache {
     entries: Vec<Entry>,
     check_interval: Duration,
 }
@@ -63,11 +63,11 @@ struct Entry {
     targets: Option<Vec<Target>>,
     /// Why there is no better one; empty when it is whole.
     error: String,
-    /// When to ask; `None` while an answer is waited for.
+    /// When to query; `None` while an answer is waited for.
     next: Option<Instant>,
 }
 
-impl Book {
+impl DnsCache {
     /// Everything is to be asked for at `now`.
     pub(super) fn new(config: &DnsConfig, now: Instant) -> Self {
         let entry = |question: &Question| Entry {
@@ -82,7 +82,7 @@ impl Book {
         }
     }
 
-    /// The questions to ask now, with their numbers.
+    /// The questions to query now, with their numbers.
     pub(super) fn due(&mut self, now: Instant) -> Vec<(usize, Question)> {
         let mut due = Vec::new();
         for (number, entry) in self.entries.iter_mut().enumerate() {
@@ -94,20 +94,20 @@ impl Book {
         due
     }
 
-    /// When [`Book::due`] has something again, unless an answer comes first.
+    /// When [`DnsCache::due`] has something again, unless an answer comes first.
     pub(super) fn next(&self) -> Option<Instant> {
         self.entries.iter().filter_map(|entry| entry.next).min()
     }
 
     /// Takes in an answer.
-    pub(super) fn learn(&mut self, number: usize, answer: Result<Answer, String>, now: Instant) {
+    pub(super) fn on_answer(&mut self, number: usize, answer: Result<Answer, String>, now: Instant) {
         let longest = self.check_interval;
         let Some(entry) = self.entries.get_mut(number) else {
             return;
         };
         match answer {
             Ok(answer) => {
-                let wait = answer.ttl.min(longest).max(SOONEST);
+                let wait = answer.ttl.min(longest).max(MIN_TTL);
                 entry.take_in(answer.targets);
                 entry.next = Some(now + if entry.error.is_empty() { wait } else { wait.min(RETRY) });
             }
@@ -119,7 +119,7 @@ impl Book {
     }
 
     /// The servers. Unknown while a first answer is on its way, or when there was none at all.
-    pub(super) fn look(&self) -> Look {
+    pub(super) fn look(&self) -> ReadResult {
         let is_asking = |entry: &Entry| entry.targets.is_none() && entry.error.is_empty();
         let is_known = !self.entries.iter().any(is_asking) && self.entries.iter().any(|e| e.targets.is_some());
         let mut nodes = Nodes::new();
@@ -130,7 +130,7 @@ impl Book {
         let errors: Vec<String> = failed
             .map(|entry| format!("can't resolve {}: {}", entry.question.host, entry.error))
             .collect();
-        Look {
+        ReadResult {
             nodes: is_known.then_some(nodes),
             error: errors.join("; "),
         }
@@ -231,13 +231,13 @@ mod tests {
         }
     }
 
-    fn book(questions: Vec<Question>, now: Instant) -> Book {
+    fn cache(questions: Vec<Question>, now: Instant) -> DnsCache {
         let config = DnsConfig {
             questions,
             nameserver: None,
             check_interval: Duration::from_secs(30),
         };
-        Book::new(&config, now)
+        DnsCache::new(&config, now)
     }
 
     fn target(host: &str, share: Option<(u16, u16)>, last: &[u8]) -> Target {
@@ -254,8 +254,8 @@ mod tests {
         Answer { targets, ttl }
     }
 
-    fn told(book: &Book) -> Option<Vec<String>> {
-        let nodes = book.look().nodes?;
+    fn told(cache: &DnsCache) -> Option<Vec<String>> {
+        let nodes = cache.look().nodes?;
         let node = |(name, data): (&Arc<str>, &bytes::Bytes)| {
             let report = Report::decode(data).expect("a report");
             let weight = report.weight.map_or_else(String::new, |weight| format!(" {weight}"));
@@ -269,59 +269,59 @@ mod tests {
     #[test]
     fn an_answer_is_used_as_long_as_it_says_within_bounds() {
         let now = Instant::now();
-        let mut book = book(vec![question("web", Record::A(80))], now);
+        let mut cache = cache(vec![question("web", Record::A(80))], now);
         for (ttl, wait) in [(0, 1), (7, 7), (3600, 30)] {
-            let at = book.next().expect("it is due");
-            assert_eq!(book.due(at).len(), 1);
-            assert_eq!((book.next(), book.due(at).len()), (None, 0));
-            book.learn(0, Ok(answer(vec![target("web", None, &[1])], ttl)), at);
-            assert_eq!(book.next(), Some(at + Duration::from_secs(wait)));
+            let at = cache.next().expect("it is due");
+            assert_eq!(cache.due(at).len(), 1);
+            assert_eq!((cache.next(), cache.due(at).len()), (None, 0));
+            cache.on_answer(0, Ok(answer(vec![target("web", None, &[1])], ttl)), at);
+            assert_eq!(cache.next(), Some(at + Duration::from_secs(wait)));
         }
     }
 
     #[test]
     fn no_answer_keeps_the_last_and_an_empty_one_is_an_answer() {
         let now = Instant::now();
-        let mut book = book(vec![question("a", Record::A(80)), question("b", Record::A(80))], now);
-        assert_eq!(book.due(now).len(), 2);
-        book.learn(0, Ok(answer(vec![target("a", None, &[1])], 5)), now);
-        assert_eq!(book.look().nodes, None, "the other is on its way");
-        book.learn(1, Err("no answer".to_owned()), now);
-        assert_eq!(told(&book).expect("known"), ["a/10.0.0.1:80 a"]);
-        assert_eq!(book.look().error, "can't resolve b: no answer");
-        assert_eq!(book.next(), Some(now + RETRY));
+        let mut cache = cache(vec![question("a", Record::A(80)), question("b", Record::A(80))], now);
+        assert_eq!(cache.due(now).len(), 2);
+        cache.on_answer(0, Ok(answer(vec![target("a", None, &[1])], 5)), now);
+        assert_eq!(cache.look().nodes, None, "the other is on its way");
+        cache.on_answer(1, Err("no answer".to_owned()), now);
+        assert_eq!(told(&cache).expect("known"), ["a/10.0.0.1:80 a"]);
+        assert_eq!(cache.look().error, "can't resolve b: no answer");
+        assert_eq!(cache.next(), Some(now + RETRY));
 
-        book.learn(1, Ok(answer(vec![target("b", None, &[2, 3])], 5)), now);
-        book.learn(0, Err("SERVFAIL".to_owned()), now);
+        cache.on_answer(1, Ok(answer(vec![target("b", None, &[2, 3])], 5)), now);
+        cache.on_answer(0, Err("SERVFAIL".to_owned()), now);
         assert_eq!(
-            told(&book).expect("known"),
+            told(&cache).expect("known"),
             ["a/10.0.0.1:80 a", "b/10.0.0.2:80 b", "b/10.0.0.3:80 b"]
         );
-        book.learn(0, Ok(answer(Vec::new(), 5)), now);
-        assert_eq!(told(&book).expect("known"), ["b/10.0.0.2:80 b", "b/10.0.0.3:80 b"]);
-        assert_eq!(book.look().error, "");
+        cache.on_answer(0, Ok(answer(Vec::new(), 5)), now);
+        assert_eq!(told(&cache).expect("known"), ["b/10.0.0.2:80 b", "b/10.0.0.3:80 b"]);
+        assert_eq!(cache.look().error, "");
     }
 
     #[test]
     fn a_name_that_never_answered_is_unknown_not_empty() {
         let now = Instant::now();
-        let mut book = book(vec![question("a", Record::A(80))], now);
-        book.learn(0, Err("timeout".to_owned()), now);
-        assert_eq!(book.look().nodes, None);
+        let mut cache = cache(vec![question("a", Record::A(80))], now);
+        cache.on_answer(0, Err("timeout".to_owned()), now);
+        assert_eq!(cache.look().nodes, None);
     }
 
     #[test]
     fn srv_records_say_port_weight_and_who_is_backup() {
         let now = Instant::now();
-        let mut book = book(vec![question("_x", Record::Srv)], now);
+        let mut cache = cache(vec![question("_x", Record::Srv)], now);
         let targets = vec![
             target("n1", Some((1, 10)), &[1]),
             target("n2", Some((1, 0)), &[2]),
             target("n3", Some((2, 5)), &[3]),
         ];
-        book.learn(0, Ok(answer(targets, 5)), now);
+        cache.on_answer(0, Ok(answer(targets, 5)), now);
         assert_eq!(
-            told(&book).expect("known"),
+            told(&cache).expect("known"),
             [
                 "_x/10.0.0.1:80 n1 10",
                 "_x/10.0.0.2:80 n2 1",
@@ -337,19 +337,19 @@ mod tests {
     #[test]
     fn a_target_without_an_address_keeps_its_last_and_touches_no_other() {
         let now = Instant::now();
-        let mut book = book(vec![question("_x", Record::Srv)], now);
+        let mut cache = cache(vec![question("_x", Record::Srv)], now);
         let n1 = || target("n1", Some((1, 1)), &[1]);
-        book.learn(0, Ok(answer(vec![n1(), target("n2", Some((1, 1)), &[2])], 20)), now);
+        cache.on_answer(0, Ok(answer(vec![n1(), target("n2", Some((1, 1)), &[2])], 20)), now);
         let lost = |host: &str| Target {
             addresses: Err("SERVFAIL".to_owned()),
             ..target(host, Some((1, 1)), &[])
         };
-        book.learn(0, Ok(answer(vec![n1(), lost("n2"), lost("n3")], 20)), now);
+        cache.on_answer(0, Ok(answer(vec![n1(), lost("n2"), lost("n3")], 20)), now);
         assert_eq!(
-            told(&book).expect("known"),
+            told(&cache).expect("known"),
             ["_x/10.0.0.1:80 n1 1", "_x/10.0.0.2:80 n2 1"]
         );
-        assert_eq!(book.look().error, "can't resolve _x: its target n3: SERVFAIL");
-        assert_eq!(book.next(), Some(now + RETRY));
+        assert_eq!(cache.look().error, "can't resolve _x: its target n3: SERVFAIL");
+        assert_eq!(cache.next(), Some(now + RETRY));
     }
 }

@@ -1,6 +1,6 @@
 //! One connection of a probe: bytes out, whole replies in, never more than [`CAP`] of them.
 //!
-//! The protocols' readers are plain functions over the bytes received so far; dropping a conversation closes it, so a
+//! The protocols' readers are plain functions over the bytes received so far; dropping a connection closes it, so a
 //! probe that is late leaves nothing behind.
 
 use std::io;
@@ -8,23 +8,23 @@ use std::io;
 use common::tls::TlsClient;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::connect::{Dial, Stream};
+use super::connect::{Connector, Stream};
 use super::wire::{CAP, Read};
 use crate::health::verdict::{Failure, FailureKind};
 
-pub(super) struct Conversation {
+pub(super) struct Connection {
     stream: Box<dyn Stream>,
     received: Vec<u8>,
 }
 
-impl Conversation {
+impl Connection {
     /// Connects to the first address that accepts; over TLS when there is a client for it.
     pub(super) async fn open(
         (host, port): (&str, u16),
         prefer_ipv4: bool,
         tls: Option<&TlsClient>,
     ) -> Result<Self, Failure> {
-        let stream = Dial::to(host, port, prefer_ipv4).plain().await?;
+        let stream = Connector::to(host, port, prefer_ipv4).plain().await?;
         // Small requests that each wait for their reply.
         stream.set_nodelay(true).map_err(|error| broken(&error))?;
         Ok(Self {

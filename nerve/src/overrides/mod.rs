@@ -1,12 +1,12 @@
 //! What operators say of a service besides its checks, from wherever they say it. Pure, but for [`spool`].
 //!
-//! Every voice is heard at once: the words given through the API, which are kept until they are taken back or expire,
-//! the files of hacheck's spool, and nerve's own stop. Any voice that says down wins over all others; only an operator
-//! can force; without any of these the checks decide. A voice that falls silent or expires leaves the others as they are.
+//! Every entry is heard at once: the words given through the API, which are kept until they are taken back or expire,
+//! the files of hacheck's spool, and nerve's own stop. Any entry that says down wins over all others; only an operator
+//! can force; without any of these the checks decide. A entry that falls silent or expires leaves the others as they are.
 
 pub mod hacheck;
+pub mod persisted;
 pub mod spool;
-pub mod words;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ use crate::lifecycle::machine::Intent;
 
 /// Who says something, why, and for how long.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
+pub struct Metadata {
     /// Why; may be empty.
     pub reason: String,
     /// Who; may be empty.
@@ -26,7 +26,7 @@ pub struct Note {
     pub expires: Option<u64>,
 }
 
-impl Note {
+impl Metadata {
     /// A note; long texts are cut.
     pub fn new(reason: &str, author: &str, since: u64, expires: Option<u64>) -> Self {
         Self {
@@ -58,7 +58,7 @@ pub enum Source {
 
 /// What a word says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Says {
+pub enum OverrideKind {
     /// Not available whatever the checks say.
     Down,
     /// Available whatever the checks say.
@@ -69,16 +69,16 @@ pub enum Says {
 
 /// A word that is in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Voice {
+pub struct Override {
     /// Where it comes from.
     pub source: Source,
     /// What it says.
-    pub says: Says,
+    pub kind: OverrideKind,
     /// Who says it, why, and for how long.
-    pub note: Note,
+    pub note: Metadata,
 }
 
-/// What all voices together say.
+/// What all overrides together say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     /// The operator's word in short.
@@ -89,22 +89,22 @@ pub struct Decision {
     pub weight: Option<u8>,
 }
 
-/// Down when any voice says so, else forced when one says so, else enabled.
-pub fn decide(voices: &[Voice]) -> Decision {
-    let of = |says| voices.iter().filter(move |voice| voice.says == says);
-    let intent = if of(Says::Down).next().is_some() {
+/// Down when any entry says so, else forced when one says so, else enabled.
+pub fn decide(overrides: &[Override]) -> Decision {
+    let of = |kind| overrides.iter().filter(move |entry| entry.kind == kind);
+    let intent = if of(OverrideKind::Down).next().is_some() {
         Intent::Disabled
-    } else if of(Says::Forced).next().is_some() {
+    } else if of(OverrideKind::Forced).next().is_some() {
         Intent::Forced
     } else {
         Intent::Enabled
     };
-    let why = of(Says::Down)
-        .map(|voice| &voice.note.reason)
+    let why = of(OverrideKind::Down)
+        .map(|entry| &entry.note.reason)
         .find(|why| !why.is_empty());
-    let weight = voices.iter().find_map(|voice| match voice.says {
-        Says::Weight(weight) => Some(weight),
-        Says::Down | Says::Forced => None,
+    let weight = overrides.iter().find_map(|entry| match entry.kind {
+        OverrideKind::Weight(weight) => Some(weight),
+        OverrideKind::Down | OverrideKind::Forced => None,
     });
     Decision {
         intent,

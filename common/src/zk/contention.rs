@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::backoff::{Backoff, BackoffConfig};
 
-const PATIENCE: BackoffConfig = BackoffConfig {
+const TURN_BACKOFF: BackoffConfig = BackoffConfig {
     min: Duration::from_secs(2),
     max: Duration::from_mins(1),
     // Longer than the two longest waits of a pair that takes turns.
@@ -18,7 +18,7 @@ const PATIENCE: BackoffConfig = BackoffConfig {
 
 /// Who holds the node, and since when we wait for it.
 #[derive(Debug)]
-pub(super) struct Rivalry {
+pub(super) struct Contention {
     /// The session through which we hold the node.
     held: Option<i64>,
     /// The session that took it from us.
@@ -28,13 +28,13 @@ pub(super) struct Rivalry {
     backoff: Backoff,
 }
 
-impl Rivalry {
+impl Contention {
     pub(super) fn new() -> Self {
         Self {
             held: None,
             rival: None,
             not_before: None,
-            backoff: Backoff::new(PATIENCE),
+            backoff: Backoff::new(TURN_BACKOFF),
         }
     }
 
@@ -45,12 +45,12 @@ impl Rivalry {
         self.backoff.succeeded(now);
     }
 
-    /// The node was given up by our own wish.
+    /// The node was given up by our own desired.
     pub(super) fn release(&mut self) {
         self.held = None;
     }
 
-    /// The node was seen owned by `owner`, ephemeral and not us; we are `session`. True when that is a new rivalry, to
+    /// The node was seen owned by `owner`, ephemeral and not us; we are `session`. True when that is a new contention, to
     /// be told.
     pub(super) fn seen(&mut self, owner: i64, session: i64, now: Instant, chance: f64) -> bool {
         if self.held != Some(session) {
@@ -84,33 +84,33 @@ mod tests {
     #[test]
     fn a_predecessor_is_no_rival() {
         let now = Instant::now();
-        let mut rivalry = Rivalry::new();
-        assert!(!rivalry.seen(OTHER, US, now, 0.5));
-        assert_eq!(rivalry.wait(OTHER, now), None);
+        let mut contention = Contention::new();
+        assert!(!contention.seen(OTHER, US, now, 0.5));
+        assert_eq!(contention.wait(OTHER, now), None);
     }
 
     #[test]
     fn our_former_session_is_no_rival() {
         let now = Instant::now();
-        let mut rivalry = Rivalry::new();
-        rivalry.hold(OTHER, now);
-        assert!(!rivalry.seen(OTHER, US, now, 0.5));
-        assert_eq!(rivalry.wait(OTHER, now), None);
+        let mut contention = Contention::new();
+        contention.hold(OTHER, now);
+        assert!(!contention.seen(OTHER, US, now, 0.5));
+        assert_eq!(contention.wait(OTHER, now), None);
     }
 
     #[test]
     fn turns_get_longer_up_to_a_minute_and_are_told_once() {
         let mut now = Instant::now();
-        let mut rivalry = Rivalry::new();
+        let mut contention = Contention::new();
         let mut waits = Vec::new();
         for turn in 0..10 {
-            rivalry.hold(US, now);
+            contention.hold(US, now);
             now += Duration::from_mins(1);
-            assert_eq!(rivalry.seen(OTHER, US, now, 1.0), turn == 0);
-            let until = rivalry.wait(OTHER, now).unwrap();
+            assert_eq!(contention.seen(OTHER, US, now, 1.0), turn == 0);
+            let until = contention.wait(OTHER, now).unwrap();
             waits.push(until - now);
             now = until;
-            assert_eq!(rivalry.wait(OTHER, now), None);
+            assert_eq!(contention.wait(OTHER, now), None);
         }
         assert_eq!(waits[..3], [2, 4, 8].map(Duration::from_secs));
         assert_eq!(waits[9], Duration::from_mins(1));
@@ -119,10 +119,10 @@ mod tests {
     #[test]
     fn long_peace_ends_a_rivalry() {
         let now = Instant::now();
-        let mut rivalry = Rivalry::new();
-        rivalry.hold(US, now);
-        assert!(rivalry.seen(OTHER, US, now, 1.0));
-        rivalry.hold(US, now);
-        assert!(rivalry.seen(OTHER, US, now + Duration::from_secs(151), 1.0));
+        let mut contention = Contention::new();
+        contention.hold(US, now);
+        assert!(contention.seen(OTHER, US, now, 1.0));
+        contention.hold(US, now);
+        assert!(contention.seen(OTHER, US, now + Duration::from_secs(151), 1.0));
     }
 }

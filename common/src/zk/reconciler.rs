@@ -1,6 +1,6 @@
 //! The loop behind a registration: observe, plan, act, verify.
 //!
-//! Each turn looks at the whole wish and all of the instance's nodes. What is known of them comes from the server's last
+//! Each turn looks at the whole desired and all of the instance's nodes. What is known of them comes from the server's last
 //! word through the present client and is forgotten before anything is written, on every event and on every doubt; all
 //! writes are conditional on the version seen, so acting on old knowledge costs a round trip and nothing else.
 //!
@@ -18,20 +18,20 @@ use tokio::time::{Instant, sleep_until};
 use zookeeper_client::{Error as ClientError, OneshotWatcher};
 
 use super::budget::Budget;
+use super::contention::Contention;
 use super::error::CallError;
-use super::link::{Link, Session};
-use super::node::{NodeConfig, Whose};
+use super::node::{NodeConfig, Ownership};
 use super::node_write::{After, write};
-use super::register_plan::{Aim, Node, Step, Us, plan};
-use super::registration::{RegistrationState, Wish};
+use super::register_plan::{DesiredNode, Identity, Node, Step, plan};
+use super::registration::{Desired, RegistrationState};
 use super::retry::Retry;
-use super::rivalry::Rivalry;
+use super::session_state::{Session, SessionState};
 
 /// Look at the node even when nothing told of a change, ± 25 %.
 const VERIFY: Duration = Duration::from_secs(30);
 
 /// Writes in a row without the wanted effect, after which the node is left alone for a while.
-const PATIENCE: u32 = 8;
+const MAX_INEFFECTIVE_WRITES: u32 = 8;
 
 /// What the server last said.
 #[derive(Debug)]
@@ -71,14 +71,14 @@ enum Next {
 
 /// Keeps one node as it is wished.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct RegistrationReconciler {
     config: NodeConfig,
     /// The node's parent as the server knows it, with the chroot.
     directory: String,
     /// The node for people, with the chroot.
     path: String,
-    link: watch::Receiver<Link>,
-    wishes: watch::Receiver<Wish>,
+    link: watch::Receiver<SessionState>,
+    wishes: watch::Receiver<Desired>,
     state: watch::Sender<RegistrationState>,
     seen: Option<Seen>,
     /// The name of the one node left, and through which client it was found to be that.
@@ -92,7 +92,7 @@ pub(super) struct Keeper {
     sparing: bool,
     /// When the node is to be written although it is as wanted.
     touch_at: Option<Instant>,
-    rivalry: Rivalry,
+    contention: Contention,
     retry: Retry,
     /// The trouble last logged.
     logged: String,
@@ -100,12 +100,12 @@ pub(super) struct Keeper {
     told_of: Option<i64>,
 }
 
-impl Keeper {
+impl RegistrationReconciler {
     /// `config`'s directory is that of the server, with the chroot.
     pub(super) fn new(
         config: NodeConfig,
-        link: watch::Receiver<Link>,
-        wishes: watch::Receiver<Wish>,
+        link: watch::Receiver<SessionState>,
+        wishes: watch::Receiver<Desired>,
         state: watch::Sender<RegistrationState>,
     ) -> Self {
         Self {
@@ -123,7 +123,7 @@ impl Keeper {
             vain_writes: 0,
             sparing: false,
             touch_at: None,
-            rivalry: Rivalry::new(),
+            contention: Contention::new(),
             retry: Retry::new(),
             logged: String::new(),
             told_of: None,
@@ -141,7 +141,7 @@ impl Keeper {
     }
 
     pub(super) fn owes_a_withdrawal(&self) -> bool {
-        *self.wishes.borrow() == Wish::Absent && !self.is_withdrawn()
+        *self.wishes.borrow() == Desired::Absent && !self.is_withdrawn()
     }
 
     pub(super) fn give_up(&self) {
@@ -154,22 +154,22 @@ impl Keeper {
 
     /// One look at everything, and at most one write. `None` when the ensemble is closed.
     async fn turn(&mut self) -> Option<()> {
-        let wish = self.wishes.borrow_and_update().clone();
-        let wanted = match wish {
-            Wish::Undecided => None,
-            Wish::Absent if self.is_withdrawn() => None,
-            Wish::Absent => Some(None),
-            Wish::Content(content) => Some(Some(content)),
+        let desired = self.wishes.borrow_and_update().clone();
+        let wanted = match desired {
+            Desired::Undecided => None,
+            Desired::Absent if self.is_withdrawn() => None,
+            Desired::Absent => Some(None),
+            Desired::Content(content) => Some(Some(content)),
         };
         let Some(wanted) = wanted else {
-            wish_changed(&mut self.wishes).await;
+            desired_changed(&mut self.wishes).await;
             return Some(());
         };
         let link = self.link.borrow_and_update().clone();
         let session = match link {
-            Link::Connected(session) if session.is_connected() => session,
-            Link::Closed => return None,
-            away @ (Link::Connecting { .. } | Link::Connected(_) | Link::Suspended(..)) => {
+            SessionState::Connected(session) if session.is_connected() => session,
+            SessionState::Closed => return None,
+            away @ (SessionState::Connecting { .. } | SessionState::Connected(_) | SessionState::Suspended(..)) => {
                 let until = self.away(&away, wanted.as_ref());
                 // Clones keep the session open: none is held over a wait.
                 drop(away);
@@ -186,7 +186,7 @@ impl Keeper {
             Next::Wait(until) => self.wait(until).await,
             Next::Pause(until) => {
                 tokio::select! {
-                    () = wish_changed(&mut self.wishes) => {}
+                    () = desired_changed(&mut self.wishes) => {}
                     () = sleep_until(until) => {}
                 }
                 Some(())
@@ -199,7 +199,7 @@ impl Keeper {
         tokio::select! {
             () = fired(&mut self.armed) => self.armed = None,
             // What is known of the node does not change with what is wanted of it.
-            () = wish_changed(&mut self.wishes) => return Some(()),
+            () = desired_changed(&mut self.wishes) => return Some(()),
             changed = self.link.changed() => changed.ok()?,
             () = sleep_until(until) => {}
         }
@@ -209,17 +209,21 @@ impl Keeper {
 
     /// There is no connection: says so, and until when the state holds. A node as wanted stays registered for as long
     /// as the server keeps the session.
-    fn away(&mut self, link: &Link, wanted: Option<&Bytes>) -> Instant {
+    fn away(&mut self, link: &SessionState, wanted: Option<&Bytes>) -> Instant {
         let now = Instant::now();
         self.seen = None;
         let (reason, gone_at) = match link {
-            Link::Suspended(session, since) => (
+            SessionState::Suspended(session, since) => (
                 "the connection to ZooKeeper is lost".to_owned(),
                 *since + session.negotiated_timeout(),
             ),
-            Link::Connecting { error, .. } if error.is_empty() => ("not connected to ZooKeeper yet".to_owned(), now),
-            Link::Connecting { error, .. } => (format!("not connected to ZooKeeper: {error}"), now),
-            Link::Connected(_) | Link::Closed => ("the connection to ZooKeeper is lost".to_owned(), now + VERIFY),
+            SessionState::Connecting { error, .. } if error.is_empty() => {
+                ("not connected to ZooKeeper yet".to_owned(), now)
+            }
+            SessionState::Connecting { error, .. } => (format!("not connected to ZooKeeper: {error}"), now),
+            SessionState::Connected(_) | SessionState::Closed => {
+                ("the connection to ZooKeeper is lost".to_owned(), now + VERIFY)
+            }
         };
         let registered = matches!(*self.state.borrow(), RegistrationState::Registered { .. });
         if registered && wanted.is_some() && wanted == self.settled.as_ref() && now < gone_at {
@@ -240,18 +244,20 @@ impl Keeper {
         let now = Instant::now();
         let base = wanted.map(|content| self.config.base(content)).unwrap_or_default();
         let touch = self.touch_at.is_some_and(|at| at <= now);
-        let aim = wanted.map(|content| Aim {
+        let desired_node = wanted.map(|content| DesiredNode {
             base: &base,
             content,
             touch,
         });
-        let us = Us {
+        let us = Identity {
             kind: self.config.kind,
             session: session.id(),
-            rival: self.rivalry.rival(),
+            rival: self.contention.rival(),
         };
-        let step = plan(&seen.nodes, aim, us);
-        let rival_until = step.removes().and_then(|target| self.rivalry.wait(target.owner, now));
+        let step = plan(&seen.nodes, desired_node, us);
+        let rival_until = step
+            .removes()
+            .and_then(|target| self.contention.wait(target.owner, now));
         let wait = match &step {
             Step::Nothing => return self.settle(session, seen, wanted).await,
             Step::Refuse(refusal) => {
@@ -295,7 +301,7 @@ impl Keeper {
         step: Step,
         wanted: Option<(&str, &Bytes)>,
     ) -> Result<Next, CallError> {
-        if self.vain_writes == PATIENCE {
+        if self.vain_writes == MAX_INEFFECTIVE_WRITES {
             self.vain_writes = 0;
             return Err(CallError::Unknown("the node does not settle".to_owned()));
         }
@@ -402,13 +408,13 @@ impl Keeper {
         };
         let mut nodes = Vec::new();
         for name in names {
-            let whose = self.config.whose(&name);
-            if whose == Whose::Others {
+            let whose = self.config.ownership(&name);
+            if whose == Ownership::Others {
                 continue;
             }
             let path = format!("{}/{name}", self.directory);
             match session.call(|client| client.get_data(&path)).await {
-                Ok((data, _)) if whose == Whose::AskContent && !self.config.says_us(&data) => {}
+                Ok((data, _)) if whose == Ownership::AskContent && !self.config.content_is_ours(&data) => {}
                 Ok((data, stat)) => nodes.push(Node::new(name, data.into(), &stat)),
                 Err(CallError::Answer(ClientError::NoNode)) => {}
                 Err(error) => return Err(error),
@@ -420,7 +426,7 @@ impl Keeper {
     /// Notices another process that took the node from us.
     fn meet(&mut self, nodes: &[Node], us: i64) {
         for node in nodes.iter().filter(|node| node.owner != us && node.is_ephemeral()) {
-            if self.rivalry.seen(node.owner, us, Instant::now(), fastrand::f64()) {
+            if self.contention.seen(node.owner, us, Instant::now(), fastrand::f64()) {
                 tracing::warn!(path = %self.path, rival = %format_args!("{:#x}", node.owner), "Another process registers the same instance; taking turns ever more slowly. Stop one of them.");
             }
         }
@@ -433,13 +439,13 @@ impl Keeper {
         self.retry.succeeded(now);
         self.sparing &= !self.budget.is_fresh();
         let (Some(content), [node]) = (wanted, seen.nodes.as_slice()) else {
-            self.rivalry.release();
+            self.contention.release();
             self.settled = None;
             self.touch_at = None;
             self.publish(RegistrationState::Withdrawn);
             return Ok(Next::Again);
         };
-        self.rivalry.hold(session.id(), now);
+        self.contention.hold(session.id(), now);
         self.settled = Some(content.clone());
         self.publish(RegistrationState::Registered {
             czxid: node.czxid,
@@ -528,8 +534,8 @@ async fn fired(armed: &mut Option<Armed>) {
     }
 }
 
-/// Ends when there is another wish; never when there will be none.
-async fn wish_changed(wishes: &mut watch::Receiver<Wish>) {
+/// Ends when there is another desired; never when there will be none.
+async fn desired_changed(wishes: &mut watch::Receiver<Desired>) {
     if wishes.changed().await.is_err() {
         pending::<()>().await;
     }

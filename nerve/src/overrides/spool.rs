@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::Note;
+use super::Metadata;
 use super::hacheck::{Spool, parse};
 
 /// What the spool says now.
@@ -22,9 +22,9 @@ pub type Spools = watch::Receiver<Arc<Spool>>;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How many files are looked at.
-const MOST_FILES: usize = 10_000;
+const MAX_FILES: usize = 10_000;
 /// How much of a file is read: far more than a reason takes.
-const MOST_BYTES: u64 = 4096;
+const MAX_BYTES: u64 = 4096;
 
 /// The task that watches a directory.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub struct SpoolTask {
 struct Seen {
     modified: SystemTime,
     length: u64,
-    note: Note,
+    note: Metadata,
 }
 
 /// A directory that has been looked at once, and the task that goes on looking.
@@ -105,7 +105,7 @@ fn look(directory: &Path, seen: &BTreeMap<String, Seen>) -> io::Result<BTreeMap<
         Err(error) => return Err(error),
     };
     let mut found = BTreeMap::new();
-    for entry in entries.take(MOST_FILES) {
+    for entry in entries.take(MAX_FILES) {
         let entry = entry?;
         let Ok(name) = entry.file_name().into_string() else {
             continue;
@@ -133,12 +133,12 @@ fn look_at(entry: &DirEntry, seen: Option<&Seen>) -> Option<Seen> {
     let since = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let since = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
     let mut content = Vec::new();
-    let read = File::open(entry.path()).and_then(|file| file.take(MOST_BYTES).read_to_end(&mut content));
+    let read = File::open(entry.path()).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut content));
     let note = match read {
         Ok(_) => parse(&content, since),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         // It is there, and that alone says down.
-        Err(error) => Note::new(&format!("the file can't be read: {error}"), "", since, None),
+        Err(error) => Metadata::new(&format!("the file can't be read: {error}"), "", since, None),
     };
     Some(Seen { modified, length, note })
 }
