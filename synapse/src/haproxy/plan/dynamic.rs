@@ -1,35 +1,31 @@
-//! Which backends get new servers while HAProxy runs (`add server`), and with which words. Pure.
+//! Backends that get new servers at runtime (`add server`), and the options of these servers. Pure.
 //!
-//! A server that is made so has to be the one that a reload would make of its line. HAProxy does not give it what
-//! `default-server` says, so that is said here; and it makes none where `balance` is not dynamic. What can't be told from
-//! the lines for certain is left to slots, and what HAProxy refuses all the same to the caller.
+//! A server added at runtime must equal the one that a reload would make of its line. HAProxy does not apply
+//! `default-server` to it, so those options are part of the command; and it adds none where `balance` is not dynamic.
+//! Backends whose lines leave a doubt get slots; a refusal by HAProxy is the caller's to handle.
 
 use std::sync::Arc;
 
-/// The words of an option that is meaningless for a server with an address, and that HAProxy does not take.
-const WITHOUT_MEANING: [&str; 1] = ["init-addr"];
-/// Our own to say.
-const STATES: [&str; 2] = ["enabled", "disabled"];
-/// HAProxy takes 64 words in a command; the others are ours.
+/// HAProxy takes 64 words in a command; the others are synapse's own.
 const MAX_WORDS: usize = 52;
-/// And 16 KiB.
+/// Bytes; HAProxy takes 16 KiB.
 const MAX_LENGTH: usize = 8 * 1024;
-/// What `balance` says when servers are found by their place in a map, unless it is made for servers to come and go.
-const BY_MAP: [&str; 7] = ["source", "uri", "url_param", "hdr", "rdp-cookie", "hash", "static-rr"];
+/// Algorithms of `balance` that find servers by their place in a map, unless its hash is consistent.
+const MAP_BASED: [&str; 7] = ["source", "uri", "url_param", "hdr", "rdp-cookie", "hash", "static-rr"];
 
-/// How a backend gets new servers.
+/// How a backend gets servers at runtime.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct DynamicServers {
-    /// What its server lines inherit.
+    /// The options that its server lines inherit.
     inherited: Arc<str>,
-    /// The operator's own servers in it.
+    /// Names of the operator's own servers in it.
     named: Vec<String>,
-    /// What the names of those begin with that `server-template` makes.
+    /// Prefixes of the names that `server-template` generates.
     templates: Vec<String>,
 }
 
 impl DynamicServers {
-    /// Of a backend of these lines after these `defaults`; `None` when it gets none, or that can't be told.
+    /// Reads the lines of a backend after its `defaults`; `None` if it has no dynamic servers, or if the lines leave a doubt.
     pub(crate) fn of(defaults: &[String], backend: &[String]) -> Option<Self> {
         let mut dynamic = Self::default();
         let mut inherited = Vec::new();
@@ -37,9 +33,9 @@ impl DynamicServers {
         for line in defaults.iter().chain(backend).flat_map(|text| text.lines()) {
             let words: Vec<&str> = line.split_ascii_whitespace().collect();
             match words.as_slice() {
-                // `.if`: whether the lines after it count is for HAProxy to say.
+                // `.if`: only HAProxy can evaluate the condition of the lines after it.
                 [word, ..] if word.starts_with('.') => return None,
-                ["default-server", options @ ..] => inherited.push(plain(options)?),
+                ["default-server", options @ ..] => inherited.extend(plain(options)?),
                 ["balance", algorithm, ..] => balance = algorithm,
                 ["hash-type", kind, ..] => consistent = *kind == "consistent",
                 ["server", name, ..] if is_plain(name) => dynamic.named.push((*name).to_owned()),
@@ -49,21 +45,21 @@ impl DynamicServers {
             }
         }
         let algorithm = balance.split_once('(').map_or(balance, |(word, _)| word);
-        if BY_MAP.contains(&algorithm) && (algorithm == "static-rr" || !consistent) {
+        if MAP_BASED.contains(&algorithm) && (algorithm == "static-rr" || !consistent) {
             return None;
         }
-        dynamic.inherited = inherited.concat().join(" ").into();
-        dynamic.words(&[]).is_some().then_some(dynamic)
+        dynamic.inherited = inherited.join(" ").into();
+        dynamic.fits(&[]).then_some(dynamic)
     }
 
-    /// What a new server of this class inherits and what is its own; `None` when a command can't say it.
+    /// Returns the inherited and the own part of a new server's options; `None` if a command can't express them.
     pub(crate) fn options(&self, options: &str) -> Option<(Arc<str>, Arc<str>)> {
         let own = plain(&options.split_ascii_whitespace().collect::<Vec<_>>())?;
-        self.words(&own)?;
-        Some((Arc::clone(&self.inherited), own.join(" ").into()))
+        self.fits(&own)
+            .then(|| (Arc::clone(&self.inherited), own.join(" ").into()))
     }
 
-    /// Whether such a server has a check or an agent that has to be begun.
+    /// Whether a new server with these options has a keyword, of its own or inherited.
     pub(crate) fn has_keyword(&self, keyword: &str, options: &str) -> bool {
         let mut words = self.inherited.split(' ').chain(options.split(' '));
         words.any(|word| word == keyword)
@@ -71,40 +67,38 @@ impl DynamicServers {
 
     /// Whether the operator has a server of this name in the backend.
     pub(crate) fn is_operator_server(&self, name: &str) -> bool {
-        let of_template = |prefix: &String| {
+        let is_generated = |prefix: &String| {
             let number = name.strip_prefix(prefix.as_str()).unwrap_or_default();
             !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
         };
-        self.named.iter().any(|named| named == name) || self.templates.iter().any(of_template)
+        self.named.iter().any(|named| named == name) || self.templates.iter().any(is_generated)
     }
 
-    fn words(&self, own: &[&str]) -> Option<usize> {
-        let words = self.inherited.split(' ').count().checked_add(own.len())?;
-        let length = own.iter().map(|word| word.len().saturating_add(1)).sum::<usize>();
-        let fits = words <= MAX_WORDS && self.inherited.len().saturating_add(length) <= MAX_LENGTH;
-        fits.then_some(words)
+    fn fits(&self, own: &[&str]) -> bool {
+        let length: usize = own.iter().map(|word| word.len() + 1).sum();
+        self.inherited.split(' ').count() + own.len() <= MAX_WORDS && self.inherited.len() + length <= MAX_LENGTH
     }
 }
 
-/// The options without those that a new server is not given; `None` when a word would mean something else in a command
-/// than in the file.
+/// The options without those that a new server is not given; `None` if one would mean something else in a command than
+/// in the file.
 fn plain<'w>(options: &[&'w str]) -> Option<Vec<&'w str>> {
     let mut taken = Vec::new();
     let mut words = options.iter().copied();
     while let Some(word) = words.next() {
-        if !is_plain(word) {
-            return None;
-        }
-        if WITHOUT_MEANING.contains(&word) {
-            words.next();
-        } else if !STATES.contains(&word) {
-            taken.push(word);
+        match word {
+            // Meaningless for a server with an address, and refused by HAProxy.
+            "init-addr" => _ = words.next(),
+            // The state is synapse's to set.
+            "enabled" | "disabled" => {}
+            word if is_plain(word) => taken.push(word),
+            _ => return None,
         }
     }
     Some(taken)
 }
 
-/// Neither HAProxy's file nor its socket reads anything into it; `<<` would announce a payload.
+/// Whether neither HAProxy's file nor its socket interprets the word; `<<` would announce a payload.
 fn is_plain(word: &str) -> bool {
     word.bytes()
         .all(|byte| byte.is_ascii_graphic() && !b"\"'\\#$;<".contains(&byte))
@@ -122,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_line_would_inherit_is_said() {
+    fn inherited_options_are_part_of_the_command() {
         let dynamic = dynamic(
             &["default-server init-addr last,libc,none inter 2s", "mode http"],
             &["default-server check disabled rise 2"],
@@ -134,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn not_where_haproxy_makes_none() {
+    fn a_static_balance_has_no_dynamic_servers() {
         let by = |line: &str| dynamic(&[], &[line]).is_some();
         assert!(by("balance roundrobin") && by("balance leastconn") && by("balance random(2)") && by("balance first"));
         assert!(
@@ -147,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn not_where_it_can_not_be_told() {
+    fn ambiguous_lines_have_no_dynamic_servers() {
         assert!(dynamic(&[], &[".if defined(X)", "default-server check"]).is_none());
         assert!(dynamic(&[], &["default-server ca-file \"/a b\""]).is_none());
         assert!(dynamic(&[], &["server \"a\" 10.0.0.1:80"]).is_none());
@@ -159,31 +153,31 @@ mod tests {
     }
 
     #[test]
-    fn the_operators_own_servers_are_known() {
+    fn operator_servers_are_recognised() {
         let dynamic = dynamic(
             &[],
             &["server spare 10.0.0.1:80 backup", "server-template t 1-3 10.0.0.1:80"],
         )
         .unwrap();
-        for (name, whose) in [
+        for (name, expected) in [
             ("spare", true),
             ("t3", true),
             ("t", false),
             ("tx", false),
             ("other", false),
         ] {
-            assert_eq!(dynamic.is_operator_server(name), whose, "{name}");
+            assert_eq!(dynamic.is_operator_server(name), expected, "{name}");
         }
     }
 
     proptest! {
         #[test]
-        fn whatever_is_said_stays_one_command(options in "[ -~\n\t]{0,60}") {
+        fn any_options_stay_within_one_command(options in "[ -~\n\t]{0,60}") {
             let dynamic = dynamic(&["default-server inter 2s"], &[]).unwrap();
             if let Some((inherited, own)) = dynamic.options(&options) {
-                let said = format!("{inherited} {own}");
-                prop_assert!(!said.contains([';', '\n', '\\', '<']));
-                prop_assert!(said.split(' ').count() <= MAX_WORDS + 1);
+                let text = format!("{inherited} {own}");
+                prop_assert!(!text.contains([';', '\n', '\\', '<']));
+                prop_assert!(text.split(' ').count() <= MAX_WORDS + 1);
             }
         }
     }

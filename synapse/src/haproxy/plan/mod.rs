@@ -1,7 +1,7 @@
-//! What to do next, from what should be, what HAProxy has loaded and what it says it is. Pure.
+//! The next step from the desired layout and from what HAProxy has loaded and reports. Pure.
 //!
-//! Membership comes first: as long as the runtime API can bring HAProxy nearer, the plan is [`Plan::Runtime`]; only what
-//! is left then asks for a reload. Equal states give [`Plan::Nothing`].
+//! Membership comes first: as long as the runtime API can bring HAProxy nearer, the plan is [`Plan::Runtime`]; only the
+//! rest then needs a reload. Equal states give [`Plan::Nothing`].
 
 pub(crate) mod desired;
 pub(crate) mod dynamic;
@@ -17,23 +17,23 @@ use crate::haproxy::plan::model::{Assignment, Layout, Slot};
 use crate::haproxy::plan::reason::ReloadReason;
 use crate::haproxy::runtime::batch::Batch;
 use crate::haproxy::runtime::command::{Action, Command, NewServer, Target};
-use crate::haproxy::runtime::parse::{LiveServer, Table};
+use crate::haproxy::runtime::parse::Table;
 use crate::name::BackendName;
 
-/// What to do next.
+/// The next step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a plan does nothing by itself"]
 pub(crate) enum Plan {
-    /// Everything is as it should be.
+    /// HAProxy is as desired.
     Nothing,
     /// Never empty.
     Runtime(Batch),
-    /// The runtime API can't do it.
+    /// The runtime API can't do the rest.
     Reload(ReloadReason),
 }
 
 impl Plan {
-    /// What it does, a line for each command or for the reload.
+    /// Returns a line for each command or for the reload.
     pub(crate) fn lines(&self) -> Vec<String> {
         match self {
             Self::Nothing => Vec::new(),
@@ -43,8 +43,9 @@ impl Plan {
     }
 }
 
-/// `dynamic_backends` are the backends that get new servers while HAProxy runs; `structural` says why what it has loaded will not
-/// do, if it will not; `fixed_weights` are the backends whose weights HAProxy refused to change.
+/// Plans the next step. `dynamic_backends` are the backends that get new servers at runtime; `structural` is the reason why
+/// the loaded structure will not do, if there is one; `fixed_weights` are the backends whose weights HAProxy refused to
+/// change.
 pub(crate) fn plan(
     layout: &Layout,
     table: &Table,
@@ -55,18 +56,24 @@ pub(crate) fn plan(
     let mut batch = Batch::default();
     let mut deleted = Vec::new();
     let mut fixed = None;
-    for (service, backend) in layout {
-        let live = table.get(&**service);
+    for (name, backend) in layout {
+        let live = table.get(name);
+        let dynamic = dynamic_backends.get(&**name).copied();
         for slot in &backend.slots {
-            let dynamic = dynamic_backends.get(&**service).copied();
+            let command = |action| Command {
+                target: Target {
+                    backend: name.clone(),
+                    server: slot.name.clone(),
+                },
+                action,
+            };
             let Some(server) = live.and_then(|live| live.servers.get(&slot.name)) else {
-                if slot.dynamic && (!slot.is_listed() || add_server(&mut batch, service, slot, dynamic)) {
+                if slot.dynamic && (!slot.is_listed() || add_server(&mut batch, slot, dynamic, command).is_some()) {
                     continue;
                 }
-                let what = format!("HAProxy has no server {service}/{}", slot.name);
+                let what = format!("HAProxy has no server {name}/{}", slot.name);
                 return most_urgent(Some(ReloadReason::Drift { what }), structural);
             };
-            let command = |act| command(service, slot, act);
             let Assignment::Active { address, weight } = slot.assignment else {
                 if !server.maint {
                     batch.retire.push(command(Action::Maint));
@@ -77,90 +84,77 @@ pub(crate) fn plan(
                 continue;
             };
             let moves = server.address != Some(address);
-            if moves && !server.maint {
-                batch.address.push(command(Action::Maint));
-            }
             if moves {
+                if !server.maint {
+                    batch.address.push(command(Action::Maint));
+                }
                 batch.address.push(command(Action::Addr(address)));
             }
             if server.weight != u32::from(weight) {
-                if fixed_weights.contains(service) {
-                    fixed.get_or_insert_with(|| service.to_string());
-                } else if weight == 0 && !moves && !server.maint {
-                    batch.retire.push(command(Action::Weight(weight)));
-                } else {
-                    batch.activate.push(command(Action::Weight(weight)));
+                let drains = weight == 0 && !moves && !server.maint;
+                match fixed_weights.contains(name) {
+                    true => fixed = fixed.or(Some(name)),
+                    false if drains => batch.retire.push(command(Action::Weight(weight))),
+                    false => batch.activate.push(command(Action::Weight(weight))),
                 }
             }
-            if slot.dynamic && server.maint {
-                let begin = begin(server).into_iter();
-                batch.activate.extend(begin.map(command));
+            // Only after the server was added, which may have been in a batch whose rest was lost.
+            if slot.dynamic && server.maint && server.paused.check {
+                batch.activate.push(command(Action::EnableHealth));
+            }
+            if slot.dynamic && server.maint && server.paused.agent {
+                batch.activate.push(command(Action::EnableAgent));
             }
             if moves || server.maint || server.drain {
                 batch.activate.push(command(Action::Ready));
             }
         }
     }
-    // A second backend (see `panic`) comes after its first: so it gains servers after that, and loses them before it.
-    // Else what it counts would, for a moment, be more than can be healthy.
+    // Shadow backends (see `panic_threshold`) are ordered after their primary, so they gain servers later and lose them
+    // earlier. Otherwise `nbsrv` of the shadow would briefly exceed what can be healthy.
     batch.retire.reverse();
     batch.retire.extend(deleted);
     if !batch.is_empty() {
         return Plan::Runtime(batch);
     }
-    let fixed = fixed.map(|service| ReloadReason::StaticBalance { service });
+    let fixed = fixed.map(|name| ReloadReason::StaticBalance {
+        service: name.to_string(),
+    });
     most_urgent(fixed, structural)
 }
 
-fn command(backend: &BackendName, slot: &Slot, action: Action) -> Command {
-    Command {
-        target: Target {
-            backend: backend.clone(),
-            server: slot.name.clone(),
-        },
-        action,
-    }
-}
-
-/// The checks to be begun of a server that was made while HAProxy runs; each after its making, which may have got lost.
-fn begin(server: &LiveServer) -> Vec<Action> {
-    let off = [
-        (server.paused.check, Action::EnableHealth),
-        (server.paused.agent, Action::EnableAgent),
-    ];
-    off.into_iter()
-        .filter_map(|(is_off, act)| is_off.then_some(act))
-        .collect()
-}
-
-/// Adds the commands that create the server of a slot; `false` if the options to create it with are unknown.
-fn add_server(batch: &mut Batch, backend: &BackendName, slot: &Slot, dynamic: Option<&DynamicServers>) -> bool {
-    let options = dynamic.and_then(|dynamic| Some((dynamic, dynamic.options(&slot.options)?)));
-    let (Some((dynamic, (inherited, options))), Assignment::Active { address, weight }) = (options, slot.assignment)
-    else {
-        return false;
+/// Adds the commands that create the server of a slot; `None` if the options to create it with are unknown.
+fn add_server(
+    batch: &mut Batch,
+    slot: &Slot,
+    dynamic: Option<&DynamicServers>,
+    command: impl Fn(Action) -> Command,
+) -> Option<()> {
+    let dynamic = dynamic?;
+    let (inherited, options) = dynamic.options(&slot.options)?;
+    let Assignment::Active { address, weight } = slot.assignment else {
+        return None;
     };
-    let new = NewServer {
+    batch.address.push(command(Action::Add(NewServer {
         address,
         id: slot.id,
         weight,
         inherited,
         options,
-    };
-    batch.address.push(command(backend, slot, Action::Add(new)));
-    for (keyword, act) in [("check", Action::EnableHealth), ("agent-check", Action::EnableAgent)] {
+    })));
+    for (keyword, action) in [("check", Action::EnableHealth), ("agent-check", Action::EnableAgent)] {
         if dynamic.has_keyword(keyword, &slot.options) {
-            batch.activate.push(command(backend, slot, act));
+            batch.activate.push(command(action));
         }
     }
-    batch.activate.push(command(backend, slot, Action::Ready));
-    true
+    batch.activate.push(command(Action::Ready));
+    Some(())
 }
 
-/// One reload serves both reasons, and the one with less haste may be put off.
+/// One reload serves both reasons, and the less urgent one may be delayed.
 fn most_urgent(own: Option<ReloadReason>, structural: Option<&ReloadReason>) -> Plan {
-    let reasons = own.into_iter().chain(structural.cloned());
-    reasons
+    own.into_iter()
+        .chain(structural.cloned())
         .max_by_key(ReloadReason::urgency)
         .map_or(Plan::Nothing, Plan::Reload)
 }

@@ -1,19 +1,19 @@
-//! What HAProxy has, as slots: servers that exist whether or not an instance sits in them.
+//! Slots: servers that HAProxy has whether or not an instance is assigned to them. Pure.
 //!
-//! HAProxy 2.6 can change the address, weight and state of a server while it runs, but not its name, id or options.
-//! So a slot's name, id and option class are *structure* (a reload), and its [`Assignment`] is not. From 3.0 on servers
-//! can be made and deleted while it runs: such a slot is *dynamic*, made for one instance and deleted after it.
+//! HAProxy 2.6 can change the address, weight and state of a server at runtime, but not its name, id or options. So a
+//! slot's name, id and options are *structure* (a reload), and its [`Assignment`] is not. From 3.0 on servers can be added
+//! and deleted at runtime: such a slot is *dynamic*, added for one instance and deleted after it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::name::{BackendName, ServerName};
 
-/// The slots of every service HAProxy has loaded, by service id. A service that is not here has no section.
+/// The slots of every backend that HAProxy has loaded. A service whose backend is missing here has no section.
 pub(crate) type Layout = BTreeMap<BackendName, Backend>;
 
-/// The slots of one service, in the file's order.
+/// The slots of one backend, in the file's order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Backend {
     pub(crate) slots: Vec<Slot>,
@@ -22,67 +22,68 @@ pub(crate) struct Backend {
 /// One server line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Slot {
-    /// Unique in the backend; kept as long as the instance stays, for HAProxy hashes and stick tables go by it.
+    /// Unique in the backend; kept as long as the instance stays, because HAProxy's hashes and stick tables use it.
     pub(crate) id: u32,
-    /// [`spare_name`], or [`instance_name`] of the instance that had the slot when HAProxy loaded the file, or for which it
-    /// was made.
+    /// [`spare_name`], or [`instance_name`] of the instance that had the slot when HAProxy loaded the file, or for which
+    /// it was added.
     pub(crate) name: ServerName,
-    /// The options at the end of the line. An instance fits only in a slot of exactly its own.
+    /// The options at the end of the line. An instance fits only into a slot with exactly its own options.
     pub(crate) options: Arc<str>,
     pub(crate) assignment: Assignment,
-    /// Deleted once its instance has left, and in the file only as long as it has one. Others wait for the next instance.
+    /// Deleted once its instance has left, and in the file only as long as it has one. Other slots wait for the next
+    /// instance.
     pub(crate) dynamic: bool,
 }
 
-/// Who sits in a slot.
+/// The instance of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Assignment {
-    /// Nobody; in maintenance.
+    /// None; in maintenance.
     Free,
     /// An instance that gets traffic.
     Active { address: SocketAddr, weight: u16 },
-    /// An instance that was removed: in maintenance, its last requests may go on. The slot is not given to another
-    /// address before HAProxy was seen idle towards this one.
+    /// A removed instance: in maintenance, its last requests may go on. The slot is not given to another address before
+    /// HAProxy was seen idle towards this one.
     Draining { address: SocketAddr },
-    /// Nobody any more; a dynamic server that HAProxy has seen idle and is about to delete.
+    /// None any more; a dynamic server that was seen idle and is about to be deleted.
     Gone,
 }
 
 /// An instance as HAProxy should have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DesiredServer {
-    /// What tells two instances of a service apart; unique in a [`DesiredBackend`].
+    /// The identity of an instance, unique in a [`DesiredBackend`].
     pub(crate) address: SocketAddr,
     /// 0 to 256.
     pub(crate) weight: u16,
-    /// What the slot's class has to be.
+    /// The options its slot must have.
     pub(crate) options: Arc<str>,
-    /// The operator's part of the options.
+    /// The operator's part of them.
     pub(crate) operator_options: Arc<str>,
+    /// The instance's part of them.
+    pub(crate) instance_options: String,
+    /// Options of the instance that were not taken.
+    pub(crate) ignored: Vec<String>,
     /// The registered name, made safe.
     pub(crate) instance: Arc<str>,
     /// The registration's node.
     pub(crate) node: Arc<str>,
-    /// The instance's options that were taken.
-    pub(crate) instance_options: String,
-    /// Those that were not.
-    pub(crate) ignored: Vec<String>,
 }
 
-/// All instances one service should have.
+/// All instances that one service should have.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct DesiredBackend {
     /// In the catalog's order.
     pub(crate) servers: Vec<DesiredServer>,
-    /// The class of an instance without options of its own; `None` when the operator's options differ from instance to
-    /// instance, so that a spare slot would fit nobody.
+    /// The options of an instance without own options; `None` if the operator's options differ from instance to instance,
+    /// so that a spare slot would fit none.
     pub(crate) spare_options: Option<Arc<str>>,
-    /// Instances that HAProxy can't have, as `node: why`.
+    /// Instances that HAProxy can't have, as `node: reason`.
     pub(crate) skipped: Vec<String>,
 }
 
 impl DesiredBackend {
-    /// Without the instances' own options: HAProxy refused the section with them.
+    /// Returns a copy without the instances' own options, for a section that HAProxy refused with them.
     pub(crate) fn plain(&self) -> Self {
         let mut plain = self.clone();
         for server in &mut plain.servers {
@@ -94,26 +95,31 @@ impl DesiredBackend {
         plain
     }
 
-    /// The option classes in use.
+    /// The distinct options of all servers.
     pub(crate) fn option_sets(&self) -> BTreeSet<Arc<str>> {
         self.servers.iter().map(|server| Arc::clone(&server.options)).collect()
     }
 }
 
-/// The class of a server that somebody else has made: what options it has HAProxy does not say, so no instance fits.
+/// The options of a server that synapse did not add: HAProxy does not report them, so no instance fits.
 pub(crate) const UNKNOWN_OPTIONS: &str = "?";
 
-/// Where a slot without an instance points.
-pub(crate) const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+/// The address of a slot without an instance.
+pub(crate) const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
-/// The name of a slot that was nobody's when HAProxy loaded the file.
+/// The name of a slot that had no instance when HAProxy loaded the file.
 pub(crate) fn spare_name(id: u32) -> String {
     format!("slot_{id}")
 }
 
-/// The name of a slot that was laid out for an instance. `instance` is safe; the address makes it unique.
+/// The name of a slot for one instance. `instance` is safe; the address makes it unique.
 pub(crate) fn instance_name(instance: &str, address: SocketAddr) -> String {
-    format!("{instance}_{}:{}", address.ip(), address.port())
+    format!("{instance}_{}", address_name(address))
+}
+
+/// The last part of [`instance_name`].
+pub(crate) fn address_name(address: SocketAddr) -> String {
+    format!("{}:{}", address.ip(), address.port())
 }
 
 impl Slot {
@@ -121,21 +127,25 @@ impl Slot {
     pub(crate) fn is_listed(&self) -> bool {
         !self.dynamic || matches!(self.assignment, Assignment::Active { .. })
     }
+
+    /// Whether the options contain this keyword.
+    pub(crate) fn has_option(&self, keyword: &str) -> bool {
+        self.options.split(' ').any(|word| word == keyword)
+    }
 }
 
 impl Backend {
-    /// Slots of nobody.
+    /// The number of free slots.
     pub(crate) fn free(&self) -> usize {
-        self.slots
-            .iter()
-            .filter(|slot| slot.assignment == Assignment::Free)
-            .count()
+        self.count(|assignment| *assignment == Assignment::Free)
     }
 
     /// Whether a removed instance may still have requests.
     pub(crate) fn is_draining(&self) -> bool {
-        self.slots
-            .iter()
-            .any(|slot| matches!(slot.assignment, Assignment::Draining { .. }))
+        self.count(|assignment| matches!(assignment, Assignment::Draining { .. })) > 0
+    }
+
+    fn count(&self, predicate: impl Fn(&Assignment) -> bool) -> usize {
+        self.slots.iter().filter(|slot| predicate(&slot.assignment)).count()
     }
 }

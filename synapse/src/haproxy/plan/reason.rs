@@ -1,4 +1,4 @@
-//! Why HAProxy was reloaded: said once in the log, counted, shown in the status.
+//! Reasons of reloads, for the log, the metrics and the status.
 
 use std::fmt;
 
@@ -9,40 +9,25 @@ use crate::router::scheduler::Urgency;
 pub(crate) enum ReloadReason {
     /// HAProxy did not run.
     FirstStart,
-    /// Sections differ from what HAProxy has loaded.
-    Structure {
-        /// Which.
-        what: String,
-    },
-    /// An instance found no free slot.
-    SlotsExhausted {
-        /// Ownership.
-        service: String,
-    },
-    /// An instance has options no slot was made for; HAProxy 2.6 can't set them while it runs.
-    OptionClass {
-        /// Ownership.
-        service: String,
-    },
-    /// HAProxy refuses to change weights under this backend's `balance`.
-    StaticBalance {
-        /// Ownership.
-        service: String,
-    },
-    /// The runtime API could not make HAProxy equal to the desired state.
-    Drift {
-        /// Where.
-        what: String,
-    },
-    /// HAProxy runs, but with a file that is not ours or was lost.
+    /// Sections differ from those that HAProxy has loaded.
+    Structure { what: String },
+    /// An instance of the service found no free slot.
+    SlotsExhausted { service: String },
+    /// An instance of the service has options that no slot has; HAProxy 2.6 can't set them at runtime.
+    OptionClass { service: String },
+    /// HAProxy refuses to change weights under the `balance` of this service.
+    StaticBalance { service: String },
+    /// The runtime API could not bring HAProxy to the desired state.
+    Drift { what: String },
+    /// HAProxy runs with a file that is not synapse's or was lost.
     Adoption,
     /// Sections that were left out are tried again.
     Quarantine,
-    /// Somebody asked.
+    /// An operator requested it.
     Operator,
 }
 
-/// The words of all reasons, so that each has its metric from the start.
+/// The labels of all reasons, so that each has its metric from the start.
 pub const LABELS: [&str; 9] = [
     "first_start",
     "structure",
@@ -56,7 +41,7 @@ pub const LABELS: [&str; 9] = [
 ];
 
 impl ReloadReason {
-    /// One word of a fixed set, for metrics.
+    /// Label for metrics.
     pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::FirstStart => "first_start",
@@ -71,25 +56,20 @@ impl ReloadReason {
         }
     }
 
-    /// Ownership registrations alone ask for it, and may ask again and again.
+    /// The service whose registrations alone cause the reload, and may cause it again and again.
     pub(crate) fn service(&self) -> Option<&str> {
         match self {
             Self::SlotsExhausted { service } | Self::OptionClass { service } | Self::StaticBalance { service } => {
                 Some(service)
             }
-            Self::FirstStart
-            | Self::Structure { .. }
-            | Self::Drift { .. }
-            | Self::Adoption
-            | Self::Quarantine
-            | Self::Operator => None,
+            _ => None,
         }
     }
 
-    /// How much haste it has.
+    /// How soon the reload is due.
     pub(crate) fn urgency(&self) -> Urgency {
         match self {
-            // A new configuration comes to many hosts at once.
+            // A new configuration reaches many hosts at once.
             Self::Structure { .. } => Urgency::Jittered,
             Self::StaticBalance { .. } => Urgency::Debounced,
             Self::SlotsExhausted { .. } | Self::OptionClass { .. } => Urgency::DebouncedOnce,
@@ -109,8 +89,8 @@ impl fmt::Display for ReloadReason {
             Self::StaticBalance { service } => write!(f, "the balance of {service} takes weights from the file only"),
             Self::Drift { what } => write!(f, "the runtime API could not repair it: {what}"),
             Self::Adoption => f.write_str("HAProxy runs with another file"),
-            Self::Quarantine => f.write_str("what HAProxy had refused is tried again"),
-            Self::Operator => f.write_str("asked for"),
+            Self::Quarantine => f.write_str("sections that HAProxy had refused are tried again"),
+            Self::Operator => f.write_str("requested by an operator"),
         }
     }
 }

@@ -50,7 +50,7 @@ const A1: Assignment = Assignment::Active {
 };
 
 #[test]
-fn a_new_instance_is_moved_in_while_in_maintenance_and_old_ones_leave_last() {
+fn a_new_instance_comes_in_maintenance_and_old_ones_leave_last() {
     let layout = layout(&[("slot_1", A1), ("slot_2", Assignment::Draining { address: address(2) })]);
     let table = table(&[
         ("slot_1", live(NOWHERE, 1, true)),
@@ -112,7 +112,7 @@ fn membership_comes_before_the_reload() {
 }
 
 #[test]
-fn weights_that_haproxy_refuses_come_with_a_reload() {
+fn weights_that_haproxy_refuses_need_a_reload() {
     let fixed = BTreeSet::from(["web_1".into()]);
     let moved = table(&[("slot_1", live(address(1), 1, false))]);
     let reason = ReloadReason::StaticBalance {
@@ -125,7 +125,7 @@ fn weights_that_haproxy_refuses_come_with_a_reload() {
 }
 
 #[test]
-fn what_an_instance_waits_for_is_not_put_off_with_a_new_configuration() {
+fn a_waiting_instance_is_more_urgent_than_a_new_configuration() {
     let structure = ReloadReason::Structure { what: "new".to_owned() };
     let fixed = BTreeSet::from(["web_1".into()]);
     let moved = table(&[("slot_1", live(address(1), 1, false))]);
@@ -139,7 +139,7 @@ fn what_an_instance_waits_for_is_not_put_off_with_a_new_configuration() {
 }
 
 #[test]
-fn a_server_that_is_not_there_is_drift() {
+fn a_missing_server_is_drift() {
     let found = plan(
         &layout(&[("slot_1", A1)]),
         &table(&[]),
@@ -151,7 +151,7 @@ fn a_server_that_is_not_there_is_drift() {
 }
 
 #[test]
-fn a_server_is_made_begun_and_made_ready_and_a_gone_one_deleted_last() {
+fn a_server_is_added_checked_and_readied_and_a_gone_one_deleted_last() {
     let mut layout = layout(&[
         ("a", A1),
         ("b", Assignment::Gone),
@@ -202,7 +202,7 @@ fn a_server_is_made_begun_and_made_ready_and_a_gone_one_deleted_last() {
             plan(&layout, &Table::new(), &BTreeMap::new(), None, &BTreeSet::new()),
             Plan::Reload(ReloadReason::Drift { .. })
         ),
-        "nobody can make it"
+        "it can't be added"
     );
 }
 

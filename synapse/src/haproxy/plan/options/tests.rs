@@ -7,7 +7,7 @@ fn parse(text: &str) -> Parsed {
 }
 
 #[test]
-fn what_instances_ask_for_in_practice() {
+fn usual_options_are_taken() {
     let parsed =
         parse("check inter 2000 rise 3 fall 2 backup cookie host7 maxconn 50 on-marked-down shutdown-sessions");
     assert_eq!(
@@ -19,7 +19,7 @@ fn what_instances_ask_for_in_practice() {
 }
 
 #[test]
-fn what_they_may_not_have() {
+fn other_options_are_left_out() {
     for (text, options, ignored) in [
         (
             "check\nprogram evil\n command /bin/x",
@@ -60,7 +60,7 @@ fn names_are_made_safe() {
 }
 
 #[test]
-fn the_operators_options_are_the_same_at_each_look() {
+fn operator_options_stay_the_same_at_each_step() {
     let address = SocketAddr::from(([10, 0, 0, 1], 80));
     let mut fixed = OperatorOptions::new(" check  inter 1s ").unwrap();
     assert_eq!(&*fixed.of("web", address).unwrap(), "check inter 1s");
@@ -75,7 +75,7 @@ fn the_operators_options_are_the_same_at_each_look() {
 }
 
 #[test]
-fn an_operator_who_trusts_the_registry_takes_more_but_not_all() {
+fn the_legacy_policy_takes_more_but_not_all() {
     for (text, options, ignored) in [
         (
             "ssl verify none sni req.hdr(host) alpn h2,http/1.1",
@@ -112,7 +112,7 @@ fn an_operator_who_trusts_the_registry_takes_more_but_not_all() {
 
 /// The second value is Airbnb's own, measured.
 #[test]
-fn a_cookie_leads_to_an_instance_not_to_a_slot() {
+fn a_cookie_identifies_an_instance_not_a_slot() {
     let address = SocketAddr::from(([10, 0, 0, 1], 80));
     let mut named = OperatorOptions::with_cookie("check", Some(CookieValue::Name)).unwrap();
     assert_eq!(&*named.of("web", address).unwrap(), "cookie web_10.0.0.1:80 check");
@@ -132,17 +132,17 @@ fn a_cookie_leads_to_an_instance_not_to_a_slot() {
 
 proptest! {
     #[test]
-    fn what_is_taken_on_trust_stays_on_its_line_too(text in ".{0,200}") {
+    fn legacy_options_stay_on_their_line(text in ".{0,200}") {
         let parsed = super::parse(&text, OptionsPolicy::Legacy);
         prop_assert!(parsed.options.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()), "{}", parsed.options);
         prop_assert!(!parsed.options.contains(['"', '\'', '\\', '#', '$', ';']));
         let words = || parsed.options.split(' ');
-        prop_assert!(!OURS.iter().any(|(ours, _)| words().any(|word| word == *ours)));
+        prop_assert!(!RESERVED.iter().any(|(reserved, _)| words().any(|word| word == *reserved)));
         prop_assert!(parsed.ignored.iter().all(|word| !word.contains(char::is_control)));
     }
 
     #[test]
-    fn nothing_but_plain_words_gets_through(text in ".{0,200}") {
+    fn strict_options_are_plain_words(text in ".{0,200}") {
         let parsed = parse(&text);
         prop_assert!(parsed.options.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.- ".contains(&byte)), "{}", parsed.options);
         prop_assert_eq!(parse(&parsed.options), Parsed { options: parsed.options.clone(), ignored: Vec::new() });
@@ -151,7 +151,7 @@ proptest! {
     }
 
     #[test]
-    fn words_of_the_trade_in_any_order(words in proptest::collection::vec(prop_oneof![
+    fn known_words_in_any_order_are_safe(words in proptest::collection::vec(prop_oneof![
         Just("check"), Just("inter"), Just("1s"), Just("backup"), Just("track"), Just("a/b"), Just("port"), Just("8080"), Just("\n"), Just("weight"), Just("\u{2028}")
     ], 0..60)) {
         let parsed = parse(&words.join(" "));

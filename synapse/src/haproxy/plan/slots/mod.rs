@@ -1,63 +1,65 @@
-//! Who sits where. Pure.
+//! Assignment of instances to slots. Pure.
 //!
-//! Invariants: an instance that stays keeps its slot; a slot in use is never given another address; an instance never
-//! sits in a slot of another class unless it sat there before its options changed (it goes on until the reload that
-//! makes the right slot); a slot bears the name of its instance or none. Where HAProxy makes servers while it runs
-//! ([`DynamicContext`]), whoever finds no slot gets a new one.
+//! Invariants: an instance that stays keeps its slot; a slot in use is never given another address; an instance never has a
+//! slot with other options unless it had the slot before its options changed (until the reload that makes the right slot);
+//! a slot has the name of its instance or a neutral one. Where HAProxy adds servers at runtime ([`DynamicContext`]), an
+//! instance that finds no slot gets a new one.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::haproxy::plan::dynamic::DynamicServers;
 use crate::haproxy::plan::model::{
-    Assignment, Backend, DesiredBackend, DesiredServer, NOWHERE, Slot, UNKNOWN_OPTIONS, instance_name, spare_name,
+    Assignment, Backend, DesiredBackend, DesiredServer, NOWHERE, Slot, UNKNOWN_OPTIONS, address_name, instance_name,
+    spare_name,
 };
-use crate::haproxy::runtime::parse::{IdleServers, LiveBackend, Servers};
+use crate::haproxy::runtime::parse::{IdleServers, LiveBackend, LiveServer, Servers};
 use crate::name::ServerName;
 
-/// At least this many slots of a class are free after a reload.
+/// Free slots of each option set after a reload.
 pub(crate) const MIN_SPARE: usize = 8;
-/// Spare slots don't grow a backend beyond this: before HAProxy 3.2 the cost of a reload is worse than linear in it.
+/// Spare slots don't grow a backend beyond this: before HAProxy 3.2 the cost of a reload grows faster than the slots.
 const MAX_SLOTS: usize = 4096;
-/// Classes of one backend that get spare slots, the most used first.
-const MAX_SPARE_CLASSES: usize = 8;
+/// Option sets of one backend that get spare slots, the most used first.
+const MAX_SPARE_SETS: usize = 8;
 
-/// Why an instance is not where it should be.
+/// Why an instance has no slot of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unassigned {
-    /// Every slot of its class is taken or still draining.
+    /// All slots with its options are in use or still draining.
     Exhausted,
-    /// There is no slot of its class at all.
+    /// No slot has its options.
     NoMatchingSlot,
 }
 
-/// Where new slots can be made.
+/// A backend that gets new slots at runtime.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct DynamicContext<'a> {
     pub(crate) dynamic: &'a DynamicServers,
-    /// What HAProxy has there, whose names and ids are taken; `None` for nothing.
+    /// The servers that HAProxy has there, whose names and ids are taken.
     pub(crate) live: Option<&'a LiveBackend>,
 }
 
-/// Gives each wanted instance a slot of `backend`, changing as few as possible; whoever is not wanted starts to drain.
-/// Says why if somebody has no slot: then [`layout_for_reload`] and a reload are due.
+/// Assigns each desired instance to a slot of `backend` with as few changes as possible; all other instances start to
+/// drain. If the second value is some, an instance has no slot: then [`layout_for_reload`] and a reload are due.
 pub(crate) fn assign(
     backend: &Backend,
     desired: &DesiredBackend,
-    room: Option<DynamicContext<'_>>,
+    context: Option<DynamicContext<'_>>,
 ) -> (Backend, Option<Unassigned>) {
-    let wanted: HashMap<SocketAddr, &DesiredServer> =
+    let by_address: HashMap<SocketAddr, &DesiredServer> =
         desired.servers.iter().map(|server| (server.address, server)).collect();
     let mut slots = backend.slots.clone();
-    let mut placed: HashSet<SocketAddr> = HashSet::new();
+    let mut assigned: HashSet<SocketAddr> = HashSet::new();
     let mut misfits: HashMap<SocketAddr, usize> = HashMap::new();
     for (index, slot) in slots.iter_mut().enumerate() {
         let Assignment::Active { address, .. } = slot.assignment else {
             continue;
         };
-        slot.assignment = match wanted.get(&address) {
-            Some(server) if server.options == slot.options && placed.insert(address) => active(server),
+        slot.assignment = match by_address.get(&address) {
+            Some(server) if server.options == slot.options && assigned.insert(address) => active(server),
             Some(server) if server.options != slot.options && !misfits.contains_key(&address) => {
                 misfits.insert(address, index);
                 active(server)
@@ -66,19 +68,17 @@ pub(crate) fn assign(
         };
     }
 
-    let mut vacancies = FreeSlots::of(&slots);
-    let mut births = NewServers::default();
+    let mut free = FreeSlots::of(&slots);
+    let mut new = NewServers::default();
     let mut unassigned = None;
     for server in &desired.servers {
-        if placed.contains(&server.address) {
+        if assigned.contains(&server.address) {
             continue;
         }
-        if let Some(slot) = vacancies.take(server, &slots).and_then(|index| slots.get_mut(index)) {
+        if let Some(slot) = free.take(server, &slots).and_then(|index| slots.get_mut(index)) {
             slot.assignment = active(server);
-            placed.insert(server.address);
-        } else if let Some(slot) = room.and_then(|room| births.one(server, &slots, room)) {
+        } else if let Some(slot) = context.and_then(|context| new.slot(server, &slots, context)) {
             slots.push(slot);
-            placed.insert(server.address);
         } else {
             let known = slots.iter().any(|slot| slot.options == server.options);
             unassigned.get_or_insert(if known {
@@ -86,17 +86,19 @@ pub(crate) fn assign(
             } else {
                 Unassigned::NoMatchingSlot
             });
+            continue;
         }
+        assigned.insert(server.address);
     }
     for (address, index) in misfits {
-        if let Some(slot) = slots.get_mut(index).filter(|_| placed.contains(&address)) {
+        if let Some(slot) = slots.get_mut(index).filter(|_| assigned.contains(&address)) {
             slot.assignment = Assignment::Draining { address };
         }
     }
     (Backend { slots }, unassigned)
 }
 
-/// Draining slots at one of `idle` become free, or are given up.
+/// Frees draining slots whose servers are idle, or marks them for deletion if they are dynamic.
 pub(crate) fn release(backend: &mut Backend, idle: &IdleServers) {
     for slot in &mut backend.slots {
         let (idle, then) = if slot.dynamic {
@@ -117,81 +119,74 @@ pub(crate) fn make_dynamic(backend: &mut Backend, dynamic: &DynamicServers) {
     }
 }
 
-/// Takes in what HAProxy has in a backend that grows, `None` for nothing: forgets the servers that were given up and are
-/// gone, and lets those drain that somebody else has made, also in the place of one of ours. `leave` are the names of
-/// servers that are not ours to touch.
+/// Syncs a backend of dynamic servers with the servers that HAProxy has: forgets deleted ones, and drains those that synapse
+/// did not add, also in the place of one of its own. Servers of which `leave` is true are left alone.
 pub(crate) fn sync_with_live(backend: &mut Backend, live: Option<&LiveBackend>, leave: impl Fn(&str) -> bool) {
-    let live = live.map(|live| &live.servers);
-    let of = |name: &str| live.and_then(|servers| servers.get(name));
-    let has_left = |slot: &Slot| slot.dynamic && !slot.is_listed();
-    backend.slots.retain(|slot| !has_left(slot) || of(&slot.name).is_some());
+    let none = Servers::default();
+    let live = live.map_or(&none, |live| &live.servers);
+    let ids: HashSet<u32> = live.values().map(|server| server.id).collect();
+    // A server whose id is taken can't be added again.
+    let is_possible = |slot: &Slot| !slot.dynamic || slot.is_listed() && !ids.contains(&slot.id);
+    backend
+        .slots
+        .retain(|slot| live.contains_key(&slot.name) || is_possible(slot));
     for slot in &mut backend.slots {
-        if let Some(other) = of(&slot.name).filter(|live| slot.dynamic && live.id != 0 && live.id != slot.id) {
-            *slot = foreign_slot(slot.name.clone(), other.id, other.address);
+        if let Some(other) = live.get(&slot.name)
+            && slot.dynamic
+            && other.id != 0
+            && other.id != slot.id
+        {
+            *slot = foreign_slot(&slot.name, other);
         }
     }
     let known: HashSet<ServerName> = backend.slots.iter().map(|slot| slot.name.clone()).collect();
-    let strangers: Vec<_> = live
-        .into_iter()
-        .flat_map(Servers::iter)
-        .filter(|(name, _)| !known.contains(name) && !leave(name))
-        .map(|(name, server)| foreign_slot(name.clone(), server.id, server.address))
-        .collect();
-    // Ownership id somebody else has got can't be made again with it.
-    let ids: HashSet<u32> = live
-        .into_iter()
-        .flat_map(Servers::values)
-        .map(|server| server.id)
-        .collect();
-    let can_be = |slot: &Slot| !slot.dynamic || of(&slot.name).is_some() || !ids.contains(&slot.id);
-    backend.slots.retain(can_be);
-    backend.slots.extend(strangers);
+    let foreign = live.iter().filter(|(name, _)| !known.contains(name) && !leave(name));
+    backend
+        .slots
+        .extend(foreign.map(|(name, server)| foreign_slot(name, server)));
 }
 
-/// The slot of a server that somebody else has made.
-fn foreign_slot(name: ServerName, id: u32, address: Option<SocketAddr>) -> Slot {
+/// The slot of a server that synapse did not add.
+fn foreign_slot(name: &ServerName, server: &LiveServer) -> Slot {
     Slot {
-        id,
-        name,
+        id: server.id,
+        name: name.clone(),
         options: UNKNOWN_OPTIONS.into(),
         assignment: Assignment::Draining {
-            address: address.unwrap_or(NOWHERE),
+            address: server.address.unwrap_or(NOWHERE),
         },
         dynamic: true,
     }
 }
 
-/// The slots for a reload: every wanted instance under its own name, its id kept if it had one, in the catalog's order;
-/// then spare ones, but of no class that HAProxy makes servers of while it runs. Who was removed is forgotten.
+/// Returns the slots for a reload: first every desired instance under its own name, in the catalog's order, with its former
+/// id if it had one; then spare slots, except with options that HAProxy can add at runtime. Removed instances are forgotten.
 pub(crate) fn layout_for_reload(
     backend: Option<&Backend>,
     desired: &DesiredBackend,
     dynamic: Option<&DynamicServers>,
 ) -> Backend {
-    let grows = |options: &str| dynamic.is_some_and(|dynamic| dynamic.options(options).is_some());
-    let mut taken: BTreeSet<u32> = BTreeSet::new();
+    let is_dynamic = |options: &str| dynamic.is_some_and(|dynamic| dynamic.options(options).is_some());
     let mut ids: HashMap<SocketAddr, u32> = HashMap::new();
     for slot in backend.iter().flat_map(|backend| &backend.slots) {
         if let Assignment::Active { address, .. } = slot.assignment {
             ids.entry(address).or_insert(slot.id);
         }
     }
-    taken.extend(desired.servers.iter().filter_map(|server| ids.get(&server.address)));
+    let known = |server: &DesiredServer| ids.get(&server.address).copied();
+    let taken: HashSet<u32> = desired.servers.iter().filter_map(known).collect();
     let mut unused = (1..).filter(|id| !taken.contains(id));
-    let mut slots: Vec<Slot> = Vec::with_capacity(desired.servers.len().saturating_add(MIN_SPARE));
+    let mut slots: Vec<Slot> = Vec::with_capacity(desired.servers.len() + MIN_SPARE);
     for server in &desired.servers {
-        let Some(id) = ids.get(&server.address).copied().or_else(|| unused.next()) else {
-            break;
-        };
-        slots.push(Slot {
+        slots.extend(known(server).or_else(|| unused.next()).map(|id| Slot {
             id,
             name: instance_name(&server.instance, server.address).into(),
             options: Arc::clone(&server.options),
             assignment: active(server),
-            dynamic: grows(&server.options),
-        });
+            dynamic: is_dynamic(&server.options),
+        }));
     }
-    for (options, count) in spare_slots(desired, grows) {
+    for (options, count) in spare_slots(desired, is_dynamic) {
         slots.extend(unused.by_ref().take(count).map(|id| Slot {
             id,
             name: spare_name(id).into(),
@@ -210,31 +205,31 @@ fn active(server: &DesiredServer) -> Assignment {
     }
 }
 
-/// How many spare slots of which options; none where it `grows`.
-fn spare_slots(desired: &DesiredBackend, grows: impl Fn(&str) -> bool) -> Vec<(Arc<str>, usize)> {
+/// The number of spare slots for each option set that is not dynamic.
+fn spare_slots(desired: &DesiredBackend, is_dynamic: impl Fn(&str) -> bool) -> Vec<(Arc<str>, usize)> {
     let Some(spare_options) = &desired.spare_options else {
         return Vec::new();
     };
     let mut used: BTreeMap<&Arc<str>, usize> = BTreeMap::new();
-    // A cookie names one instance: nobody else fits a slot with it.
-    let shared = |options: &str| !options.split(' ').any(|word| word == "cookie");
-    for server in desired.servers.iter().filter(|server| shared(&server.options)) {
-        let count = used.entry(&server.options).or_default();
-        *count = count.saturating_add(1);
-    }
     if desired.servers.is_empty() {
         used.insert(spare_options, 0);
     }
-    let mut classes: Vec<_> = used.into_iter().filter(|(options, _)| !grows(options)).collect();
-    classes.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    for server in &desired.servers {
+        *used.entry(&server.options).or_default() += 1;
+    }
+    // A cookie names one instance: no other fits a slot with it.
+    let is_shared = |options: &str| !options.split(' ').any(|word| word == "cookie");
+    used.retain(|options, _| is_shared(options) && !is_dynamic(options));
+    let mut used: Vec<_> = used.into_iter().collect();
+    used.sort_by_key(|(_, count)| Reverse(*count));
     let mut total = desired.servers.len();
-    classes
-        .into_iter()
-        .take(MAX_SPARE_CLASSES)
+    used.into_iter()
+        .take(MAX_SPARE_SETS)
         .map(|(options, used)| {
-            let spare = capacity(used).saturating_sub(used);
-            let spare = spare.min(MAX_SLOTS.saturating_sub(total)).max(MIN_SPARE);
-            total = total.saturating_add(spare);
+            let spare = (capacity(used) - used)
+                .min(MAX_SLOTS.saturating_sub(total))
+                .max(MIN_SPARE);
+            total += spare;
             (Arc::clone(options), spare)
         })
         .collect()
@@ -243,82 +238,71 @@ fn spare_slots(desired: &DesiredBackend, grows: impl Fn(&str) -> bool) -> Vec<(A
 /// The size of a pool: a quarter and [`MIN_SPARE`] of it free, and growing by doubling, so that a service that grows
 /// steadily is reloaded ever less often.
 fn capacity(used: usize) -> usize {
-    used.saturating_add(used.div_ceil(3).max(MIN_SPARE)).next_power_of_two()
+    (used + used.div_ceil(3).max(MIN_SPARE)).next_power_of_two()
 }
 
-/// The slots that can be given away, found without a walk through all slots for each instance.
+/// The slots that can be assigned, found without a walk through all slots for each instance.
+#[derive(Default)]
 struct FreeSlots {
     draining: HashMap<SocketAddr, usize>,
-    /// Free, by name.
-    named: HashMap<Arc<str>, usize>,
-    /// Free and without a name, by options; the first slot last.
+    /// Free slots with the name of an instance, by [`address_name`].
+    named: HashMap<String, usize>,
+    /// Free slots with a neutral name, by options; the first slot last.
     spare: HashMap<Arc<str>, Vec<usize>>,
 }
 
 impl FreeSlots {
     fn of(slots: &[Slot]) -> Self {
-        let mut found = Self {
-            draining: HashMap::new(),
-            named: HashMap::new(),
-            spare: HashMap::new(),
-        };
+        let mut found = Self::default();
         for (index, slot) in slots.iter().enumerate().rev() {
             match slot.assignment {
                 Assignment::Active { .. } | Assignment::Gone => {}
-                Assignment::Draining { address } => {
-                    found.draining.insert(address, index);
-                }
+                Assignment::Draining { address } => _ = found.draining.insert(address, index),
                 Assignment::Free if *slot.name == *spare_name(slot.id) => {
                     found.spare.entry(Arc::clone(&slot.options)).or_default().push(index);
                 }
                 Assignment::Free => {
-                    // The address at the end of the name says whose it is.
                     let address = slot.name.rsplit_once('_').map_or("", |(_, address)| address);
-                    found.named.insert(address.into(), index);
+                    found.named.insert(address.to_owned(), index);
                 }
             }
         }
         found
     }
 
-    /// The slot it left, the one with its name, or a spare one.
+    /// Takes the slot that the instance left, the one with its name, or a spare one.
     fn take(&mut self, server: &DesiredServer, slots: &[Slot]) -> Option<usize> {
         let fits = |index: &usize| slots.get(*index).is_some_and(|slot| slot.options == server.options);
-        if let Some(index) = self.draining.get(&server.address).copied().filter(fits) {
-            self.draining.remove(&server.address);
-            return Some(index);
+        if self.draining.get(&server.address).is_some_and(fits) {
+            return self.draining.remove(&server.address);
         }
-        let own = instance_name("", server.address);
-        let own = own.trim_start_matches('_');
-        if let Some(index) = self.named.get(own).copied().filter(fits) {
-            self.named.remove(own);
-            return Some(index);
+        let name = address_name(server.address);
+        if self.named.get(&name).is_some_and(fits) {
+            return self.named.remove(&name);
         }
         self.spare.get_mut(&server.options)?.pop()
     }
 }
 
-/// Names and ids for new slots; the taken ones are gathered when the first is made.
+/// Names and ids for new slots; the taken ones are collected for the first.
 #[derive(Default)]
 struct NewServers {
     taken: Option<(BTreeSet<u32>, HashSet<ServerName>)>,
 }
 
 impl NewServers {
-    /// A slot for an instance, under its own name unless one that is leaving has it; `None` if HAProxy makes none like it.
-    fn one(&mut self, server: &DesiredServer, slots: &[Slot], room: DynamicContext<'_>) -> Option<Slot> {
-        room.dynamic.options(&server.options)?;
+    /// Returns a slot for an instance, under its own name unless a slot that drains has it; `None` if HAProxy can't add such
+    /// a server.
+    fn slot(&mut self, server: &DesiredServer, slots: &[Slot], context: DynamicContext<'_>) -> Option<Slot> {
+        context.dynamic.options(&server.options)?;
         let (ids, names) = self.taken.get_or_insert_with(|| {
-            let live = room.live.into_iter().flat_map(|live| live.servers.iter());
+            let live = context.live.into_iter().flat_map(|live| live.servers.iter());
             let live = live.map(|(name, server)| (server.id, name.clone()));
-            slots
-                .iter()
-                .map(|slot| (slot.id, slot.name.clone()))
-                .chain(live)
-                .unzip()
+            let slots = slots.iter().map(|slot| (slot.id, slot.name.clone()));
+            slots.chain(live).unzip()
         });
-        let own: ServerName = instance_name(&server.instance, server.address).into();
         let mut free = (1..).filter(|id| !ids.contains(id));
+        let own = ServerName::from(instance_name(&server.instance, server.address));
         let (id, name) = if names.contains(&own) {
             free.map(|id| (id, spare_name(id).into()))
                 .find(|(_, name)| !names.contains(name))?

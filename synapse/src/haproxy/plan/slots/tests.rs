@@ -27,7 +27,7 @@ fn desired_backend(of: &[(u8, &str)]) -> DesiredBackend {
     }
 }
 
-fn nothing_bound_to(names: &[&ServerName]) -> IdleServers {
+fn idle(names: &[&ServerName]) -> IdleServers {
     let names: BTreeSet<ServerName> = names.iter().map(|name| (*name).clone()).collect();
     IdleServers {
         reusable: names.clone(),
@@ -47,7 +47,7 @@ fn place(backend: &Backend, last: u8) -> Option<(u32, &str)> {
 }
 
 #[test]
-fn a_new_instance_takes_a_spare_slot_and_a_reload_gives_it_its_name() {
+fn a_new_instance_takes_a_spare_slot_and_a_reload_names_it() {
     let first = layout_for_reload(None, &desired_backend(&[(1, ""), (2, "")]), None);
     assert_eq!(place(&first, 1), Some((1, "web1_10.0.0.1:80")));
     assert_eq!(first.slots.len(), 16);
@@ -66,7 +66,7 @@ fn a_returning_instance_takes_its_draining_slot_back() {
     let (mut gone, _) = assign(&start, &desired_backend(&[(2, "")]), None);
     assert_eq!(gone.slots[0].assignment, Assignment::Draining { address: address(1) });
     assert_eq!(assign(&gone, &both, None).0, start);
-    let idle = nothing_bound_to(&[&gone.slots[0].name]);
+    let idle = idle(&[&gone.slots[0].name]);
     release(&mut gone, &idle);
     assert_eq!(gone.slots[0].assignment, Assignment::Free);
     assert_eq!(assign(&gone, &both, None).0, start);
@@ -76,7 +76,7 @@ fn a_returning_instance_takes_its_draining_slot_back() {
 fn a_slot_with_a_name_is_not_given_to_another_instance() {
     let start = layout_for_reload(None, &desired_backend(&[(1, "")]), None);
     let mut gone = assign(&start, &desired_backend(&[]), None).0;
-    let idle = nothing_bound_to(&[&gone.slots[0].name]);
+    let idle = idle(&[&gone.slots[0].name]);
     release(&mut gone, &idle);
     let all: Vec<(u8, &str)> = (2..=16).map(|last| (last, "")).collect();
     let (full, unassigned) = assign(&gone, &desired_backend(&all), None);
@@ -98,7 +98,7 @@ fn a_draining_slot_is_not_given_to_another_address() {
     backend = assign(&backend, &desired_backend(&[]), None).0;
     let (same, unassigned) = assign(&backend, &desired_backend(&[(9, "")]), None);
     assert_eq!((same, unassigned), (backend.clone(), Some(Unassigned::Exhausted)));
-    release(&mut backend, &nothing_bound_to(&[&"slot_5".into()]));
+    release(&mut backend, &idle(&[&"slot_5".into()]));
     assert_eq!(
         place(&assign(&backend, &desired_backend(&[(9, "")]), None).0, 9),
         Some((5, "slot_5"))
@@ -106,7 +106,7 @@ fn a_draining_slot_is_not_given_to_another_address() {
 }
 
 #[test]
-fn an_instance_whose_options_changed_goes_on_until_the_right_slot_is_there() {
+fn changed_options_keep_the_slot_until_a_matching_one_exists() {
     let start = layout_for_reload(None, &desired_backend(&[(1, "check"), (2, "check")]), None);
     let changed = desired_backend(&[(1, "check backup"), (2, "check")]);
     let (kept, unassigned) = assign(&start, &changed, None);
@@ -121,13 +121,13 @@ fn an_instance_whose_options_changed_goes_on_until_the_right_slot_is_there() {
     assert_ne!(place(&moved, 1).unwrap().0, 1);
 }
 
-fn grows() -> DynamicServers {
+fn dynamic() -> DynamicServers {
     DynamicServers::of(&[], &[]).unwrap()
 }
 
 #[test]
-fn where_it_grows_an_instance_gets_a_server_of_its_own_name_and_takes_it_along() {
-    let dynamic = grows();
+fn a_dynamic_server_has_the_name_of_its_instance_and_leaves_with_it() {
+    let dynamic = dynamic();
     let room = DynamicContext {
         dynamic: &dynamic,
         live: None,
@@ -150,15 +150,15 @@ fn where_it_grows_an_instance_gets_a_server_of_its_own_name_and_takes_it_along()
         second
     );
     let names = [left.slots[0].name.clone()];
-    release(&mut left, &nothing_bound_to(&[&names[0]]));
+    release(&mut left, &idle(&[&names[0]]));
     assert_eq!(left.slots[0].assignment, Assignment::Gone);
     sync_with_live(&mut left, None, |_| false);
     assert_eq!(left.slots.len(), 1, "it was deleted");
 }
 
 #[test]
-fn where_it_grows_other_options_are_another_server_beside_the_one_that_drains() {
-    let dynamic = grows();
+fn other_options_get_a_dynamic_server_beside_the_draining_one() {
+    let dynamic = dynamic();
     let room = DynamicContext {
         dynamic: &dynamic,
         live: None,
@@ -172,7 +172,7 @@ fn where_it_grows_other_options_are_another_server_beside_the_one_that_drains() 
     assert_eq!(
         (kept, unassigned),
         (start, Some(Unassigned::NoMatchingSlot)),
-        "what a command can't say is a reload's"
+        "options that a command can't express need a reload"
     );
     assert_eq!(
         layout_for_reload(None, &odd, Some(&dynamic)).slots.len(),
@@ -182,16 +182,16 @@ fn where_it_grows_other_options_are_another_server_beside_the_one_that_drains() 
 }
 
 #[test]
-fn who_was_made_by_others_drains_and_nothing_of_the_operators_is_touched() {
-    let start = layout_for_reload(None, &desired_backend(&[(1, ""), (2, "")]), Some(&grows()));
-    let there = |id: u32, last: u8| crate::haproxy::runtime::parse::LiveServer {
+fn foreign_servers_drain_and_operator_servers_stay() {
+    let start = layout_for_reload(None, &desired_backend(&[(1, ""), (2, "")]), Some(&dynamic()));
+    let there = |id: u32, last: u8| LiveServer {
         id,
         address: Some(address(last)),
         ..Default::default()
     };
     let servers = [
         ("web1_10.0.0.1:80", there(9, 1)),
-        ("stranger", there(2, 7)),
+        ("foreign", there(2, 7)),
         ("operators", there(4, 8)),
     ];
     let live = LiveBackend {
@@ -211,10 +211,10 @@ fn who_was_made_by_others_drains_and_nothing_of_the_operators_is_touched() {
     let draining = |last| Assignment::Draining { address: address(last) };
     assert_eq!(
         found,
-        [("web1_10.0.0.1:80", 9, draining(1)), ("stranger", 2, draining(7))],
-        "another one of our name, and one that has the id of one that is missing"
+        [("web1_10.0.0.1:80", 9, draining(1)), ("foreign", 2, draining(7))],
+        "one with the name of ours, and one with the id of a missing one"
     );
-    let dynamic = grows();
+    let dynamic = dynamic();
     let room = DynamicContext {
         dynamic: &dynamic,
         live: Some(&live),
@@ -224,12 +224,12 @@ fn who_was_made_by_others_drains_and_nothing_of_the_operators_is_touched() {
     assert_eq!(
         place(&repaired, 2),
         Some((3, "web2_10.0.0.2:80")),
-        "id 4 is the operator's"
+        "id 4 is in use by the operator"
     );
 }
 
 #[test]
-fn options_of_one_instance_alone_get_no_spare_slots() {
+fn options_of_a_single_instance_get_no_spare_slots() {
     let own = desired_backend(&[(1, "cookie a"), (2, "check cookie b")]);
     assert_eq!(layout_for_reload(None, &own, None).slots.len(), 2);
     let mut alike = desired_backend(&[(1, ""), (2, "")]);
@@ -238,7 +238,7 @@ fn options_of_one_instance_alone_get_no_spare_slots() {
 }
 
 #[test]
-fn a_pool_grows_by_doubling_and_not_past_its_cap() {
+fn a_pool_doubles_up_to_its_cap() {
     assert_eq!([0, 1, 8, 9, 100].map(capacity), [8, 16, 16, 32, 256]);
     let many = DesiredBackend {
         servers: (0..5000_u32)
@@ -260,9 +260,9 @@ fn any_wants() -> impl Strategy<Value = DesiredBackend> {
 
 proptest! {
     #[test]
-    fn whatever_comes_and_goes(worlds in proptest::collection::vec((any_wants(), any::<bool>(), any::<u16>()), 1..8)) {
+    fn invariants_hold_for_any_changes(worlds in proptest::collection::vec((any_wants(), any::<bool>(), any::<u16>()), 1..8)) {
         let mut backend = Backend::default();
-        for (desired, reload, idle) in worlds {
+        for (desired, reload, bits) in worlds {
             let before = backend.clone();
             let unassigned;
             if reload {
@@ -298,8 +298,8 @@ proptest! {
                 });
                 prop_assert!(old.is_none_or(|old| old == address), "a slot in use is not given away");
             }
-            let free: Vec<ServerName> = backend.slots.iter().filter(|slot| idle >> (slot.id % 16) & 1 == 1).map(|slot| slot.name.clone()).collect();
-            release(&mut backend, &nothing_bound_to(&free.iter().collect::<Vec<_>>()));
+            let free: Vec<ServerName> = backend.slots.iter().filter(|slot| bits >> (slot.id % 16) & 1 == 1).map(|slot| slot.name.clone()).collect();
+            release(&mut backend, &idle(&free.iter().collect::<Vec<_>>()));
         }
     }
 }
