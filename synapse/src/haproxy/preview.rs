@@ -9,7 +9,7 @@ use super::{Operators, capabilities, mode, version};
 use crate::config::{HaproxyConfig, HaproxyControl, ServiceConfig};
 use crate::desired::Desired;
 use crate::haproxy::actor::state::{State, World};
-use crate::haproxy::cfg::read;
+use crate::haproxy::cfg::file::ConfigFile;
 use crate::haproxy::cfg::render::ConfigTemplate;
 use crate::haproxy::plan::Plan;
 use crate::haproxy::plan::reason::ReloadReason;
@@ -40,7 +40,7 @@ pub async fn preview(config: &HaproxyConfig, services: &[ServiceConfig], desired
     let version = version(program).await?;
     let managed = matches!(config.control, HaproxyControl::Managed { .. });
     let before = std::fs::read_to_string(&config.config_path).unwrap_or_default();
-    let disk = read::read(&before);
+    let disk = ConfigFile::parse(&before);
     let operators = Operators::of(config, services)?;
     let mut state = State::new(
         Arc::new(ConfigTemplate::new(config, services)),
@@ -61,7 +61,7 @@ pub async fn preview(config: &HaproxyConfig, services: &[ServiceConfig], desired
             let socket = config.stats_socket.display();
             Fatal::runtime(format!("HAProxy does not answer on {socket}: {error}"))
         })?;
-        state.saw(live, table, || read::read(&before));
+        state.saw(live, table, || ConfigFile::parse(&before));
     }
     state.stop_waiting(&disk);
     state.assign();

@@ -11,7 +11,7 @@ use super::{Actor, StartWith};
 use crate::config::ApplyBudget;
 use crate::haproxy::actor::state::World;
 use crate::haproxy::actor::view;
-use crate::haproxy::cfg::read::{self, ConfigFile};
+use crate::haproxy::cfg::file::ConfigFile;
 use crate::haproxy::plan::Plan;
 use crate::haproxy::plan::reason::ReloadReason;
 use crate::haproxy::process::reload::{self, Done, Ended, Engine, Job};
@@ -302,6 +302,6 @@ impl Actor {
 /// What the file on disk says; nothing when there is none that can be read.
 pub(crate) fn read_disk(path: &Path) -> ConfigFile {
     std::fs::read_to_string(path)
-        .map(|text| read::read(&text))
+        .map(|text| ConfigFile::parse(&text))
         .unwrap_or_default()
 }

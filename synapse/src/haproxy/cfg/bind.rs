@@ -1,11 +1,11 @@
 //! The addresses of `bind` lines. Pure.
 //!
-//! A reload with one port that can't be bound is an outage of two seconds for *every* listener: HAProxy asks the old
-//! worker to let go of all of them before it gives up. So synapse tries the new ones first, and has to know them.
+//! A reload with one port that can't be bound is an outage of two seconds for *every* listener: HAProxy makes the old worker
+//! release all of them before it gives up. So synapse tries the new ones first, and has to find them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The addresses that can be told for certain; ranges, names, variables and Unix sockets can't.
+/// Returns the certain addresses; not ranges, names, variables and Unix sockets.
 pub(crate) fn addresses<S: AsRef<str>>(lines: &[S]) -> Vec<SocketAddr> {
     let mut found = Vec::new();
     for line in lines {
@@ -14,7 +14,7 @@ pub(crate) fn addresses<S: AsRef<str>>(lines: &[S]) -> Vec<SocketAddr> {
             continue;
         }
         let Some(list) = words.next() else { continue };
-        // Other namespaces, interfaces and foreign addresses are not ours to try.
+        // Other namespaces, interfaces and foreign addresses can't be tried.
         if words.any(|word| matches!(word, "namespace" | "interface" | "transparent")) {
             continue;
         }
@@ -49,7 +49,7 @@ mod tests {
     use super::addresses;
 
     #[test]
-    fn only_what_is_certain() {
+    fn only_certain_addresses_are_found() {
         let lines = [
             "bind 127.0.0.1:80",
             "bind *:81,[::1]:82 ssl crt /x",

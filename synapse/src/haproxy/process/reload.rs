@@ -8,7 +8,7 @@ use common::process::{Outcome, Program};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
-use crate::haproxy::cfg::read::{self, ConfigFile};
+use crate::haproxy::cfg::file::ConfigFile;
 use crate::haproxy::plan::model::Layout;
 use crate::haproxy::plan::reason::ReloadReason;
 use crate::haproxy::process::master::{ANSWER, Control, Master};
@@ -124,7 +124,7 @@ impl Job {
             // The very bytes that were checked.
             common::file::write_atomic(&self.config_path, found.file.text.as_bytes(), self.mode)
                 .map_err(|error| error.to_string())?;
-            self.disk = read::read(&found.file.text);
+            self.disk = ConfigFile::parse(&found.file.text);
             self.hand_over_health(&loaded).await;
         }
         let (live, table) = match &self.engine {

@@ -21,8 +21,8 @@ use common::config::{Document, UnknownKeys};
 use crate::config::OptionsPolicy;
 use crate::config::{RouterKind, resolve};
 use crate::desired::Server;
-use crate::haproxy::cfg::read;
-use crate::haproxy::cfg::render::{ConfigTemplate, Provisioning, write_servers};
+use crate::haproxy::cfg::file::{ConfigFile, apply_live_state};
+use crate::haproxy::cfg::render::{ConfigTemplate, Provisioning};
 use crate::haproxy::plan::desired::desired_backend;
 use crate::haproxy::plan::dynamic::DynamicServers;
 use crate::haproxy::plan::model::{Assignment, Backend, DesiredBackend, DesiredServer, Layout, NOWHERE, Slot};
@@ -58,13 +58,13 @@ static FRAME: LazyLock<ConfigTemplate> = LazyLock::new(|| {
 /// A text as the file on disk: what is read of it is still there when its own occupants were seated in it, if it is one
 /// that HAProxy could have loaded.
 pub fn file(text: &str) {
-    let found = read::read(text);
+    let found = ConfigFile::parse(text);
     // What parts words for people alone: HAProxy takes it for a letter, and we never write it.
     let odd = |c: char| c.is_whitespace() && !c.is_ascii_whitespace();
-    if !names_are_unique(&found.text) || found.text.contains(odd) {
+    if !names_are_unique(text) || text.contains(odd) {
         return;
     }
-    let seated = read::read(&write_servers(&found.text, &found.layout));
+    let seated = ConfigFile::parse(&found.text.with_servers(&found.layout));
     assert_eq!(
         (seated.layout, seated.structure, seated.binds),
         (found.layout, found.structure, found.binds)
@@ -114,7 +114,7 @@ pub fn options(text: &str) {
     let desired = desired_backend(&[server], &mut operators);
     let layout = Layout::from([(SERVICE.into(), layout_for_reload(None, &desired, None))]);
     let file = FRAME.render(&layout, Provisioning::Slots);
-    let found = read::read(&file.text);
+    let found = ConfigFile::parse(&file.text);
     assert_eq!((found.layout, found.structure), (layout, Some(file.structure)));
     let again = options::parse(&options, OptionsPolicy::Strict);
     assert_eq!(
@@ -251,7 +251,7 @@ fn any_wants(dice: &mut impl Iterator<Item = u8>) -> DesiredBackend {
 /// HAProxy's servers after a start with the file of `backend`.
 fn started(backend: &Backend) -> Table {
     let text = FRAME.render(&layout(backend), Provisioning::Dynamic).text;
-    let found = read::read(&text).layout.remove(SERVICE).expect("the service");
+    let found = ConfigFile::parse(&text).layout.remove(SERVICE).expect("the service");
     let server = |slot: &Slot| {
         let (address, weight, maint) = match slot.assignment {
             Assignment::Active { address, weight } => (address, weight, false),
@@ -436,8 +436,8 @@ fn execute(backend: &Backend, table: &mut Table, command: &Command) {
 /// The next synapse finds the same instances in the same slots.
 fn adopted(backend: &Backend, table: &Table, dynamic: Option<&DynamicServers>) {
     let text = FRAME.render(&layout(backend), Provisioning::Dynamic).text;
-    let mut found = read::read(&text).layout;
-    read::apply_live_state(&mut found, table);
+    let mut found = ConfigFile::parse(&text).layout;
+    apply_live_state(&mut found, table);
     let mut found = found.remove(SERVICE).unwrap_or_default();
     if let Some(dynamic) = dynamic {
         make_dynamic(&mut found, dynamic);

@@ -1,11 +1,10 @@
 //! Servers that HAProxy makes and deletes while it runs. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::{State, World};
 use crate::config::ServersMode;
-use crate::haproxy::cfg::render::{ConfigTemplate, Provisioning, write_servers};
+use crate::haproxy::cfg::render::{ConfigTemplate, Provisioning};
 use crate::haproxy::plan::dynamic::DynamicServers;
 use crate::haproxy::plan::model::{Assignment, NOWHERE, Slot};
 use crate::haproxy::plan::slots;
@@ -87,7 +86,7 @@ impl State {
             }
         }
         if met {
-            loaded.text = Arc::new(write_servers(&loaded.text, &loaded.layout));
+            loaded.write();
         }
     }
 
@@ -106,7 +105,7 @@ impl State {
         if let Some(backend) = loaded.layout.get_mut(service) {
             backend.slots.retain(|slot| !slot.dynamic || is_there(slot));
         }
-        loaded.text = Arc::new(write_servers(&loaded.text, &loaded.layout));
+        loaded.write();
     }
 
     /// HAProxy did not delete this server: for now, for it is still `busy`, or as long as this worker lives.

@@ -11,8 +11,8 @@ use crate::desired::{Desired, Server};
 use crate::health::Health;
 use crate::name::{BackendName, ServerName};
 
-use crate::haproxy::cfg::read::{self, ConfigFile};
-use crate::haproxy::cfg::render::{ConfigTemplate, write_servers};
+use crate::haproxy::cfg::file::{ConfigFile, FileText, apply_live_state};
+use crate::haproxy::cfg::render::ConfigTemplate;
 use crate::haproxy::plan::desired::desired_backend;
 use crate::haproxy::plan::model::{DesiredBackend, Layout};
 use crate::haproxy::plan::options::OperatorOptions;
@@ -44,6 +44,8 @@ pub(crate) struct Loaded {
     pub(crate) layout: Layout,
     /// The file HAProxy has loaded, with them in it.
     pub(crate) text: Arc<String>,
+    /// The same without them.
+    file: FileText,
     /// The fingerprint our configuration gives these slots.
     structure: String,
     /// The worker, as of the last look.
@@ -52,6 +54,13 @@ pub(crate) struct Loaded {
     pub(crate) table: Table,
     /// What it listens on.
     pub(crate) binds: BTreeSet<SocketAddr>,
+}
+
+impl Loaded {
+    /// Writes the servers of the layout into the text.
+    fn write(&mut self) {
+        self.text = Arc::new(self.file.with_servers(&self.layout));
+    }
 }
 
 /// A service with slots that are draining, and where HAProxy counts what is bound to them.
@@ -206,7 +215,7 @@ impl State {
 
     /// HAProxy runs the file that `disk` was read from.
     pub(crate) fn adopt(&mut self, mut disk: ConfigFile, live: Worker, table: Table) {
-        read::apply_live_state(&mut disk.layout, &table);
+        apply_live_state(&mut disk.layout, &table);
         self.frame.sync_shadows(&mut disk.layout);
         self.loaded(disk, live, table);
     }
@@ -222,7 +231,8 @@ impl State {
             }
         }
         self.world = World::Loaded(Box::new(Loaded {
-            text: Arc::new(write_servers(&disk.text, &layout)),
+            text: Arc::new(disk.text.with_servers(&layout)),
+            file: disk.text,
             structure: self.frame.render(&layout, kind).structure,
             layout,
             binds: disk.binds.into_iter().collect(),
@@ -271,7 +281,7 @@ impl State {
         }
         if moved {
             self.frame.sync_shadows(&mut loaded.layout);
-            loaded.text = Arc::new(write_servers(&loaded.text, &loaded.layout));
+            loaded.write();
         }
     }
 

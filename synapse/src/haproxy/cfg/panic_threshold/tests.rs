@@ -31,16 +31,16 @@ fn desired_backend(servers: &[(u8, u16, &str)]) -> DesiredBackend {
     }
 }
 
-fn seated(backend: &Backend) -> Vec<(SocketAddr, u16)> {
-    let seats = backend.slots.iter().filter_map(|slot| match slot.assignment {
+fn assignments(backend: &Backend) -> Vec<(SocketAddr, u16)> {
+    let found = backend.slots.iter().filter_map(|slot| match slot.assignment {
         Assignment::Active { address, weight } => Some((address, weight)),
         Assignment::Free | Assignment::Draining { .. } | Assignment::Gone => None,
     });
-    seats.collect()
+    found.collect()
 }
 
 fn ends(backend: &Backend) -> Vec<u8> {
-    let ends = seated(backend).into_iter().map(|(address, _)| match address {
+    let ends = assignments(backend).into_iter().map(|(address, _)| match address {
         SocketAddr::V4(v4) => v4.ip().octets()[3],
         SocketAddr::V6(_) => 0,
     });
@@ -48,7 +48,7 @@ fn ends(backend: &Backend) -> Vec<u8> {
 }
 
 #[test]
-fn who_drains_and_who_stands_by_does_not_count() {
+fn draining_and_backup_servers_do_not_count() {
     let first = layout_for_reload(
         None,
         &desired_backend(&[(1, 5, "check"), (2, 0, "check"), (3, 1, "check")]),
@@ -56,9 +56,9 @@ fn who_drains_and_who_stands_by_does_not_count() {
     );
     let all = shadow(&first, Then::UseAll);
     assert_eq!(ends(&all), [1, 3]);
-    assert_eq!(seated(&all)[0].1, 5);
+    assert_eq!(assignments(&all)[0].1, 5);
     assert_eq!(
-        seated(&shadow(&first, Then::FailFast))[0].1,
+        assignments(&shadow(&first, Then::FailFast))[0].1,
         1,
         "its weight never changes"
     );
@@ -74,7 +74,7 @@ fn who_drains_and_who_stands_by_does_not_count() {
 }
 
 #[test]
-fn a_server_of_the_second_backend_is_always_up() {
+fn a_server_of_the_shadow_backend_is_always_up() {
     for (first, then, is) in [
         ("check inter 1s", Then::UseAll, "check inter 1s no-check no-agent-check"),
         ("track a/b maxconn 5", Then::UseAll, "maxconn 5 no-check no-agent-check"),
@@ -128,7 +128,7 @@ fn execute(table: &mut Table, backend: &str, server: &str, act: &Action) {
 }
 
 #[test]
-fn what_it_does_is_told() {
+fn the_status_reports_what_haproxy_does() {
     let rule = Panic {
         below: Below::Share(Share::of_percent(50)),
         then: Then::FailFast,
@@ -150,11 +150,11 @@ fn what_it_does_is_told() {
         (shown.below.as_str(), shown.then, shown.active),
         ("50%", "fail-fast", true)
     );
-    assert_eq!(shown.why, "0 of 2 servers are healthy: requests are refused at once");
+    assert_eq!(shown.why, "0 of 2 servers are healthy: requests are rejected at once");
     assert!(status(rule, None, None).why.contains("yet"));
-    let nobody = live(&shadow(&Backend::default(), rule.then));
+    let none_counts = live(&shadow(&Backend::default(), rule.then));
     assert!(
-        status(rule, Some(&healthy), Some(&nobody))
+        status(rule, Some(&healthy), Some(&none_counts))
             .why
             .contains("no server counts")
     );
@@ -178,20 +178,19 @@ fn wanted(members: &BTreeMap<u8, (u16, bool)>) -> DesiredBackend {
 }
 
 proptest! {
-    /// Whoever comes and goes, and however it was laid out: the shadow has the first's slots, and in each nobody or the
-    /// first's own.
+    /// For any changes and any layout the shadow has the primary's slots, each free or with the primary's own instance.
     #[test]
-    fn the_second_follows_the_first(before in members(), after in members(), fast in any::<bool>()) {
+    fn the_shadow_follows_the_primary(before in members(), after in members(), fast in any::<bool>()) {
         let then = if fast { Then::FailFast } else { Then::UseAll };
         let first = layout_for_reload(None, &wanted(&before), None);
         let mut follower = shadow(&first, then);
         let (first, _) = assign(&first, &wanted(&after), None);
         sync(&mut follower, &first, then);
-        prop_assert_eq!(&follower, &shadow(&first, then), "it is as if it were made anew");
-        let has_backup = first.slots.iter().any(|slot| has_traffic(slot.assignment) && slot.options.contains("backup"));
+        prop_assert_eq!(&follower, &shadow(&first, then), "it equals a new one");
+        let has_backup = first.slots.iter().any(|slot| has_traffic(slot) && slot.options.contains("backup"));
         for (slot, twin) in first.slots.iter().zip(&follower.slots) {
             prop_assert_eq!((slot.id, &slot.name), (twin.id, &twin.name));
-            let counts = has_traffic(slot.assignment) && !has_backup;
+            let counts = has_traffic(slot) && !has_backup;
             prop_assert_eq!(matches!(twin.assignment, Assignment::Active { .. }), counts);
         }
     }
@@ -199,7 +198,7 @@ proptest! {
     /// After no command of a change are there more servers that count than servers that are usable: while all are healthy
     /// the rule never acts, not for a moment.
     #[test]
-    fn a_change_of_members_is_no_panic(before in members(), after in members(), fast in any::<bool>()) {
+    fn a_change_of_members_never_reaches_the_threshold(before in members(), after in members(), fast in any::<bool>()) {
         let then = if fast { Then::FailFast } else { Then::UseAll };
         // Backups have rules of their own.
         let plain = |members: BTreeMap<u8, (u16, bool)>| -> BTreeMap<u8, (u16, bool)> {

@@ -1,40 +1,35 @@
-//! haproxy.cfg. Pure: the same input, the same bytes.
+//! haproxy.cfg. Pure: the same input gives the same bytes.
 //!
-//! The look is the original's: its header, then `global`, `defaults`, the extra sections, then a frontend and a backend
-//! of the same name for each service. From the registry only typed values get here: names made safe, parsed addresses,
-//! numbers, options off the allow-list.
+//! The form is the original's: its header, then `global`, `defaults`, the extra sections, then a frontend and a backend of
+//! the same name for each service. From the registry only typed values get into the file: names made safe, parsed addresses,
+//! numbers, options of the allow-list.
 //!
-//! A file has a *structure*: everything but who sits in which slot. Its fingerprint stands in `global` as an environment
-//! variable of HAProxy's ([`STRUCTURE`]), so that the running process can be asked which structure it has loaded. That
-//! is how synapse knows, after a restart or a reload by whomever, whether file, process and plan belong together.
+//! A file has a *structure*: everything but the assignment of instances to slots. Its fingerprint is in `global` as an
+//! environment variable of HAProxy ([`STRUCTURE`](crate::haproxy::runtime::client::STRUCTURE)), so that the running process
+//! reports which structure it has loaded. After a restart or a foreign reload, synapse finds by it whether file, process and
+//! plan belong together.
 //!
-//! Where servers are made while HAProxy runs, they are in the file too, but it keeps the fingerprint of the moment at which
-//! it was loaded. That has two parts then: all that needs a reload, and the servers of that moment.
+//! Servers that are added at runtime are in the file too, but it keeps the fingerprint of the moment at which it was loaded.
+//! That has two parts then: all that needs a reload, and the servers of that moment.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::config::{HaproxyConfig, HaproxyControl, Panic, SHARED_FRONTEND, ServiceConfig, Then};
-
 use crate::haproxy::cfg::bind;
-use crate::haproxy::cfg::format::{HEADER, is_structure};
+use crate::haproxy::cfg::format::{HEADER, push_line, push_servers, structure_line};
 use crate::haproxy::cfg::panic_threshold;
-use crate::haproxy::cfg::read;
 use crate::haproxy::plan::dynamic::DynamicServers;
-use crate::haproxy::plan::model::{Assignment, Backend, Layout, NOWHERE, Slot};
-use crate::haproxy::runtime::client::STRUCTURE;
+use crate::haproxy::plan::model::{Backend, Layout};
 use crate::name::BackendName;
 
-const INDENT: &str = "  ";
-
-/// For `defaults[]` that are empty in managed mode: safe for TCP and HTTP alike. A connection that fails goes to another
-/// server at once; a request that was sent and not answered is sent again only if repeating it does no harm (see
-/// [`RETRY_ONLY_READS`]). Whoever checks servers checks a failing one more often and a dead one less; nobody checks who
-/// did not ask for it, for every machine would check every instance. A name in a server line of the operator's own that
-/// is not found leaves that server down, not the whole file refused. There is no `on-marked-down shutdown-sessions`: it
-/// would cut the requests in flight of an instance that leaves in good order.
+/// Replacement of an empty `defaults[]` in managed mode, safe for TCP and HTTP alike. A failed connection goes to another
+/// server at once; a request that was sent and not answered is sent again only if that does no harm (see
+/// [`RETRY_ONLY_READS`]). Health checks stay opt-in, because otherwise every host would probe every instance. When `check` is
+/// set, failing servers are probed faster (`fastinter`) and dead ones slower (`downinter`). A name in a server line of the
+/// operator's that is not found leaves that server down, not the whole file refused. There is no `on-marked-down
+/// shutdown-sessions`: it would cut the requests in flight of an instance that leaves gracefully.
 const DEFAULTS: &[&str] = &[
     "timeout connect 2s",
     "timeout client 60s",
@@ -50,20 +45,20 @@ const DEFAULTS: &[&str] = &[
     "option dontlognull",
     "default-server init-addr last,libc,none inter 2s fastinter 500ms downinter 5s",
 ];
-/// Goes with [`DEFAULTS`] when `global` has a `log`.
+/// Added to [`DEFAULTS`] if `global` has a `log`.
 const LOG: &str = "log global";
-/// For `global[]` in managed mode, each unless its first word is there: old workers end, however long their connections
-/// live and however often we reload, and checks don't all run at one moment.
+/// Lines for `global[]` in managed mode, each unless its keyword is there: old workers end, however long their connections
+/// live and however frequent the reloads, and checks don't all run at one moment.
 const GLOBAL: [&str; 3] = ["hard-stop-after 5m", "mworker-max-reloads 5", "spread-checks 20"];
-/// The same, unless the number of connections is decided by one of [`LIMITS`]: HAProxy takes memory for as many as the
-/// system lets it have, and in containers that is often a thousand million.
+/// The same, unless one of [`LIMITS`] sets the number of connections: HAProxy allocates memory for as many as the system
+/// allows, and in containers that is often a thousand million.
 const FD_LIMIT: &str = "fd-hard-limit 100000";
 const LIMITS: [&str; 3] = ["maxconn", "ulimit-n", "fd-hard-limit"];
-/// What takes the health of servers from the last worker to the next, see `keep`.
+/// Carries the health of servers from the old worker to the new one, see `server_state`.
 const LOAD_STATE: &str = "load-server-state-from-file global";
-/// Goes with [`DEFAULTS`] into each HTTP backend.
+/// Added with [`DEFAULTS`] to each HTTP backend.
 const RETRY_ONLY_READS: &str = "http-request disable-l7-retry unless METH_GET";
-/// A reload closes idle client connections at once without it: a client that has just sent a request on one loses it.
+/// Without it a reload closes idle client connections at once, and a client that has just sent a request on one loses it.
 const KEEP_IDLE: &str = "option idle-close-on-response";
 
 /// How HAProxy gets new servers.
@@ -72,12 +67,12 @@ pub(crate) enum Provisioning {
     /// By a reload, so that there are spare ones in the file.
     #[default]
     Slots,
-    /// While it runs.
+    /// At runtime.
     Dynamic,
 }
 
 impl Provisioning {
-    /// For the status.
+    /// The name in the status.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Slots => "slots",
@@ -85,29 +80,30 @@ impl Provisioning {
         }
     }
 
-    /// The part of a fingerprint that has to be the configuration's.
+    /// The part of a fingerprint that must equal the configuration's.
     pub(crate) fn stable_part(self, structure: &str) -> Option<&str> {
         match self {
             Self::Slots => Some(structure),
-            Self::Dynamic => structure.split_once('-').map(|(undeletable, _)| undeletable),
+            Self::Dynamic => structure.split_once('-').map(|(stable, _)| stable),
         }
     }
 }
 
-/// Everything of the file that does not change while synapse runs.
+/// The part of the file that does not change while synapse runs.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ConfigTemplate {
-    global: Vec<String>,
+    /// Header and `global`.
+    head: String,
     /// `defaults` and the extra sections.
     base: String,
-    /// What the extra sections and the shared frontend listen on.
+    /// The addresses of the extra sections and of the shared frontend.
     pub(crate) base_binds: Vec<SocketAddr>,
     services: Vec<Section>,
     /// The frontend that services share, without their lines.
     shared: Option<String>,
 }
 
-/// One service's text around its servers.
+/// The text of one service around its servers.
 #[derive(Debug, PartialEq, Eq)]
 struct Section {
     id: String,
@@ -116,13 +112,13 @@ struct Section {
     binds: Vec<SocketAddr>,
     /// Its lines in the shared frontend.
     shared: String,
-    /// The backend that its panic rule takes.
+    /// The backend that its panic threshold needs.
     shadow: Option<Shadow>,
-    /// How it gets new servers while HAProxy runs, if it does.
+    /// How it gets new servers at runtime, if it does.
     dynamic: Option<DynamicServers>,
 }
 
-/// The shadow backend of a service, see the module `panic`.
+/// The shadow backend of a service, see the module `panic_threshold`.
 #[derive(Debug, PartialEq, Eq)]
 struct Shadow {
     name: BackendName,
@@ -136,34 +132,23 @@ pub(crate) struct Rendered {
     pub(crate) text: Arc<String>,
     /// The fingerprint of its structure.
     pub(crate) structure: String,
-    /// The lines (from 1) at which what belongs to one service starts, in order; `None` for what belongs to nobody.
+    /// The lines (from 1) at which the parts of each service start, in order; `None` for a part of no service.
     pub(crate) sections: Vec<(usize, Option<String>)>,
 }
 
 impl ConfigTemplate {
-    /// The fixed text of a router's file.
+    /// Builds the fixed text of a router's file.
     pub(crate) fn new(config: &HaproxyConfig, services: &[ServiceConfig]) -> Self {
         let managed = matches!(config.control, HaproxyControl::Managed { .. });
-        let ours = managed && config.defaults.is_empty();
-        let mut defaults: Vec<String> = if ours {
-            let log = says(&config.global, "log").then_some(LOG);
-            DEFAULTS.iter().copied().chain(log).map(str::to_owned).collect()
-        } else {
-            config.defaults.clone()
-        };
-        if managed && config.state_file.is_some() && !says(&defaults, "load-server-state-from-file") {
-            defaults.push(LOAD_STATE.to_owned());
-        }
-        let mut base = String::new();
-        // Proxies take the last `defaults` before them, whatever its name: ours has to be that.
+        let defaults = defaults(config, managed);
+        let extra = (managed && config.defaults.is_empty()).then_some(RETRY_ONLY_READS);
+        // Proxies take the last `defaults` before them, even a named one: the main one has to be that.
         let (sets, extras): (Vec<_>, Vec<_>) = config
             .extra_sections
             .iter()
             .partition(|extra| extra.title.starts_with("defaults "));
-        for set in &sets {
-            section(&mut base, &set.title, &set.lines);
-        }
-        section(&mut base, "defaults", &defaults);
+        let mut base: String = sets.iter().map(|set| section(&set.title, &set.lines)).collect();
+        base.push_str(&section("defaults", &defaults));
         let mut base_binds = Vec::new();
         for extra in extras {
             let mut lines = extra.lines.clone();
@@ -173,99 +158,52 @@ impl ConfigTemplate {
                 let set = sets.iter().find(|set| words(&set.title).nth(1) == Some(from));
                 lines.extend(keep_idle(set.map_or(&defaults, |set| &set.lines), &lines));
             }
-            section(&mut base, &extra.title, &lines);
+            base.push_str(&section(&extra.title, &lines));
         }
-        let shared = config.shared_frontend.as_ref().map(|lines| {
-            let mut lines = lines.clone();
+        let shared = config.shared_frontend.clone().map(|mut lines| {
             base_binds.extend(bind::addresses(&lines));
             lines.extend(keep_idle(&defaults, &lines));
-            let mut text = String::new();
-            section(&mut text, &format!("frontend {SHARED_FRONTEND}"), &lines);
-            text
+            section(&format!("frontend {SHARED_FRONTEND}"), &lines)
         });
-        let services = services
-            .iter()
-            .map(|service| {
-                let rule = service.haproxy.panic;
-                let mut frontend = String::new();
-                if !service.frontend.is_empty() {
-                    let mut lines = service.frontend.clone();
-                    lines.extend(keep_idle(&defaults, &lines));
-                    if let Some(rule) = rule.filter(|rule| rule.then == Then::UseAll) {
-                        let http = is_http(&defaults, &lines);
-                        panic_threshold::add_selection(&mut lines, http, rule, &service.id);
-                    }
-                    if !says(&lines, "default_backend") {
-                        lines.push(format!("default_backend {}", service.id));
-                    }
-                    section(&mut frontend, &format!("frontend {}", service.id), &lines);
-                }
-                let mut lines = service.backend.clone();
-                if ours && is_http(&defaults, &lines) {
-                    lines.insert(0, RETRY_ONLY_READS.to_owned());
-                }
-                let shadow = rule.map(|rule| Shadow::new(rule, &service.id, &lines));
-                if let Some(rule) = rule.filter(|rule| rule.then == Then::FailFast) {
-                    let http = is_http(&defaults, &lines);
-                    panic_threshold::add_rejection(&mut lines, http, rule, &service.id);
-                }
-                let mut backend = String::new();
-                section(&mut backend, &format!("backend {}", service.id), &lines);
-                let mut shared = String::new();
-                for line in &service.haproxy.shared_frontend {
-                    push_line(&mut shared, line);
-                }
-                Section {
-                    // A shadow backend has to follow the first, server by server.
-                    dynamic: DynamicServers::of(&defaults, &service.backend).filter(|_| shadow.is_none()),
-                    id: service.id.clone(),
-                    frontend,
-                    backend,
-                    binds: bind::addresses(&[service.frontend.as_slice(), &service.haproxy.shared_frontend].concat()),
-                    shared,
-                    shadow,
-                }
-            })
-            .collect();
+        let services = services.iter().map(|service| Section::new(service, &defaults, extra));
         Self {
-            global: global(config, managed),
+            services: services.collect(),
+            head: format!("{HEADER}{}", section("global", &global(config, managed))),
             base,
             base_binds,
-            services,
             shared,
         }
     }
 
-    /// The services' ids and what they listen on.
+    /// The ids of the services and the addresses they listen on.
     pub(crate) fn binds(&self) -> impl Iterator<Item = (&str, &[SocketAddr])> {
-        self.services
-            .iter()
-            .map(|section| (section.id.as_str(), section.binds.as_slice()))
+        let services = self.services.iter();
+        services.map(|section| (section.id.as_str(), section.binds.as_slice()))
     }
 
-    /// The service's panic rule and the name of the backend it takes.
+    /// The shadow backend and the panic threshold of a service.
     pub(crate) fn shadow(&self, service: &str) -> Option<(&str, Panic)> {
-        let mut sections = self.services.iter();
-        let section = sections.find(|section| section.id == service)?;
-        section.shadow.as_ref().map(|shadow| (&*shadow.name, shadow.rule))
+        let mut shadows = self.shadows();
+        let (_, shadow) = shadows.find(|(id, _)| *id == service)?;
+        Some((&shadow.name, shadow.rule))
     }
 
-    /// Gives every service of `layout` the shadow backend its rule takes.
+    /// Adds the shadow backend of every service in `layout` that needs one.
     pub(crate) fn add_shadows(&self, layout: &mut Layout) {
-        for (first, shadow) in self.shadows() {
-            if let Some(first) = layout.get(first) {
-                let backend = panic_threshold::shadow(first, shadow.rule.then);
+        for (primary, shadow) in self.shadows() {
+            if let Some(primary) = layout.get(primary) {
+                let backend = panic_threshold::shadow(primary, shadow.rule.then);
                 layout.insert(shadow.name.clone(), backend);
             }
         }
     }
 
-    /// Seats in the shadow backends that `layout` has who belongs there.
+    /// Syncs the shadow backends in `layout` with their primaries.
     pub(crate) fn sync_shadows(&self, layout: &mut Layout) {
-        for (first, shadow) in self.shadows() {
+        for (primary, shadow) in self.shadows() {
             if let Some(mut backend) = layout.remove(&shadow.name) {
-                if let Some(first) = layout.get(first) {
-                    panic_threshold::sync(&mut backend, first, shadow.rule.then);
+                if let Some(primary) = layout.get(primary) {
+                    panic_threshold::sync(&mut backend, primary, shadow.rule.then);
                 }
                 layout.insert(shadow.name.clone(), backend);
             }
@@ -277,192 +215,169 @@ impl ConfigTemplate {
         sections.filter_map(|section| Some((section.id.as_str(), section.shadow.as_ref()?)))
     }
 
-    /// The services that can get new servers while HAProxy runs, and how.
+    /// The services that can get new servers at runtime.
     pub(crate) fn dynamic_backends(&self) -> BTreeMap<&str, &DynamicServers> {
-        let growing = self
-            .services
-            .iter()
-            .filter_map(|section| Some((section, section.dynamic.as_ref()?)));
-        growing
-            .map(|(section, dynamic)| (section.id.as_str(), dynamic))
+        let sections = self.services.iter();
+        sections
+            .filter_map(|section| Some((section.id.as_str(), section.dynamic.as_ref()?)))
             .collect()
     }
 
-    /// The file for `layout`; a service without slots in it is left out.
-    pub(crate) fn render(&self, layout: &Layout, kind: Provisioning) -> Rendered {
-        let mut head = format!("{HEADER}\nglobal\n");
-        for line in &self.global {
-            push_line(&mut head, line);
-        }
-        // One line follows that is not known yet: the fingerprint.
-        let first_line = lines(&head).saturating_add(lines(&self.base)).saturating_add(2);
-        let mut print = Fingerprint::default();
-        let mut of_servers = Fingerprint::default();
-        print.add(&head);
-        print.add(&self.base);
+    /// Renders the file for `layout`; a service that is not in it is left out.
+    pub(crate) fn render(&self, layout: &Layout, provisioning: Provisioning) -> Rendered {
+        // One line between them is not known yet: the fingerprint.
+        let first_line = lines(&self.head) + lines(&self.base) + 2;
+        let mut structure = Fingerprint::default();
+        let mut servers = Fingerprint::default();
+        structure.add(&self.head);
+        structure.add(&self.base);
         let mut body = String::new();
         let mut sections = Vec::new();
+        let mut start = |body: &str, id: Option<&String>| sections.push((first_line + lines(body), id.cloned()));
         for section in &self.services {
             let Some(backend) = layout.get(section.id.as_str()) else {
                 continue;
             };
-            sections.push((first_line.saturating_add(lines(&body)), Some(section.id.clone())));
-            body.push_str(&section.frontend);
-            body.push_str(&section.backend);
-            print.add(&section.frontend);
-            print.add(&section.backend);
-            if let Some(shadow) = &section.shadow {
-                print.add(&shadow.text);
+            start(&body, Some(&section.id));
+            for part in [&section.frontend, &section.backend] {
+                body.push_str(part);
+                structure.add(part);
             }
-            let of_servers = match kind {
-                Provisioning::Slots => &mut print,
-                Provisioning::Dynamic => &mut of_servers,
-            };
-            servers(&mut body, of_servers, backend);
             if let Some(shadow) = &section.shadow {
-                sections.push((first_line.saturating_add(lines(&body)), Some(section.id.clone())));
+                structure.add(&shadow.text);
+            }
+            let print = match provisioning {
+                Provisioning::Slots => &mut structure,
+                Provisioning::Dynamic => &mut servers,
+            };
+            push_servers(&mut body, &backend.slots);
+            print.add_servers(backend);
+            if let Some(shadow) = &section.shadow {
+                start(&body, Some(&section.id));
                 body.push_str(&shadow.text);
                 if let Some(backend) = layout.get(&shadow.name) {
-                    servers(&mut body, of_servers, backend);
+                    push_servers(&mut body, &backend.slots);
+                    print.add_servers(backend);
                 }
             }
         }
-        // Last, as in Airbnb's, and with the lines of those alone whose backend there is.
+        // Last, as in Airbnb's, and only with the lines of services whose backend exists.
         if let Some(shared) = &self.shared {
-            sections.push((first_line.saturating_add(lines(&body)), None));
+            start(&body, None);
             body.push_str(shared);
-            print.add(shared);
-            let there = self
+            structure.add(shared);
+            let present = self
                 .services
                 .iter()
                 .filter(|section| layout.contains_key(section.id.as_str()));
-            for section in there.filter(|section| !section.shared.is_empty()) {
-                sections.push((first_line.saturating_add(lines(&body)), Some(section.id.clone())));
+            for section in present.filter(|section| !section.shared.is_empty()) {
+                start(&body, Some(&section.id));
                 body.push_str(&section.shared);
-                print.add(&section.shared);
+                structure.add(&section.shared);
             }
         }
-        let structure = match kind {
-            Provisioning::Slots => print.finish(),
-            Provisioning::Dynamic => format!("{}-{}", print.finish(), of_servers.finish()),
+        let structure = match provisioning {
+            Provisioning::Slots => structure.finish(),
+            Provisioning::Dynamic => format!("{}-{}", structure.finish(), servers.finish()),
         };
-        let text = Arc::new(format!(
-            "{head}{INDENT}setenv {STRUCTURE} {structure}\n{}{body}",
-            self.base
-        ));
+        let text = [&self.head, &structure_line(&structure), &self.base, &body]
+            .map(String::as_str)
+            .concat();
         Rendered {
-            text,
+            text: Arc::new(text),
             structure,
             sections,
         }
     }
 }
 
+impl Section {
+    /// `extra` is a line for HTTP backends.
+    fn new(service: &ServiceConfig, defaults: &[String], extra: Option<&str>) -> Self {
+        let (id, rule) = (&service.id, service.haproxy.panic);
+        let mut frontend = String::new();
+        if !service.frontend.is_empty() {
+            let mut lines = service.frontend.clone();
+            lines.extend(keep_idle(defaults, &lines));
+            if let Some(rule) = rule.filter(|rule| rule.then == Then::UseAll) {
+                let http = is_http(defaults, &lines);
+                panic_threshold::add_selection(&mut lines, http, rule, id);
+            }
+            if !has_keyword(&lines, "default_backend") {
+                lines.push(format!("default_backend {id}"));
+            }
+            frontend = section(&format!("frontend {id}"), &lines);
+        }
+        let mut lines = service.backend.clone();
+        let http = is_http(defaults, &lines);
+        lines.splice(0..0, extra.filter(|_| http).map(str::to_owned));
+        let shadow = rule.map(|rule| Shadow::new(rule, id, &lines));
+        if let Some(rule) = rule.filter(|rule| rule.then == Then::FailFast) {
+            panic_threshold::add_rejection(&mut lines, http, rule, id);
+        }
+        let mut shared = String::new();
+        service
+            .haproxy
+            .shared_frontend
+            .iter()
+            .for_each(|line| push_line(&mut shared, line));
+        Self {
+            // A shadow backend has to follow its primary, server by server.
+            dynamic: DynamicServers::of(defaults, &service.backend).filter(|_| shadow.is_none()),
+            id: id.clone(),
+            frontend,
+            backend: section(&format!("backend {id}"), &lines),
+            binds: bind::addresses(&[service.frontend.as_slice(), &service.haproxy.shared_frontend].concat()),
+            shared,
+            shadow,
+        }
+    }
+}
+
 impl Shadow {
-    /// With `use-all`, what the first backend says holds for the shadow too; else no request ever gets there.
+    /// With `use-all` the lines of the primary apply to the shadow too; otherwise no request ever gets there.
     fn new(rule: Panic, id: &str, lines: &[String]) -> Self {
         let name = BackendName::from(Panic::second_backend(id));
-        let mut text = String::new();
         let lines = if rule.then == Then::UseAll { lines } else { &[] };
-        section(&mut text, &format!("backend {name}"), lines);
+        let text = section(&format!("backend {name}"), lines);
         Self { name, text, rule }
     }
 }
 
-/// The server lines, and without the occupants their fingerprint.
-fn servers(body: &mut String, print: &mut Fingerprint, backend: &Backend) {
-    for slot in backend.slots.iter().filter(|slot| slot.is_listed()) {
-        push_server(body, slot);
-        print.add(&slot.name);
-        print.add(&slot.id.to_string());
-        print.add(&slot.options);
+/// `defaults[]`, or [`DEFAULTS`] if it is empty in managed mode.
+fn defaults(config: &HaproxyConfig, managed: bool) -> Vec<String> {
+    let mut defaults = config.defaults.clone();
+    if managed && defaults.is_empty() {
+        let log = has_keyword(&config.global, "log").then_some(LOG);
+        defaults.extend(DEFAULTS.iter().copied().chain(log).map(str::to_owned));
     }
-}
-
-/// One server line.
-fn push_server(text: &mut String, slot: &Slot) {
-    let (address, weight, state) = match slot.assignment {
-        Assignment::Active { address, weight } => (address, weight, "enabled"),
-        Assignment::Free | Assignment::Draining { .. } | Assignment::Gone => (NOWHERE, 1, "disabled"),
-    };
-    let line = format!(
-        "server {} {address} id {} weight {weight} {state} {}",
-        slot.name, slot.id, slot.options
-    );
-    push_line(text, line.trim_end());
-}
-
-/// A file of ours with the servers of `layout` in its backends and nothing else changed: what HAProxy has loaded stays
-/// true also when our configuration would give another file.
-pub(crate) fn write_servers(text: &str, layout: &Layout) -> String {
-    let mut seated = String::with_capacity(text.len());
-    let mut section: Option<&Backend> = None;
-    let mut is_seated = true;
-    // Where the servers of a section belong that has had none: before the blank lines at its end.
-    let mut end = 0;
-    for line in text.lines() {
-        let words: Vec<&str> = words(line).collect();
-        let is_title = !words.is_empty() && !line.starts_with(' ') && !is_structure(&words);
-        if is_title {
-            if !is_seated {
-                insert_servers(&mut seated, end, section);
-            }
-            section = match words.as_slice() {
-                ["backend", name] => layout.get(*name),
-                _ => None,
-            };
-            is_seated = section.is_none();
-        } else if section.is_some() && read::slot(&words).is_some() {
-            if !is_seated {
-                let here = seated.len();
-                insert_servers(&mut seated, here, section);
-                is_seated = true;
-            }
-            continue;
-        }
-        seated.push_str(line);
-        seated.push('\n');
-        if !words.is_empty() {
-            end = seated.len();
-        }
+    if managed && config.state_file.is_some() && !has_keyword(&defaults, "load-server-state-from-file") {
+        defaults.push(LOAD_STATE.to_owned());
     }
-    if !is_seated {
-        insert_servers(&mut seated, end, section);
-    }
-    seated
+    defaults
 }
 
-fn insert_servers(text: &mut String, at: usize, backend: Option<&Backend>) {
-    let slots = backend.map_or([].iter(), |backend| backend.slots.iter());
-    let mut servers = String::new();
-    slots
-        .filter(|slot| slot.is_listed())
-        .for_each(|slot| push_server(&mut servers, slot));
-    text.insert_str(at, &servers);
-}
-
-/// `global[]` and, in managed mode, what our way of running HAProxy needs and the operator has not said.
+/// `global[]` and, in managed mode, the lines that synapse's way of running HAProxy needs and the operator has not set.
 fn global(config: &HaproxyConfig, managed: bool) -> Vec<String> {
     let mut lines = config.global.clone();
     if managed {
         let socket = config.stats_socket.display().to_string();
-        let ours = |line: &String| words(line).take(2).eq(["stats", "socket"]) && line.contains(&socket);
-        let known = lines.iter().any(ours);
-        if !known {
+        let is_ours = |line: &String| words(line).take(2).eq(["stats", "socket"]) && line.contains(&socket);
+        if !lines.iter().any(is_ours) {
             lines.push(format!(
                 "stats socket {socket} mode 600 level admin expose-fd listeners"
             ));
         }
         for line in GLOBAL {
-            if !words(line).next().is_some_and(|keyword| says(&lines, keyword)) {
+            if !words(line).next().is_some_and(|keyword| has_keyword(&lines, keyword)) {
                 lines.push(line.to_owned());
             }
         }
-        if !LIMITS.iter().any(|keyword| says(&lines, keyword)) {
+        if !LIMITS.iter().any(|keyword| has_keyword(&lines, keyword)) {
             lines.push(FD_LIMIT.to_owned());
         }
         if let Some(path) = &config.state_file
-            && !says(&lines, "server-state-file")
+            && !has_keyword(&lines, "server-state-file")
         {
             lines.push(format!("server-state-file {}", path.display()));
         }
@@ -470,13 +385,13 @@ fn global(config: &HaproxyConfig, managed: bool) -> Vec<String> {
     lines
 }
 
-/// [`KEEP_IDLE`], if a section with these lines speaks HTTP and nobody has decided about it.
+/// [`KEEP_IDLE`], for an HTTP section in which the operator has not set it.
 fn keep_idle(defaults: &[String], lines: &[String]) -> Option<String> {
-    let decided = lines
+    let is_set = lines
         .iter()
         .chain(defaults)
         .any(|line| line.contains("idle-close-on-response"));
-    (!decided && is_http(defaults, lines)).then(|| KEEP_IDLE.to_owned())
+    (!is_set && is_http(defaults, lines)).then(|| KEEP_IDLE.to_owned())
 }
 
 /// The last `mode` of a section counts, and that of `defaults` if it has none.
@@ -490,7 +405,7 @@ pub(crate) fn is_http(defaults: &[String], lines: &[String]) -> bool {
     mode(lines).or_else(|| mode(defaults)).unwrap_or(false)
 }
 
-fn says(lines: &[String], keyword: &str) -> bool {
+fn has_keyword(lines: &[String], keyword: &str) -> bool {
     lines.iter().any(|line| words(line).next() == Some(keyword))
 }
 
@@ -498,29 +413,17 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
     line.split_ascii_whitespace()
 }
 
-fn section(text: &mut String, title: &str, lines: &[String]) {
-    text.push('\n');
-    text.push_str(title);
-    text.push('\n');
-    for line in lines {
-        push_line(text, line);
-    }
-}
-
-/// The operator's lines are theirs, but a line they are.
-fn push_line(text: &mut String, line: &str) {
-    for line in line.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        text.push_str(INDENT);
-        text.push_str(line);
-        text.push('\n');
-    }
+fn section(title: &str, lines: &[String]) -> String {
+    let mut text = format!("\n{title}\n");
+    lines.iter().for_each(|line| push_line(&mut text, line));
+    text
 }
 
 fn lines(text: &str) -> usize {
     text.bytes().filter(|byte| *byte == b'\n').count()
 }
 
-/// FNV-1a, 64 bits: it tells structures apart and need not withstand anyone.
+/// FNV-1a, 64 bits: it distinguishes structures and need not withstand an attacker.
 struct Fingerprint(u64);
 
 impl Default for Fingerprint {
@@ -537,10 +440,17 @@ impl Fingerprint {
         }
     }
 
+    /// Adds the server lines without their assignments.
+    fn add_servers(&mut self, backend: &Backend) {
+        for slot in backend.slots.iter().filter(|slot| slot.is_listed()) {
+            self.add(&slot.name);
+            self.add(&slot.id.to_string());
+            self.add(&slot.options);
+        }
+    }
+
     fn finish(&self) -> String {
-        let mut text = String::new();
-        let _infallible = write!(text, "{:016x}", self.0);
-        text
+        format!("{:016x}", self.0)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::config::{ExtraSection, SelectionConfig, ServiceHaproxy, WatcherConfig};
 use crate::desired::Server;
-use crate::haproxy::cfg::read;
+use crate::haproxy::cfg::file::ConfigFile;
 use crate::haproxy::plan::desired::desired_backend;
 use crate::haproxy::plan::options::OperatorOptions;
 use crate::haproxy::plan::slots::{assign, layout_for_reload};
@@ -125,7 +125,7 @@ fn golden() {
     );
 }
 
-/// Everything a file can ask for, from its text to HAProxy's.
+/// Everything that a file can contain, from its text to HAProxy's.
 fn rich() -> ConfigTemplate {
     let text = "
 routers:
@@ -170,7 +170,7 @@ fn frame(text: &str) -> ConfigTemplate {
 }
 
 #[test]
-fn golden_of_all_there_is() {
+fn golden_of_every_section() {
     let mut named = OperatorOptions::with_cookie("check", Some(crate::config::CookieValue::Name)).unwrap();
     let web = [server("one", "10.0.0.1:80", 1, "")];
     let layout = Layout::from([
@@ -183,16 +183,16 @@ fn golden_of_all_there_is() {
     ]);
     let file = rich().render(&layout, Provisioning::Slots);
     insta::assert_snapshot!(file.text);
-    let disk = read::read(&file.text);
+    let disk = ConfigFile::parse(&file.text);
     assert_eq!(
         rich().render(&disk.layout, Provisioning::Slots),
         file,
-        "it is read back whole"
+        "it is read back as it was"
     );
 }
 
 #[test]
-fn the_shared_frontend_has_the_lines_of_those_alone_who_are_there() {
+fn the_shared_frontend_has_lines_of_present_services_only() {
     let layout = Layout::from([("only-a-backend_2".into(), Backend::default())]);
     let file = rich().render(&layout, Provisioning::Slots);
     assert!(!file.text.contains("is_web") && file.text.contains("  default_backend only-a-backend_2\n"));
@@ -216,7 +216,7 @@ fn the_shared_frontend_has_the_lines_of_those_alone_who_are_there() {
 }
 
 #[test]
-fn the_structure_is_the_file_without_who_sits_where() {
+fn the_structure_is_independent_of_assignments() {
     let frame = ConfigTemplate::new(&config(), &services());
     let all = layout();
     let file = frame.render(&all, Provisioning::Slots);
@@ -240,41 +240,42 @@ fn the_structure_is_the_file_without_who_sits_where() {
 fn a_file_is_read_back_as_it_was_written() {
     let frame = ConfigTemplate::new(&config(), &services());
     let file = frame.render(&layout(), Provisioning::Slots);
-    let disk = read::read(&file.text);
+    let disk = ConfigFile::parse(&file.text);
     assert_eq!(disk.layout, layout());
     assert_eq!(disk.structure.as_ref(), Some(&file.structure));
     assert_eq!(frame.render(&disk.layout, Provisioning::Slots), file);
     assert_eq!(disk.binds.len(), 4);
     assert_eq!(
-        read::read(&file.text.replacen(HEADER, "# mine", 1)),
-        read::ConfigFile::default()
+        ConfigFile::parse(&file.text.replacen(HEADER, "# mine", 1)),
+        ConfigFile::default()
     );
 }
 
 #[test]
-fn seating_changes_the_occupants_alone() {
+fn replacing_servers_changes_assignments_only() {
     let frame = ConfigTemplate::new(&config(), &services());
     let file = frame.render(&layout(), Provisioning::Slots);
-    assert_eq!(write_servers(&file.text, &layout()), *file.text);
+    let file_text = ConfigFile::parse(&file.text).text;
+    assert_eq!(file_text.with_servers(&layout()), *file.text);
     let mut none = OperatorOptions::new("").unwrap();
     let mut moved = layout();
     let fewer = desired_backend(&[server("web3", "10.0.0.9:8080", 7, "check")], &mut none);
     moved.insert("web_1".into(), assign(&moved["web_1"], &fewer, None).0);
     assert_eq!(
-        write_servers(&file.text, &moved),
+        file_text.with_servers(&moved),
         *frame.render(&moved, Provisioning::Slots).text
     );
 }
 
 #[test]
-fn servers_that_are_made_leave_the_lasting_part_of_the_fingerprint_alone() {
+fn dynamic_servers_keep_the_stable_part_of_the_fingerprint() {
     let frame = ConfigTemplate::new(&config(), &services());
     let dynamic_backends = frame.dynamic_backends();
     let dynamic = dynamic_backends["empty_3"];
     let mut none = OperatorOptions::new("").unwrap();
     let mut before = layout();
-    let nobody = desired_backend(&[], &mut none);
-    before.insert("empty_3".into(), layout_for_reload(None, &nobody, Some(dynamic)));
+    let none_desired = desired_backend(&[], &mut none);
+    before.insert("empty_3".into(), layout_for_reload(None, &none_desired, Some(dynamic)));
     assert_eq!(before["empty_3"].slots, [], "no spare ones");
     let file = frame.render(&before, Provisioning::Dynamic);
     let one = desired_backend(&[server("web3", "10.0.0.9:8080", 7, "check")], &mut none);
@@ -282,12 +283,16 @@ fn servers_that_are_made_leave_the_lasting_part_of_the_fingerprint_alone() {
     let mut after = before.clone();
     after.insert("empty_3".into(), assign(&before["empty_3"], &one, Some(room)).0);
 
-    let seated = write_servers(&file.text, &after);
+    let seated = ConfigFile::parse(&file.text).text.with_servers(&after);
     let line = "  server web3_10.0.0.9:8080 10.0.0.9:8080 id 1 weight 7 enabled check\n";
     assert!(seated.contains(line) && !file.text.contains(line), "{seated}");
     assert_eq!(seated.replacen(line, "", 1), *file.text, "nothing else");
-    assert_eq!(write_servers(&seated, &before), *file.text, "and back");
-    assert_eq!(read::read(&seated).structure, Some(file.structure.clone()));
+    assert_eq!(
+        ConfigFile::parse(&seated).text.with_servers(&before),
+        *file.text,
+        "and back"
+    );
+    assert_eq!(ConfigFile::parse(&seated).structure, Some(file.structure.clone()));
     let rendered = frame.render(&after, Provisioning::Dynamic);
     let without_print = |text: &str| text.replace(&file.structure, "").replace(&rendered.structure, "");
     assert_eq!(
@@ -302,12 +307,12 @@ fn servers_that_are_made_leave_the_lasting_part_of_the_fingerprint_alone() {
     assert_ne!(
         undeletable(&slots),
         undeletable(&file.structure),
-        "another way is another structure"
+        "another provisioning is another structure"
     );
 }
 
 #[test]
-fn lines_know_their_service() {
+fn alerts_are_attributed_to_services_by_line() {
     let file = ConfigTemplate::new(&config(), &services()).render(&layout(), Provisioning::Slots);
     let line = |text: &str| file.text.lines().position(|line| line.trim() == text).unwrap() + 1;
     let alert = |line| format!("[ALERT]    (1) : config : parsing [/run/haproxy.cfg:{line}] : unknown keyword.\n");
@@ -330,7 +335,7 @@ fn lines_know_their_service() {
 }
 
 #[test]
-fn what_the_operator_said_is_not_said_again() {
+fn lines_of_the_operator_are_not_repeated() {
     let mut config = config();
     config.global = vec![
         "stats  socket /run/synapse/haproxy.sock level admin".into(),
@@ -376,7 +381,7 @@ fn what_the_operator_said_is_not_said_again() {
     assert!(
         ["mworker-max-reloads", "stats socket", "fd-hard-limit", "server-state"]
             .iter()
-            .all(|ours| !text.contains(ours)),
+            .all(|line| !text.contains(line)),
         "{text}"
     );
 }
@@ -403,7 +408,7 @@ fn the_newer_of_two_registrations_at_one_address_counts() {
 }
 
 #[test]
-fn weights_are_taken_as_they_are() {
+fn weights_stay_as_registered() {
     let servers = [Some(7), Some(0), None].map(|weight| Server {
         weight,
         ..server("a", &format!("10.0.0.1:{}", 80 + weight.unwrap_or(100)), 1, "")
@@ -414,7 +419,7 @@ fn weights_are_taken_as_they_are() {
 }
 
 #[test]
-fn a_backup_is_one_whatever_else_is_left_out() {
+fn a_backup_stays_one_without_its_other_options() {
     let mut checked = OperatorOptions::new("check").unwrap();
     let backup = Server {
         backup: true,
@@ -424,9 +429,9 @@ fn a_backup_is_one_whatever_else_is_left_out() {
     assert_eq!(&*with_check.servers[0].options, "inter 1s check backup");
     assert_eq!(&*with_check.plain().servers[0].options, "check backup");
 
-    let mut said = OperatorOptions::new("backup").unwrap();
+    let mut backup_already = OperatorOptions::new("backup").unwrap();
     assert_eq!(
-        &*desired_backend(&[backup], &mut said).servers[0].options,
+        &*desired_backend(&[backup], &mut backup_already).servers[0].options,
         "inter 1s backup"
     );
 }
@@ -488,26 +493,26 @@ routers:
 }
 
 #[test]
-fn golden_of_panic_rules() {
+fn golden_of_panic_thresholds() {
     let (frame, layout) = rules();
     let file = frame.render(&layout, Provisioning::Slots);
     insta::assert_snapshot!(file.text);
-    let disk = read::read(&file.text);
+    let disk = ConfigFile::parse(&file.text);
     assert_eq!(
         frame.render(&disk.layout, Provisioning::Slots),
         file,
-        "it is read back whole"
+        "it is read back as it was"
     );
     let mut seated = disk.layout.clone();
     frame.sync_shadows(&mut seated);
-    assert_eq!(seated, disk.layout, "and everybody is where the rule has him");
+    assert_eq!(seated, disk.layout, "and every server is where the rule puts it");
 }
 
 #[tokio::test]
-async fn panic_rules_are_lines_that_haproxy_takes_without_a_warning() {
+async fn haproxy_takes_panic_thresholds_without_a_warning() {
     let (frame, mut layout) = rules();
     for slot in layout.values_mut().flat_map(|backend| &mut backend.slots) {
-        // Nothing here that HAProxy would want to find, and nothing that 2.6 does not know.
+        // Nothing that HAProxy would look up, and nothing that 2.6 lacks.
         slot.options = slot.options.replace(" track a/b init-state down", "").into();
     }
     let directory = tempfile::tempdir().unwrap();
@@ -533,7 +538,7 @@ async fn panic_rules_are_lines_that_haproxy_takes_without_a_warning() {
 }
 
 #[test]
-fn a_refused_line_of_a_second_backend_is_its_services() {
+fn an_alert_of_a_shadow_backend_is_attributed_to_its_service() {
     let (frame, layout) = rules();
     let file = frame.render(&layout, Provisioning::Slots);
     let shadow = file.text.lines().position(|line| line == "backend all_1_all").unwrap() + 1;
