@@ -18,7 +18,7 @@ routers:
         routerOptions: {}
         haproxy: {}
         guard: {}
-        panic: {then: fail-fast}
+        panicThreshold: {then: fail-fast}
         serverCorrelation: {otherServiceName: b}
         labelFilters: [{label: az, condition: exists}]
         defaultServers: [{host: 10.0.0.1, port: 80}]

@@ -12,7 +12,7 @@ mod guard;
 mod hostile;
 mod kubelet;
 mod life;
-mod panic;
+mod panic_threshold;
 mod readme;
 mod registration;
 mod reload;

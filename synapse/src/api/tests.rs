@@ -91,7 +91,7 @@ fn haproxy() -> RouterHandle {
             free_slots: 8,
             waiting: 1,
             skipped: Vec::new(),
-            panic: None,
+            panic_threshold: None,
         })],
         ..HaproxyStatus::default()
     };

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::holds::HeldView;
 use crate::desired::Server;
-use crate::haproxy::{HaproxyStatus, LastReload, PanicStatus, ServerStatus, ServiceStatus};
+use crate::haproxy::{HaproxyStatus, LastReload, PanicThresholdStatus, ServerStatus, ServiceStatus};
 use crate::name::ServerName;
 use crate::pipeline::catalog::{Note, ServiceOutcome};
 use crate::pipeline::guard::Guarded;
@@ -72,7 +72,7 @@ pub(super) struct ServiceView {
     quarantined: Option<String>,
     /// What its panic rule makes HAProxy do.
     #[serde(skip_serializing_if = "Option::is_none")]
-    panic: Option<PanicStatus>,
+    panic_threshold: Option<PanicThresholdStatus>,
     instances: Vec<InstanceView>,
 }
 
@@ -294,7 +294,7 @@ impl ServiceView {
             }),
             used: outcome.used(),
             quarantined: placed.and_then(|placed| placed.quarantined.clone()),
-            panic: placed.and_then(|placed| placed.panic.clone()),
+            panic_threshold: placed.and_then(|placed| placed.panic_threshold.clone()),
             instances: instances(stages, now),
         }
     }

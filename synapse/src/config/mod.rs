@@ -1,7 +1,7 @@
 //! The resolved configuration: nothing in it is a default waiting to be applied, a string waiting to be parsed or a
 //! range waiting to be checked. Built by `resolve` from Go-Synapse's keys and ours.
 
-mod panic;
+mod panic_threshold;
 mod resolve;
 mod selection;
 mod source;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use common::config::{Document, Loaded, Problems, UnknownKeys};
 
-pub use panic::{Below, Panic, Then};
+pub use panic_threshold::{Below, PanicThreshold, Then};
 pub use selection::{
     Condition, Correlation, DefaultServer, LabelFilter, LocalZone, Pattern, Scope, SelectionConfig, ServerSort,
     Weights, ZoneConfig, ZonePolicy,
@@ -272,7 +272,7 @@ pub struct ServiceConfig {
 impl ServiceConfig {
     /// Whether somebody waits for what the proxy says of its servers.
     pub fn goes_by_health(&self) -> bool {
-        self.selection.goes_by_health() || self.haproxy.panic.is_some()
+        self.selection.goes_by_health() || self.haproxy.panic_threshold.is_some()
     }
 }
 
@@ -362,7 +362,7 @@ pub struct ServiceHaproxy {
     /// `sharedFrontend[]`: its lines in the frontend that services share.
     pub shared_frontend: Vec<String>,
     /// `panic` of the service.
-    pub panic: Option<Panic>,
+    pub panic_threshold: Option<PanicThreshold>,
 }
 
 /// What a server's cookie is.

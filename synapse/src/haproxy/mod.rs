@@ -63,7 +63,7 @@ use process::reload::Engine;
 use process::validate::Checker;
 use runtime::parse;
 pub use runtime::parse::ServerStatistics;
-pub use status::{HaproxyStatus, LastReload, PanicStatus, ReloadCount, ServerStatus, ServiceStatus};
+pub use status::{HaproxyStatus, LastReload, PanicThresholdStatus, ReloadCount, ServerStatus, ServiceStatus};
 
 /// The oldest HAProxy with the runtime API and the reload this relies on.
 const OLDEST: (u32, u32) = (2, 6);

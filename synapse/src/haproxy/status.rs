@@ -110,12 +110,12 @@ pub struct ServiceStatus {
     pub skipped: Vec<String>,
     /// What its panic rule makes HAProxy do; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub panic: Option<PanicStatus>,
+    pub panic_threshold: Option<PanicThresholdStatus>,
 }
 
 /// What HAProxy does by a panic rule, as of the last look at its servers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PanicStatus {
+pub struct PanicThresholdStatus {
     /// The threshold.
     pub below: String,
     /// `use-all` or `fail-fast`.

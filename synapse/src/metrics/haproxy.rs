@@ -60,12 +60,12 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, all: &[Arc<HaproxyStat
         [([], sum(|status| status.old_workers as u64))],
     )?;
     let services = || all.iter().flat_map(|status| &status.services);
-    let ruled = services().filter_map(|service| Some((service.id.as_str(), service.panic.as_ref()?)));
+    let ruled = services().filter_map(|service| Some((service.id.as_str(), service.panic_threshold.as_ref()?)));
     gauges(
         encoder,
-        "synapse_panic",
-        "1 while too few servers of the service are healthy for its panic rule; `service` is its id.",
-        ruled.map(|(id, panic)| ([("service", id)], u64::from(panic.active))),
+        "synapse_panic_threshold_active",
+        "1 while too few servers of the service are healthy for its panicThreshold; `service` is its id.",
+        ruled.map(|(id, rule)| ([("service", id)], u64::from(rule.active))),
     )?;
     gauges(
         encoder,

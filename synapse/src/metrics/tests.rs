@@ -1,7 +1,7 @@
 use prometheus_client::registry::Registry;
 
 use super::*;
-use crate::haproxy::{HaproxyStatus, PanicStatus, ServiceStatus};
+use crate::haproxy::{HaproxyStatus, PanicThresholdStatus, ServiceStatus};
 use crate::watcher::{Failures, WatcherState};
 
 /// What a scrape shows of one service and one HAProxy.
@@ -37,7 +37,7 @@ impl Collector for Scrape {
                 free_slots: 8,
                 waiting: 0,
                 skipped: Vec::new(),
-                panic: Some(PanicStatus {
+                panic_threshold: Some(PanicThresholdStatus {
                     below: "50%".to_owned(),
                     then: "use-all",
                     healthy: 1,

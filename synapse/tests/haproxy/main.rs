@@ -7,7 +7,7 @@ mod directives;
 mod dynamic;
 mod knowledge;
 mod members;
-mod panic;
+mod panic_threshold;
 mod process;
 mod refusals;
 mod zones;

@@ -9,7 +9,7 @@ mod haproxy;
 mod lines;
 mod obsolete;
 mod pace;
-mod panic;
+mod panic_threshold;
 mod sections;
 mod selection;
 mod service;
@@ -17,8 +17,6 @@ mod service_haproxy;
 mod template;
 mod watcher;
 
-#[cfg(test)]
-mod haproxy_tests;
 #[cfg(test)]
 mod tests;
 

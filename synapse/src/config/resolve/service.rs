@@ -6,8 +6,8 @@ use common::config::Section;
 use common::template;
 
 use super::selection::{self, Other};
-use super::{ResolveContext, guard, lines, panic, watcher};
-use crate::config::{Panic, ServiceConfig, WatcherConfig, ZoneConfig};
+use super::{ResolveContext, guard, lines, panic_threshold, watcher};
+use crate::config::{PanicThreshold, ServiceConfig, WatcherConfig, ZoneConfig};
 
 /// The services of one router.
 pub(super) struct Services {
@@ -19,7 +19,12 @@ pub(super) struct Services {
 impl Services {
     /// The names of their frontends and backends.
     pub(super) fn ids(&self) -> Vec<String> {
-        let second = |service: &ServiceConfig| service.haproxy.panic.map(|_| Panic::second_backend(&service.id));
+        let second = |service: &ServiceConfig| {
+            service
+                .haproxy
+                .panic_threshold
+                .map(|_| PanicThreshold::shadow_backend(&service.id))
+        };
         let names = |service: &ServiceConfig| [Some(service.id.clone()), second(service)];
         self.services.iter().flat_map(names).flatten().collect()
     }
@@ -92,14 +97,17 @@ impl ResolveContext<'_> {
             Some(chosen) => Some(chosen),
             None => name.as_ref().map(|name| format!("{name}_{}", self.services)),
         };
-        let place = panic::Place {
+        let place = panic_threshold::Context {
             is_haproxy: self.context.haproxy,
             id: id.as_deref(),
             own: &own,
             haproxy: &haproxy,
         };
-        haproxy.panic = panic::panic(&mut section, &place);
-        let second = haproxy.panic.and(id.as_deref()).map(Panic::second_backend);
+        haproxy.panic_threshold = panic_threshold::panic_threshold(&mut section, &place);
+        let second = haproxy
+            .panic_threshold
+            .and(id.as_deref())
+            .map(PanicThreshold::shadow_backend);
         for name in id.iter().chain(&second) {
             if !self.ids.insert(name.clone()) {
                 section.problem(

@@ -84,7 +84,7 @@ impl RouterContext {
         ServiceHaproxy {
             cookie,
             shared_frontend,
-            panic: None,
+            panic_threshold: None,
         }
     }
 

@@ -7,7 +7,7 @@ use crate::haproxy::actor::state::{State, World};
 use crate::haproxy::cfg::panic_threshold;
 use crate::haproxy::plan::model::{Assignment, DesiredServer};
 use crate::haproxy::runtime::parse::Statistics;
-use crate::haproxy::status::{HaproxyStatus, PanicStatus, ReloadCount, ServerStatus, ServiceStatus};
+use crate::haproxy::status::{HaproxyStatus, PanicThresholdStatus, ReloadCount, ServerStatus, ServiceStatus};
 
 /// Counts one more.
 pub(crate) fn count(counts: &mut Vec<ReloadCount>, reason: &'static str, result: &'static str) {
@@ -92,13 +92,13 @@ fn service(id: &str, state: &State, statistics: &Statistics) -> ServiceStatus {
         waiting: desired
             .map_or(0, |desired| desired.servers.len())
             .saturating_sub(active),
-        panic: panicking(id, state),
+        panic_threshold: panicking(id, state),
         skipped: desired.map(|desired| desired.skipped.clone()).unwrap_or_default(),
         servers,
     }
 }
 
-fn panicking(id: &str, state: &State) -> Option<PanicStatus> {
+fn panicking(id: &str, state: &State) -> Option<PanicThresholdStatus> {
     let (shadow, rule) = state.shadow(id)?;
     let live = |backend: &str| match &state.world {
         World::Loaded(loaded) => loaded.table.get(backend),

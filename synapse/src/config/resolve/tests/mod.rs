@@ -1,4 +1,5 @@
 mod files;
+mod haproxy;
 mod services;
 
 use std::path::Path;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::config::Panic;
+use crate::config::PanicThreshold;
 use crate::desired::{Desired, Server};
 use crate::health::Health;
 use crate::name::{BackendName, ServerName};
@@ -406,7 +406,7 @@ impl State {
     }
 
     /// What the panic rule of a service takes: its shadow backend and the rule.
-    pub(crate) fn shadow(&self, service: &str) -> Option<(&str, Panic)> {
+    pub(crate) fn shadow(&self, service: &str) -> Option<(&str, PanicThreshold)> {
         self.frame.shadow(service)
     }
 

@@ -12,10 +12,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::config::{Below, Panic, Then};
+use crate::config::{Below, PanicThreshold, Then};
 use crate::haproxy::plan::model::{Assignment, Backend, Slot};
 use crate::haproxy::runtime::parse::{LiveBackend, LiveServer};
-use crate::haproxy::status::PanicStatus;
+use crate::haproxy::status::PanicThresholdStatus;
 use crate::health::Check;
 
 /// The number of servers that should be there, as a variable that HAProxy can calculate with.
@@ -69,14 +69,14 @@ fn shadow_options(primary: &str, then: Then) -> Arc<str> {
 }
 
 /// Inserts the choice between the backends into the lines of a frontend.
-pub(crate) fn add_selection(lines: &mut Vec<String>, http: bool, rule: Panic, id: &str) {
+pub(crate) fn add_selection(lines: &mut Vec<String>, http: bool, rule: PanicThreshold, id: &str) {
     add_counter(lines, http, rule, id);
-    let shadow = Panic::second_backend(id);
+    let shadow = PanicThreshold::shadow_backend(id);
     lines.push(format!("use_backend {shadow} if {}", condition(rule, id)));
 }
 
 /// Inserts the rejection of requests into the lines of the primary backend.
-pub(crate) fn add_rejection(lines: &mut Vec<String>, http: bool, rule: Panic, id: &str) {
+pub(crate) fn add_rejection(lines: &mut Vec<String>, http: bool, rule: PanicThreshold, id: &str) {
     let rejection = if http {
         "http-request deny deny_status 503"
     } else {
@@ -87,7 +87,7 @@ pub(crate) fn add_rejection(lines: &mut Vec<String>, http: bool, rule: Panic, id
 }
 
 /// Inserts the line that sets [`VARIABLE`] before any line that could end the rules of its kind; returns its index.
-fn add_counter(lines: &mut Vec<String>, http: bool, rule: Panic, id: &str) -> usize {
+fn add_counter(lines: &mut Vec<String>, http: bool, rule: PanicThreshold, id: &str) -> usize {
     let (kind, rules): (_, &[&str]) = if http {
         ("http-request", &["http-request", "redirect", "use_backend"])
     } else {
@@ -102,13 +102,13 @@ fn add_counter(lines: &mut Vec<String>, http: bool, rule: Panic, id: &str) -> us
         Below::Share(share) => format!(",mul({})", share.per_mille()),
         Below::Count(_) => String::new(),
     };
-    let shadow = Panic::second_backend(id);
+    let shadow = PanicThreshold::shadow_backend(id);
     lines.insert(at, format!("{kind} set-var({VARIABLE}) nbsrv({shadow}){factor}"));
     at
 }
 
 /// [`Below::is_reached`] as a condition of HAProxy.
-fn condition(rule: Panic, id: &str) -> String {
+fn condition(rule: PanicThreshold, id: &str) -> String {
     match rule.below {
         Below::Share(_) => format!("{{ nbsrv({id}),mul(1000),sub({VARIABLE}) lt 0 }}"),
         Below::Count(count) => format!("{{ nbsrv({id}) lt {count} }} {{ nbsrv({id}),sub({VARIABLE}) lt 0 }}"),
@@ -116,14 +116,14 @@ fn condition(rule: Panic, id: &str) -> String {
 }
 
 /// Returns what HAProxy does by the rule, from the servers it reported.
-pub(crate) fn status(rule: Panic, primary: Option<&LiveBackend>, shadow: Option<&LiveBackend>) -> PanicStatus {
+pub(crate) fn status(rule: PanicThreshold, primary: Option<&LiveBackend>, shadow: Option<&LiveBackend>) -> PanicThresholdStatus {
     let usable = |backend: &LiveBackend| backend.servers.values().filter(|server| is_usable(server)).count();
     let all = shadow.map_or(0, usable);
     // If no server counts, the others are not of interest.
     let healthy = if all == 0 { 0 } else { primary.map_or(0, usable) };
     let active = rule.below.is_reached(healthy, all);
     let figures = format!("{healthy} of {all} servers are healthy");
-    PanicStatus {
+    PanicThresholdStatus {
         below: match rule.below {
             Below::Share(share) => format!("{}%", f64::from(share.per_mille()) / 10.0),
             Below::Count(count) => count.to_string(),

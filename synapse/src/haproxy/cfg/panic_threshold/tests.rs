@@ -129,7 +129,7 @@ fn execute(table: &mut Table, backend: &str, server: &str, act: &Action) {
 
 #[test]
 fn the_status_reports_what_haproxy_does() {
-    let rule = Panic {
+    let rule = PanicThreshold {
         below: Below::Share(Share::of_percent(50)),
         then: Then::FailFast,
     };
@@ -205,7 +205,7 @@ proptest! {
             members.into_iter().map(|(last, (weight, _))| (last, (weight, false))).collect()
         };
         let first = layout_for_reload(None, &wanted(&plain(before)), None);
-        let name = Panic::second_backend(ID);
+        let name = PanicThreshold::shadow_backend(ID);
         let mut table = Table::from([
             (ID.into(), live(&first)),
             (name.as_str().into(), live(&shadow(&first, then))),

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::config::{HaproxyConfig, HaproxyControl, Panic, SHARED_FRONTEND, ServiceConfig, Then};
+use crate::config::{HaproxyConfig, HaproxyControl, PanicThreshold, SHARED_FRONTEND, ServiceConfig, Then};
 use crate::haproxy::cfg::bind;
 use crate::haproxy::cfg::format::{HEADER, push_line, push_servers, structure_line};
 use crate::haproxy::cfg::panic_threshold;
@@ -123,7 +123,7 @@ struct Section {
 struct Shadow {
     name: BackendName,
     text: String,
-    rule: Panic,
+    rule: PanicThreshold,
 }
 
 /// A whole file.
@@ -182,7 +182,7 @@ impl ConfigTemplate {
     }
 
     /// The shadow backend and the panic threshold of a service.
-    pub(crate) fn shadow(&self, service: &str) -> Option<(&str, Panic)> {
+    pub(crate) fn shadow(&self, service: &str) -> Option<(&str, PanicThreshold)> {
         let mut shadows = self.shadows();
         let (_, shadow) = shadows.find(|(id, _)| *id == service)?;
         Some((&shadow.name, shadow.rule))
@@ -294,7 +294,7 @@ impl ConfigTemplate {
 impl Section {
     /// `extra` is a line for HTTP backends.
     fn new(service: &ServiceConfig, defaults: &[String], extra: Option<&str>) -> Self {
-        let (id, rule) = (&service.id, service.haproxy.panic);
+        let (id, rule) = (&service.id, service.haproxy.panic_threshold);
         let mut frontend = String::new();
         if !service.frontend.is_empty() {
             let mut lines = service.frontend.clone();
@@ -336,8 +336,8 @@ impl Section {
 
 impl Shadow {
     /// With `use-all` the lines of the primary apply to the shadow too; otherwise no request ever gets there.
-    fn new(rule: Panic, id: &str, lines: &[String]) -> Self {
-        let name = BackendName::from(Panic::second_backend(id));
+    fn new(rule: PanicThreshold, id: &str, lines: &[String]) -> Self {
+        let name = BackendName::from(PanicThreshold::shadow_backend(id));
         let lines = if rule.then == Then::UseAll { lines } else { &[] };
         let text = section(&format!("backend {name}"), lines);
         Self { name, text, rule }

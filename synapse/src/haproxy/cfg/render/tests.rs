@@ -447,24 +447,24 @@ routers:
       - name: all
         watcher: {type: zookeeper, hosts: [zk], path: /a}
         haproxy: {mode: http, port: 8001}
-        panic: {then: use-all}
+        panicThreshold: {then: use-all}
         routerOptions:
           frontend: ['http-request allow if { src 127.0.0.2 }', 'use_backend fast_2 if { path /fast }']
           backend: [balance leastconn, option httpchk GET /health]
       - name: fast
         watcher: {type: zookeeper, hosts: [zk], path: /b}
         haproxy: {mode: http, backendName: fast_2}
-        panic: {below: 3, then: fail-fast}
+        panicThreshold: {below: 3, then: fail-fast}
         routerOptions: {backend: ['http-request set-header x y']}
       - name: tcp-all
         watcher: {type: zookeeper, hosts: [zk], path: /c}
         haproxy: {mode: tcp, port: 8003}
-        panic: {below: 2, then: use-all}
+        panicThreshold: {below: 2, then: use-all}
         routerOptions: {frontend: [tcp-request inspect-delay 1s, 'tcp-request content accept if HTTP']}
       - name: tcp-fast
         watcher: {type: zookeeper, hosts: [zk], path: /d}
         haproxy: {mode: tcp, port: 8004}
-        panic: {below: 33.3%, then: fail-fast}
+        panicThreshold: {below: 33.3%, then: fail-fast}
 ";
     let frame = frame(text);
     let mut checked = OperatorOptions::new("check inter 1s track a/b init-state down").unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use synapse::config::{Below, Panic, ServiceConfig, Share, Then};
+use synapse::config::{Below, PanicThreshold, ServiceConfig, Share, Then};
 use synapse::desired::Server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -27,7 +27,7 @@ async fn backends() -> Vec<Backend> {
 fn ruled(service: &mut ServiceConfig, below: Below, then: Then) {
     service.server_options = "check inter 100ms fastinter 50ms fall 1 rise 1".into();
     service.backend.push("option httpchk GET /health".into());
-    service.haproxy.panic = Some(Panic { below, then });
+    service.haproxy.panic_threshold = Some(PanicThreshold { below, then });
 }
 
 async fn bench(below: Below, then: Then) -> Fixture {
@@ -87,7 +87,7 @@ async fn with_too_few_healthy_servers_all_are_used_also_without_synapse() {
     answer(&bench, &NAMES[2..]).await;
     eventually("it is told", async || {
         bench.status().services[0]
-            .panic
+            .panic_threshold
             .as_ref()
             .is_some_and(|panic| (panic.healthy, panic.all, panic.active) == (3, 5, false))
     })
@@ -97,7 +97,7 @@ async fn with_too_few_healthy_servers_all_are_used_also_without_synapse() {
     answer(&bench, &NAMES).await;
     eventually("it is told", async || {
         bench.status().services[0]
-            .panic
+            .panic_threshold
             .as_ref()
             .is_some_and(|panic| panic.active && panic.why.contains("2 of 5"))
     })
@@ -122,7 +122,7 @@ async fn with_too_few_healthy_servers_all_are_used_also_without_synapse() {
     }
     eventually("all is well", async || {
         bench.status().services[0]
-            .panic
+            .panic_threshold
             .as_ref()
             .is_some_and(|panic| panic.healthy == 5 && !panic.active)
     })
@@ -173,7 +173,7 @@ async fn a_service_with_a_backup_is_left_to_haproxys_own_rule() {
     answer(&bench, &["d"]).await;
     backends[3].feel(false);
     answer(&bench, &["e"]).await;
-    let status = bench.status().services[0].panic.clone().unwrap();
+    let status = bench.status().services[0].panic_threshold.clone().unwrap();
     assert!(!status.active && status.why.contains("there are backups"), "{status:?}");
 }
 
@@ -253,12 +253,12 @@ async fn a_rule_comes_and_goes_with_one_reload_each() {
     let backends = backends().await;
     let mut bench = Fixture::new(&["web_1"]).await;
     ruled(&mut bench.services[0], HALF, Then::UseAll);
-    let rule = bench.services[0].haproxy.panic.take();
+    let rule = bench.services[0].haproxy.panic_threshold.take();
     bench.start().await;
     bench.want(&[("web_1", servers(&backends))]);
     bench.in_sync().await;
     bench.stop().await;
-    bench.services[0].haproxy.panic = rule;
+    bench.services[0].haproxy.panic_threshold = rule;
     bench.start().await;
     bench.in_sync().await;
     eventually("HAProxy has the rule", async || {
@@ -271,7 +271,7 @@ async fn a_rule_comes_and_goes_with_one_reload_each() {
     }
     answer(&bench, &NAMES).await;
     bench.stop().await;
-    bench.services[0].haproxy.panic = None;
+    bench.services[0].haproxy.panic_threshold = None;
     bench.start().await;
     eventually("the rule is gone", async || !bench.on_disk().contains("web_1_all")).await;
     answer(&bench, &["a"]).await;

@@ -4,7 +4,7 @@ use super::Share;
 
 /// What becomes of requests while too few servers of a service are healthy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Panic {
+pub struct PanicThreshold {
     /// `below`.
     pub below: Below,
     /// `then`.
@@ -48,9 +48,9 @@ impl Below {
     }
 }
 
-impl Panic {
+impl PanicThreshold {
     /// The name of the backend in which the servers that count stand without their checks; `id` is the service's.
-    pub fn second_backend(id: &str) -> String {
+    pub fn shadow_backend(id: &str) -> String {
         format!("{id}_all")
     }
 }

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use super::tests::{config, haproxy, haproxy_router, problems, read, warnings};
-use crate::config::{Below, CookieValue, OptionsPolicy, Panic, RouterKind, ServiceConfig, Share, Then, Weights};
+use super::{config, haproxy, haproxy_router, problems, read, warnings};
+use crate::config::{
+    Below, CookieValue, OptionsPolicy, PanicThreshold, RouterKind, ServiceConfig, Share, Then, Weights,
+};
 
 /// A file of one HAProxy router with these keys and services.
 fn file(keys: &str, services: &[&str]) -> String {
@@ -266,8 +268,12 @@ fn old_workers_of_someone_elses_haproxy_want_a_bound() {
 }
 
 #[test]
-fn a_panic_rule_has_a_threshold_and_an_answer() {
-    let rule = |keys: &str| service(&format!("haproxy: {{port: 1}}, {keys}")).haproxy.panic;
+fn a_panic_threshold_has_a_bound_and_an_action() {
+    let rule = |keys: &str| {
+        service(&format!("haproxy: {{port: 1}}, {keys}"))
+            .haproxy
+            .panic_threshold
+    };
     assert_eq!(rule(""), None);
     let half = Below::Share(Share::of_percent(50));
     for (keys, below, then) in [
@@ -285,17 +291,35 @@ fn a_panic_rule_has_a_threshold_and_an_answer() {
         ("then: fail-fast, below: 3", Below::Count(3), Then::FailFast),
     ] {
         assert_eq!(
-            rule(&format!("panic: {{{keys}}},")),
-            Some(Panic { below, then }),
+            rule(&format!("panicThreshold: {{{keys}}},")),
+            Some(PanicThreshold { below, then }),
             "{keys}"
         );
     }
-    assert!(service("panic: {then: fail-fast},").goes_by_health());
+    assert!(service("panicThreshold: {then: fail-fast},").goes_by_health());
     assert!(!service("").goes_by_health());
 }
 
 #[test]
-fn what_a_panic_rule_can_not_be_is_a_problem() {
+fn the_earlier_name_of_panic_threshold_works_with_a_warning() {
+    let old = "haproxy: {port: 1}, panic: {then: fail-fast},";
+    assert_eq!(
+        service(old).haproxy.panic_threshold,
+        service(&old.replace("panic:", "panicThreshold:"))
+            .haproxy
+            .panic_threshold
+    );
+    let warned = warnings(&file("", &[old]));
+    assert!(
+        warned.iter().any(|line| line.contains("`panicThreshold`")),
+        "{warned:?}"
+    );
+    let both = problem("", "panic: {then: fail-fast}, panicThreshold: {then: fail-fast},");
+    assert!(both.contains("earlier name"), "{both}");
+}
+
+#[test]
+fn an_invalid_panic_threshold_is_a_problem() {
     let backend = |line: &str| format!("haproxy: {{port: 1}}, routerOptions: {{backend: ['{line}']}},");
     let frontend = |line: &str| format!("haproxy: {{port: 1}}, routerOptions: {{frontend: ['{line}']}},");
     for (keys, rule, named) in [
@@ -317,7 +341,7 @@ fn what_a_panic_rule_can_not_be_is_a_problem() {
         (frontend("default_backend other"), "{then: use-all}", "has to choose"),
         (frontend("use_backend s_1 if HTTP"), "{then: use-all}", "has to choose"),
     ] {
-        let problem = problem("", &format!("{keys} panic: {rule},"));
+        let problem = problem("", &format!("{keys} panicThreshold: {rule},"));
         assert!(problem.contains(named), "{problem}");
     }
     // What `use-all` can't have, `fail-fast` can.
@@ -327,26 +351,26 @@ fn what_a_panic_rule_can_not_be_is_a_problem() {
         frontend("default_backend other"),
         frontend("use_backend other if HTTP"),
     ] {
-        service(&format!("{keys} panic: {{then: fail-fast}},"));
+        service(&format!("{keys} panicThreshold: {{then: fail-fast}},"));
     }
     service(&format!(
-        "{} panic: {{then: use-all}},",
+        "{} panicThreshold: {{then: use-all}},",
         frontend("default_backend s_1")
     ));
-    let shared = "haproxy: {port: 1, sharedFrontend: [use_backend s_1]}, panic: {then: use-all},";
+    let shared = "haproxy: {port: 1, sharedFrontend: [use_backend s_1]}, panicThreshold: {then: use-all},";
     let keys = "sharedFrontend: ['bind 127.0.0.1:2'],";
     assert!(problem(keys, shared).contains("pass that by"));
     service_with(keys, &shared.replace("use-all", "fail-fast"));
 }
 
 #[test]
-fn the_second_backend_of_a_rule_needs_its_name() {
+fn the_shadow_backend_of_a_rule_needs_its_name() {
     let twin = "haproxy: {backendName: s_1_all},";
-    let mut found = problems(&file("", &["panic: {then: fail-fast},", twin]));
+    let mut found = problems(&file("", &["panicThreshold: {then: fail-fast},", twin]));
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found.remove(0).contains("`s_1_all` is what another service is called"));
-    assert!(problem("backend: {s_1_all: []},", "panic: {then: fail-fast},").contains("s_1_all"));
-    let other = "routers: [{type: console, services: [{name: s, panic: {then: fail-fast}, \
+    assert!(problem("backend: {s_1_all: []},", "panicThreshold: {then: fail-fast},").contains("s_1_all"));
+    let other = "routers: [{type: console, services: [{name: s, panicThreshold: {then: fail-fast}, \
                  watcher: {type: zookeeper, hosts: [zk], path: /s}}]}]";
     assert!(problems(other)[0].contains("drives none"));
 }

@@ -52,7 +52,7 @@ async fn acts(site: &Site, active: bool) {
             .await
             .map_err(|error| error.to_string())?;
         let service: serde_json::Value = serde_json::from_str(&reply.body).map_err(|error| error.to_string())?;
-        let told = service.get("panic");
+        let told = service.get("panic_threshold");
         let is_active = told
             .and_then(|panic| panic.get("active"))
             .and_then(serde_json::Value::as_bool);
@@ -60,7 +60,10 @@ async fn acts(site: &Site, active: bool) {
     })
     .await;
     let metrics = site.synapse.get("/metrics").await.unwrap().body;
-    let sample = format!(r#"synapse_panic{{service="web_1"}} {}"#, u8::from(active));
+    let sample = format!(
+        r#"synapse_panic_threshold_active{{service="web_1"}} {}"#,
+        u8::from(active)
+    );
     assert!(metrics.lines().any(|line| line == sample), "{metrics}");
 }
 
