@@ -116,7 +116,11 @@ fn condition(rule: PanicThreshold, id: &str) -> String {
 }
 
 /// Returns what HAProxy does by the rule, from the servers it reported.
-pub(crate) fn status(rule: PanicThreshold, primary: Option<&LiveBackend>, shadow: Option<&LiveBackend>) -> PanicThresholdStatus {
+pub(crate) fn status(
+    rule: PanicThreshold,
+    primary: Option<&LiveBackend>,
+    shadow: Option<&LiveBackend>,
+) -> PanicThresholdStatus {
     let usable = |backend: &LiveBackend| backend.servers.values().filter(|server| is_usable(server)).count();
     let all = shadow.map_or(0, usable);
     // If no server counts, the others are not of interest.
