@@ -1,4 +1,4 @@
-//! The wall clock, in one place; everything that measures a span uses `tokio::time::Instant`.
+//! The wall clock; spans are measured by `tokio::time::Instant`.
 
 use std::time::SystemTime;
 

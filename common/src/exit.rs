@@ -1,16 +1,18 @@
-//! How a daemon ends: the exit codes both share, and the error `main` prints.
+//! Exit codes, and the error that `main` prints.
+
+use crate::config::Problems;
 
 /// The exit codes, from `sysexits.h` where it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitCode {
-    /// A clean stop, or a check that found nothing wrong.
+    /// A clean stop, or a check that found no problem.
     Ok = 0,
-    /// Something broke while running; a supervisor should start the daemon again.
+    /// A failure while running; a supervisor should start the daemon again.
     Runtime = 1,
-    /// The command line is wrong (`EX_USAGE`).
+    /// An invalid command line (`EX_USAGE`).
     Usage = 64,
-    /// The configuration, or what it names on this machine, is wrong (`EX_CONFIG`): a file that does not read, a port in
-    /// use, a program that is not there, a path that can't be written. Starting again will not help.
+    /// An invalid configuration, or something that it names on this machine (`EX_CONFIG`): a file that can't be parsed, a
+    /// port in use, an absent program, a path that can't be written. A restart will not help.
     Config = 78,
 }
 
@@ -19,12 +21,12 @@ pub enum ExitCode {
 pub struct Fatal {
     /// The process's exit code.
     pub code: ExitCode,
-    /// What failed, on what, why it matters and what to do. May hold several lines.
+    /// What failed, on what, why it matters and what to do. May have several lines.
     pub message: String,
 }
 
 impl Fatal {
-    /// A failure of configuration or of what it names.
+    /// A failure of the configuration or of what it names.
     pub fn config(message: impl Into<String>) -> Self {
         Self {
             code: ExitCode::Config,
@@ -38,5 +40,11 @@ impl Fatal {
             code: ExitCode::Runtime,
             message: message.into(),
         }
+    }
+}
+
+impl From<Problems> for Fatal {
+    fn from(problems: Problems) -> Self {
+        Self::config(problems.to_string())
     }
 }

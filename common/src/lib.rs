@@ -7,15 +7,17 @@
 //!  http     the admin API's server and the routes both daemons have
 //!  telemetry  logs and metrics
 //!  tls      what the operator says of it, and client connections made that way
+//!  daemon   main, command line, published state and reload loop of a daemon
 //!  supervise  every task has an owner, a stage of the shutdown and a name
-//!  reload   the configuration is to be read again: who asks, who answers
-//!  systemd  what a service manager is told
+//!  reload   requests to reload the configuration and their outcomes
+//!  systemd  notifications to the service manager
 //!  process, file, signal, clock, runtime, template, backoff, ready   one effect or one rule each
 //! ```
 
 pub mod backoff;
 pub mod clock;
 pub mod config;
+pub mod daemon;
 pub mod exit;
 pub mod file;
 pub mod http;

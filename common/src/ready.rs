@@ -9,9 +9,9 @@ pub struct Readiness {
     waiting: Arc<Mutex<BTreeSet<String>>>,
 }
 
-/// Held by one slow part; dropping it says the part is ready.
+/// Held by one slow part; dropping it marks the part as ready.
 #[derive(Debug)]
-#[must_use = "dropping the latch declares its part ready"]
+#[must_use = "dropping the latch marks its part as ready"]
 pub struct Latch {
     readiness: Readiness,
     name: String,
@@ -19,7 +19,7 @@ pub struct Latch {
 }
 
 impl Readiness {
-    /// A latch named for what is waited for, e.g. `first snapshot of service web`. Names are unique per daemon.
+    /// Returns a latch named for what is waited for, e.g. `first snapshot of service web`. Names are unique per daemon.
     pub fn latch(&self, name: impl Into<String>) -> Latch {
         let name = name.into();
         self.waiting
@@ -33,7 +33,7 @@ impl Readiness {
         }
     }
 
-    /// What is still waited for; empty means ready.
+    /// Returns what is still waited for; empty when ready.
     pub fn waiting_for(&self) -> Vec<String> {
         self.waiting
             .lock()
@@ -45,9 +45,9 @@ impl Readiness {
 }
 
 impl Latch {
-    /// Both in one: what waits for `other` ends with this one too.
+    /// Joins two latches, which are dropped together.
     pub fn with(self, other: Self) -> Self {
-        debug_assert!(self.also.is_none(), "a third would take the second's place");
+        debug_assert!(self.also.is_none(), "a latch joins one other");
         let mut both = self;
         both.also = Some(Box::new(other));
         both
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn two_latches_in_one_are_dropped_together() {
+    fn joined_latches_are_dropped_together() {
         let (started, ready) = (Readiness::default(), Readiness::default());
         let both = ready.latch("haproxy").with(started.latch("haproxy"));
         assert_eq!((started.waiting_for().len(), ready.waiting_for().len()), (1, 1));

@@ -6,7 +6,7 @@ use std::task::Poll;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::mpsc;
 
-/// What the operator asked of the process.
+/// A request of the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
     /// SIGTERM, SIGINT or SIGQUIT: stop in order; a second one stops at once.
@@ -15,18 +15,18 @@ pub enum Signal {
     Reload,
 }
 
-/// SIGUSR2: leave at once, with everything in place for a successor.
+/// SIGUSR2: exit at once and leave everything in place for a successor.
 #[derive(Debug)]
 pub struct Handover(unix::Signal);
 
 impl Handover {
-    /// Listens from now on. Must be called inside the runtime.
+    /// Receives from now on. Must be called inside the runtime.
     pub fn of_process() -> std::io::Result<Self> {
         unix::signal(SignalKind::user_defined2()).map(Self)
     }
 
-    /// Returns when it is asked for. Cancel-safe.
-    pub async fn asked(&mut self) {
+    /// Returns when it is requested. Cancel-safe.
+    pub async fn requested(&mut self) {
         if self.0.recv().await.is_none() {
             std::future::pending::<()>().await;
         }
@@ -47,7 +47,7 @@ enum Source {
 }
 
 impl Signals {
-    /// Listens to the process's signals from now on. Must be called inside the runtime.
+    /// Receives the process's signals from now on. Must be called inside the runtime.
     pub fn of_process() -> std::io::Result<Self> {
         Ok(Self(Source::Process {
             stop: [
@@ -64,7 +64,7 @@ impl Signals {
         Self(Source::Fed(receiver))
     }
 
-    /// The next signal; pends for ever when there can be none any more. Cancel-safe. A stop overtakes a reload.
+    /// Returns the next signal; pends when there can be none any more. Cancel-safe. A stop overtakes a reload.
     pub async fn next(&mut self) -> Signal {
         match &mut self.0 {
             Source::Process { stop, reload } => {
@@ -92,7 +92,7 @@ mod tests {
     use rustix::process::{Signal as Raw, getpid, kill_process};
 
     #[tokio::test]
-    async fn each_signal_of_the_process_has_its_meaning() {
+    async fn each_signal_of_the_process_is_mapped() {
         let mut signals = Signals::of_process().unwrap();
         for (raw, meaning) in [
             (Raw::TERM, Signal::Stop),

@@ -8,7 +8,7 @@
 //!                      ▼
 //!                 reporter/* ──▶ ZooKeeper, file, console
 //!
-//!  SIGHUP, POST /v1/reload ──▶ reload ──▶ run: groups of tasks start, stop and hand over ──▶ roster: what runs now
+//!  SIGHUP, POST /v1/reload ──▶ reload ──▶ run: groups of tasks start, stop and hand over ──▶ running: what runs
 //! ```
 //!
 //! Decisions (`health`, `lifecycle`, `announce`, `config`, `api::view`) are plain functions over plain data: the clock
@@ -17,9 +17,9 @@
 
 pub mod announce;
 pub mod api;
-pub mod ask;
 pub mod check;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod health;
 pub mod lifecycle;
@@ -27,7 +27,7 @@ pub mod metrics;
 pub mod overrides;
 pub mod reload;
 pub mod reporter;
-pub mod roster;
 pub mod run;
+pub mod running;
 pub mod service;
 pub mod state_store;

@@ -19,9 +19,8 @@ use tokio::runtime::Handle;
 
 use crate::config::ServiceConfig;
 use crate::lifecycle::machine::CommandKind;
-use crate::reload::ReloadResult;
 use crate::reporter::ReporterState;
-use crate::roster::{Roster, Running};
+use crate::running::{Running, RunningState};
 use crate::service::ServiceHandle;
 
 type Labels = Vec<(&'static str, String)>;
@@ -36,7 +35,6 @@ pub struct Metrics {
     check_lateness: Histogram,
     check_seconds: Histograms,
     command_failures: Family<Labels, Counter>,
-    reloads: Family<Labels, Counter>,
     report_failures: Family<Labels, Counter>,
 }
 
@@ -71,7 +69,6 @@ impl Metrics {
             check_lateness: Histogram::new(SECONDS),
             check_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             command_failures: Family::default(),
-            reloads: Family::default(),
             report_failures: Family::default(),
         };
         let counters = [
@@ -89,14 +86,6 @@ impl Metrics {
         ];
         for (name, help, family) in counters {
             registry.register(name, help, family.clone());
-        }
-        registry.register(
-            "nerve_config_reloads",
-            "Readings of the configuration since the start",
-            metrics.reloads.clone(),
-        );
-        for result in ReloadResult::ALL {
-            drop(metrics.reloads.get_or_create(&reload_labels(result)));
         }
         registry.register(
             "nerve_check_lateness_seconds",
@@ -138,11 +127,6 @@ impl Metrics {
         counter(&self.report_failures, service, kind)
     }
 
-    /// The configuration was read again.
-    pub fn reloaded(&self, result: ReloadResult) {
-        self.reloads.get_or_create(&reload_labels(result)).inc();
-    }
-
     /// A service is gone, and no other has its name and address: its series go too.
     pub fn forget(&self, service: &ServiceConfig) {
         for check in &service.checks {
@@ -157,10 +141,6 @@ impl Metrics {
             self.report_failures.remove(&typed(service, reporter.as_str()));
         }
     }
-}
-
-fn reload_labels(result: ReloadResult) -> Labels {
-    vec![("result", result.as_str().to_owned())]
 }
 
 fn counter(family: &Family<Labels, Counter>, service: &ServiceConfig, kind: &str) -> Counter {
@@ -188,7 +168,7 @@ fn typed(service: &ServiceConfig, kind: &str) -> Labels {
 #[derive(Debug)]
 pub struct Gauges {
     /// What runs.
-    pub roster: Roster,
+    pub running: RunningState,
 }
 
 fn shown(running: &Running) -> impl Iterator<Item = &ServiceHandle> {
@@ -198,7 +178,7 @@ fn shown(running: &Running) -> impl Iterator<Item = &ServiceHandle> {
 
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let running = self.roster.now();
+        let running = self.running.load();
         let weights = shown(&running).map(|service| (labels(&service.config), service.state().stand.weight.into()));
         gauge(
             &mut encoder,
@@ -302,13 +282,13 @@ mod tests {
             session_timeout: Duration::from_secs(10),
             security: common::zk::security::Security::default(),
         });
-        let roster = Roster::default();
-        roster.publish(Running {
+        let running = RunningState::default();
+        running.publish(Running {
             services: vec![handle],
             ensembles: vec![task.observer()],
             effective: "".into(),
         });
-        registry.register_collector(Box::new(Gauges { roster }));
+        registry.register_collector(Box::new(Gauges { running }));
         encode(&registry)
     }
 
@@ -326,9 +306,6 @@ mod tests {
         let expected = "\
 nerve_check_lateness_seconds_count
 nerve_check_lateness_seconds_sum
-nerve_config_reloads_total{result=\"applied\"}
-nerve_config_reloads_total{result=\"refused\"}
-nerve_config_reloads_total{result=\"unchanged\"}
 nerve_check_duration_seconds_count{name=\"web\",ip=\"127.0.0.1\",port=\"80\",type=\"tcp\"}
 nerve_check_duration_seconds_sum{name=\"web\",ip=\"127.0.0.1\",port=\"80\",type=\"tcp\"}
 nerve_checker_failure_total{name=\"web\",ip=\"127.0.0.1\",port=\"80\",type=\"tcp\"}

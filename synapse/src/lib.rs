@@ -12,14 +12,14 @@
 //! publishes its state as a value; [`run`] ties them together.
 
 pub mod api;
-pub mod ask;
+pub mod child;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod desired;
+pub mod dry_run;
 pub mod haproxy;
 pub mod health;
-pub mod keep;
-pub mod look;
 pub mod metrics;
 pub mod name;
 pub mod pipeline;

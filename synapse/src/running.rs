@@ -1,8 +1,7 @@
-//! What runs now, for the API and the metrics. Written by `run` alone, when routers start and stop.
+//! What runs, for the API and the metrics. Published by `run` alone, when routers start and stop.
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use common::zk::session::SessionObserver;
 
 use crate::haproxy::Haproxy;
@@ -11,8 +10,7 @@ use crate::router::{Applier, RouterStatus};
 use crate::watcher::Description;
 
 /// The running routers and sessions.
-#[derive(Debug, Clone, Default)]
-pub struct RunningState(Arc<ArcSwap<Running>>);
+pub type RunningState = common::daemon::RunningState<Running>;
 
 /// A snapshot of them.
 #[derive(Debug, Default)]
@@ -23,18 +21,6 @@ pub struct Running {
     pub ensembles: Vec<SessionObserver>,
     /// The configuration in effect, without secrets.
     pub effective: Arc<str>,
-}
-
-impl RunningState {
-    /// Returns what runs now.
-    pub fn load(&self) -> Arc<Running> {
-        self.0.load_full()
-    }
-
-    /// Publishes a new snapshot.
-    pub fn publish(&self, running: Running) {
-        self.0.store(Arc::new(running));
-    }
 }
 
 /// A running router, as the API and the metrics see it.
@@ -49,6 +35,20 @@ pub struct RunningRouter {
 }
 
 impl RunningRouter {
+    /// Ends the router when its tasks stop; HAProxy runs on for a successor.
+    pub fn detach(&self) {
+        if let RouterHandle::Haproxy(haproxy) = &self.handle {
+            haproxy.leave(true);
+        }
+    }
+
+    /// Ends the router when its tasks stop, with an HAProxy that synapse runs for it.
+    pub fn stop(&self) {
+        if let RouterHandle::Haproxy(haproxy) = &self.handle {
+            haproxy.leave(false);
+        }
+    }
+
     /// Whether a source has not answered, or its content is not applied.
     pub fn is_incomplete(&self) -> bool {
         !self.handle.status().complete

@@ -119,7 +119,7 @@ fn an_address_in_use_is_a_configuration_error() {
     let (code, error) = with_config(&format!("apiPort: {port}\nrouters: [{{type: console}}]\n"));
     assert_eq!(code, 78, "{error}");
     assert!(
-        error.contains(&format!("127.0.0.1:{port}")) && error.contains("choose another"),
+        error.contains(&format!("127.0.0.1:{port}")) && error.contains("Choose another"),
         "{error}"
     );
 }

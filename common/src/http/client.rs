@@ -1,4 +1,4 @@
-//! Asking a daemon that runs, through its API: what the subcommands do where there is no curl.
+//! A client of the API, for the subcommands that replace curl.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,10 +17,10 @@ use tokio::time::timeout;
 
 use super::Listen;
 
-/// The longest answer; a status of many thousand instances is some megabytes.
-const MAX_ANSWER: usize = 64 * 1024 * 1024;
+/// Bytes of a response; a status of many thousand instances has some megabytes.
+const MAX_RESPONSE: usize = 64 * 1024 * 1024;
 
-/// Where a daemon's API is.
+/// The address of a daemon's API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Api {
     /// `host:port`; the host is an address or a name.
@@ -29,38 +29,38 @@ pub enum Api {
     Unix(PathBuf),
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct Response {
     /// The status code.
     pub status: u16,
     /// The body, as text.
     pub body: String,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// Nobody listens there.
-    #[error("nothing answers at {api}: {source}; does it run, and is that its API's address?")]
+pub enum RequestError {
+    /// The connection failed.
+    #[error("can't connect to {api}: {source}; does it run, and is that the address of its API?")]
     Connect {
-        /// Where.
+        /// The address.
         api: Api,
-        /// The system's word.
+        /// The cause.
         source: std::io::Error,
     },
-    /// The connection broke, or what is there speaks something else.
-    #[error("{api} does not answer as an API does: {why}")]
-    Answer {
-        /// Where.
+    /// The connection broke, or the response is invalid.
+    #[error("no valid response from {api}: {why}")]
+    Response {
+        /// The address.
         api: Api,
-        /// What is wrong.
+        /// The cause.
         why: String,
     },
     /// The deadline passed.
-    #[error("{api} did not answer within {within:?}")]
-    Late {
-        /// Where.
+    #[error("{api} did not respond within {within:?}")]
+    Timeout {
+        /// The address.
         api: Api,
         /// The deadline.
         within: Duration,
@@ -68,7 +68,7 @@ pub enum ClientError {
 }
 
 impl Api {
-    /// The API that listens at `host` and `port`: where that is every address of the machine, loopback is one of them.
+    /// Returns the address of the API that listens at `host` and `port`; loopback for an unspecified address.
     pub fn at(host: &str, port: u16) -> Self {
         let host = match host.parse::<IpAddr>() {
             Ok(IpAddr::V4(address)) if address.is_unspecified() => "127.0.0.1".to_owned(),
@@ -114,19 +114,19 @@ impl fmt::Display for Api {
     }
 }
 
-/// Sends one request, `body` (JSON) with it where there is one, and waits for the whole answer, `within` at most.
-pub async fn ask(
+/// Sends a request, with a JSON `body` if there is one, and returns the whole response; the deadline is `within`.
+pub async fn request(
     api: &Api,
     method: &str,
     path: &str,
     body: Option<&serde_json::Value>,
     within: Duration,
-) -> Result<Answer, ClientError> {
-    let connected = |source| ClientError::Connect {
+) -> Result<Response, RequestError> {
+    let connected = |source| RequestError::Connect {
         api: api.clone(),
         source,
     };
-    let asked = async {
+    let response = async {
         match api {
             Api::Tcp(address) => {
                 let stream = TcpStream::connect(address).await.map_err(connected)?;
@@ -138,11 +138,11 @@ pub async fn ask(
             }
         }
     };
-    let late = ClientError::Late {
+    let expired = RequestError::Timeout {
         api: api.clone(),
         within,
     };
-    timeout(within, asked).await.unwrap_or(Err(late))
+    timeout(within, response).await.unwrap_or(Err(expired))
 }
 
 async fn exchange(
@@ -151,29 +151,28 @@ async fn exchange(
     method: &str,
     path: &str,
     body: Option<&serde_json::Value>,
-) -> Result<Answer, ClientError> {
-    let wrong = |why: String| ClientError::Answer { api: api.clone(), why };
-    let (mut sender, connection) = handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| wrong(error.to_string()))?;
+) -> Result<Response, RequestError> {
+    let failed = |error: &dyn fmt::Display| RequestError::Response {
+        api: api.clone(),
+        why: error.to_string(),
+    };
+    let connected = handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = connected.map_err(|error| failed(&error))?;
     let body = body.map(ToString::to_string).unwrap_or_default();
-    // A socket has no name; a server on TCP takes no name but `localhost`, and does not care about the address.
+    // A Unix socket has no host name; a server on TCP accepts only `localhost`.
     let request = hyper::Request::builder()
         .method(method)
         .uri(path)
         .header(HOST, "localhost")
         .header(CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(body)))
-        .map_err(|error| wrong(error.to_string()))?;
+        .map_err(|error| failed(&error))?;
     let answered = async {
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|error| wrong(error.to_string()))?;
+        let response = sender.send_request(request).await.map_err(|error| failed(&error))?;
         let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-        let body = body.map_err(|error| wrong(error.to_string()))?.to_bytes();
-        Ok(Answer {
+        let body = Limited::new(response.into_body(), MAX_RESPONSE).collect().await;
+        let body = body.map_err(|error| failed(&error))?.to_bytes();
+        Ok(Response {
             status,
             body: String::from_utf8_lossy(&body).into_owned(),
         })
@@ -181,12 +180,12 @@ async fn exchange(
     tokio::pin!(answered);
     tokio::select! {
         answer = &mut answered => answer,
-        // The connection's end wakes the answer, whole or not.
+        // The end of the connection completes the response, or fails it.
         _ = connection => answered.await,
     }
 }
 
-/// A segment of a path, percent-encoded.
+/// Percent-encodes a segment of a path.
 pub fn segment(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     text.bytes()
@@ -200,17 +199,17 @@ pub fn segment(text: &str) -> String {
         .collect()
 }
 
-/// The `detail` of an answer that is a problem, or else all that it says, on one line.
-pub fn said(answer: &Answer) -> String {
+/// Returns the `detail` of a problem, or else the whole body, on one line.
+pub fn problem_detail(answer: &Response) -> String {
     let problem: Option<serde_json::Value> = serde_json::from_str(&answer.body).ok();
     let detail = problem.as_ref().and_then(|problem| problem.get("detail")?.as_str());
     let text = detail.unwrap_or(&answer.body);
     text.lines().map(str::trim).collect::<Vec<_>>().join(", ")
 }
 
-/// What `health` asks.
+/// A health query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Question {
+pub enum Probe {
     /// `/live`
     Live,
     /// `/started`
@@ -219,7 +218,7 @@ pub enum Question {
     Ready,
 }
 
-impl Question {
+impl Probe {
     fn as_str(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -229,17 +228,17 @@ impl Question {
     }
 }
 
-/// Asks, and says in one line what is so of the daemon `name`; an `Err` is a no.
-pub async fn health(name: &str, api: &Api, question: Question, within: Duration) -> Result<String, String> {
-    let word = question.as_str();
-    match ask(api, "GET", &format!("/{word}"), None, within).await {
-        Ok(Answer { status: 200, .. }) => Ok(format!("{name} is {word}")),
+/// Queries the health of the daemon `name`: a line, or the reason why it is not well.
+pub async fn health(name: &str, api: &Api, probe: Probe, within: Duration) -> Result<String, String> {
+    let state = probe.as_str();
+    match request(api, "GET", &format!("/{state}"), None, within).await {
+        Ok(Response { status: 200, .. }) => Ok(format!("{name} is {state}")),
         Ok(answer) => {
-            let why = said(&answer);
+            let why = problem_detail(&answer);
             let why = why.strip_prefix("false, ").unwrap_or(&why);
-            Err(format!("{name} is not {word} yet: it waits for {why}"))
+            Err(format!("not {state}: waiting for {why}"))
         }
-        Err(error) => Err(format!("{name} is not {word}: {error}")),
+        Err(error) => Err(format!("not {state}: {error}")),
     }
 }
 
@@ -272,13 +271,13 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_is_told_by_its_detail_and_any_other_answer_in_one_line() {
-        let answer = |body: &str| Answer {
+    fn a_problem_is_shown_by_its_detail_and_any_other_response_as_one_line() {
+        let answer = |body: &str| Response {
             status: 503,
             body: body.to_owned(),
         };
-        assert_eq!(said(&answer(r#"{"title":"x","detail":"why"}"#)), "why");
-        assert_eq!(said(&answer("false\na\nb\n")), "false, a, b");
+        assert_eq!(problem_detail(&answer(r#"{"title":"x","detail":"why"}"#)), "why");
+        assert_eq!(problem_detail(&answer("false\na\nb\n")), "false, a, b");
     }
 
     proptest! {

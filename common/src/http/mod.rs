@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 pub use access::Refusal;
 pub use probes::{BadProbes, ProbesConfig, probes};
-pub use reload::{ReloadOutcome, reload_route};
+pub use reload::reload_route;
 pub use reply::{Reply, Stream};
 pub use routes::{CommonRoutes, common_routes};
 pub use server::{BindError, Bound, Listen, bind};

@@ -3,13 +3,7 @@
 use serde::Serialize;
 
 use super::{Method, Reply, Request};
-use crate::reload::Reloads;
-
-/// What became of a reload, as far as the route has to know.
-pub trait ReloadOutcome: Serialize {
-    /// The problems for which nothing was changed; `None` when the file was taken.
-    fn refused(&self) -> Option<&[String]>;
-}
+use crate::reload::{Reload, ReloadResult, Reloads};
 
 /// RFC 9457 with a member of our own.
 #[derive(Debug, Serialize)]
@@ -22,7 +16,7 @@ struct Refused<'a> {
 }
 
 /// Answers; `daemon` is its name.
-pub async fn reload_route<R: ReloadOutcome>(request: &Request, reloads: &Reloads<R>, daemon: &str) -> Reply {
+pub async fn reload_route<C: Serialize>(request: &Request, reloads: &Reloads<C>, daemon: &str) -> Reply {
     match request.method {
         // A problem shows lines of the file.
         Method::Get if request.refusal.is_some() => {
@@ -48,16 +42,16 @@ pub async fn reload_route<R: ReloadOutcome>(request: &Request, reloads: &Reloads
     }
 }
 
-fn reply<R: ReloadOutcome>(reload: &R, daemon: &str) -> Reply {
-    let Some(problems) = reload.refused() else {
+fn reply<C: Serialize>(reload: &Reload<C>, daemon: &str) -> Reply {
+    if reload.result != ReloadResult::Refused {
         return Reply::json(200, reload);
-    };
+    }
     let refused = Refused {
         r#type: "about:blank",
         title: "The configuration has problems",
         status: 422,
         detail: format!("Nothing was changed: {daemon} runs on as it was."),
-        problems,
+        problems: &reload.problems,
     };
     Reply {
         content_type: "application/problem+json",

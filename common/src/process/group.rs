@@ -1,4 +1,4 @@
-//! A process group and its end.
+//! A process group, killed and reaped as a whole.
 
 use std::io::Result;
 use std::process::ExitStatus;
@@ -9,20 +9,20 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix;
 use tokio::time::timeout;
 
-/// How long a killed process may take to be gone; longer only in uninterruptible sleep (a dead network disk).
-const REAP: Duration = Duration::from_secs(1);
+/// How long a killed process may take to end; longer only in uninterruptible sleep (a dead network disk).
+const REAP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A group whose leader is our child and not reaped yet. Dropping it kills the group; the runtime then reaps the leader.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// Until it is reaped, and its number free for others.
+    /// The group's id; `None` once the leader is reaped and the id may be reused.
     alive: Option<Pid>,
     leader: Child,
     child_ended: unix::Signal,
 }
 
 impl Group {
-    /// Starts `command`, which asks for a group of its own.
+    /// Starts `command`, which requests a group of its own.
     pub(super) fn start(command: &mut Command) -> Result<Self> {
         // Before the start, so that no end is missed.
         let child_ended = unix::signal(unix::SignalKind::child())?;
@@ -38,35 +38,35 @@ impl Group {
     /// Waits until the leader has ended, without reaping it. Cancel-safe.
     pub(super) async fn leader_ended(&mut self) {
         let Some(leader) = self.alive else { return };
-        let look = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         // An error means that there is nothing to wait for.
-        while let Ok(None) = waitid(WaitId::Pid(leader), look) {
+        while let Ok(None) = waitid(WaitId::Pid(leader), options) {
             self.child_ended.recv().await;
         }
     }
 
-    /// Kills whoever is in the group.
+    /// Kills all processes of the group.
     pub(super) fn kill(&self) {
         if let Some(group) = self.alive {
-            // Fails when nobody but a zombie is left, which is what we want.
+            // Fails when only a zombie is left, which is fine.
             kill_process_group(group, Signal::KILL).ok();
         }
     }
 
-    /// Waits for the end of the killed group: of the leader, and of those that became our children when it died (in a
-    /// container, where we are process 1). `None`: the leader did not die.
+    /// Waits for the end of the killed group: of the leader, and of the processes that became our children when it died
+    /// (in a container, where we are process 1). `None`: the leader did not die.
     pub(super) async fn reap(&mut self) -> Option<Result<ExitStatus>> {
-        let status = timeout(REAP, self.leader.wait()).await.ok()?;
+        let status = timeout(REAP_TIMEOUT, self.leader.wait()).await.ok()?;
         if let Some(group) = self.alive.take() {
-            timeout(REAP, self.reap_orphans(group)).await.ok();
+            timeout(REAP_TIMEOUT, self.reap_orphans(group)).await.ok();
         }
         Some(status)
     }
 
     async fn reap_orphans(&mut self, group: Pid) {
-        let take = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         // An error means that no child of ours is in the group.
-        while let Ok(orphan) = waitid(WaitId::Pgid(Some(group)), take) {
+        while let Ok(orphan) = waitid(WaitId::Pgid(Some(group)), options) {
             if orphan.is_none() {
                 self.child_ended.recv().await;
             }

@@ -1,13 +1,13 @@
 //! Programs run with a deadline, in a process group of their own that is killed and reaped as a whole.
 //!
-//! What a program leaves behind in its group is killed when the program ends, so nothing piles up behind a check that
-//! runs every second. A program meant to stay has to leave the group (`setsid`, as `haproxy -D` does).
+//! Processes that a program leaves behind in its group are killed when the program ends, so nothing accumulates behind a
+//! check that runs every second. A program meant to stay has to leave the group (`setsid`, as `haproxy -D` does).
 //!
-//! The group is always killed **before** its leader is reaped: as long as the leader is there, even as a zombie, the
-//! kernel gives its number to nobody else and the signal can't hit a stranger.
+//! The group is always killed **before** its leader is reaped: as long as the leader exists, even as a zombie, the
+//! kernel does not reuse its number and the signal can't hit an unrelated process.
 
-pub mod first;
 mod group;
+pub mod init;
 pub mod orphans;
 mod output;
 #[cfg(test)]
@@ -28,10 +28,10 @@ use tokio::time::{sleep, timeout};
 use group::Group;
 use output::Output;
 
-/// How long a program's output may still be read when it has ended but something else holds its pipe open.
-const SETTLE: Duration = Duration::from_millis(100);
+/// How long the output of an ended program is still read when another process holds its pipe open.
+const OUTPUT_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// A program to run: an argument vector, never a shell line.
+/// A program to run: an argument vector, never a shell command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     /// The program and its arguments; looked up in PATH when it has no `/`.
@@ -68,7 +68,7 @@ pub const OUTPUT_CAP: usize = 16 * 1024;
 pub struct SpawnError {
     /// argv\[0\].
     pub program: String,
-    /// The system's word.
+    /// The cause.
     pub source: Error,
 }
 
@@ -83,7 +83,7 @@ impl Program {
                 .envs(self.env.iter().map(|(name, value)| (name, value)))
                 .stdout(writer.try_clone().map_err(failed)?)
                 .stderr(writer);
-            // The command goes with this block, and with it our ends for writing: the pipe ends with its users.
+            // Dropping the command closes our ends for writing: the pipe ends with its other users.
             Group::start(&mut command).map_err(failed)?
         };
         let mut deadline = std::pin::pin!(sleep(self.timeout));
@@ -91,12 +91,12 @@ impl Program {
             biased;
             () = deadline.as_mut() => false,
             () = group.leader_ended() => true,
-            // Ends only with the other two: until then it empties the pipe, so that the program never blocks on it.
-            () = output.read_for_ever() => false,
+            // Never completes: it drains the pipe, so that the program does not block on it.
+            () = output.read_forever() => false,
         };
         if in_time {
-            // All that the leader wrote is in the pipe; who else holds it open gets no longer than this.
-            timeout(SETTLE, output.read_to_end()).await.ok();
+            // All output of the leader is in the pipe; other writers get no longer than this.
+            timeout(OUTPUT_TIMEOUT, output.read_to_end()).await.ok();
         }
         group.kill();
         let status = group.reap().await;
@@ -106,10 +106,10 @@ impl Program {
                 return Ok(Outcome::Success { output });
             }
             Some(Ok(status)) if in_time => describe(status),
-            Some(Err(error)) if in_time => format!("its end could not be learnt: {error}"),
+            Some(Err(error)) if in_time => format!("its exit status is unknown: {error}"),
             Some(_) => format!("no answer within {:?}; its process group was killed", self.timeout),
             None => format!(
-                "no answer within {:?}; its process group was killed but is still there",
+                "no answer within {:?}; its process group was killed but still exists",
                 self.timeout
             ),
         };
@@ -118,7 +118,7 @@ impl Program {
 }
 
 /// A long-lived child in a process group of its own that is **not** killed when this value is dropped or this process
-/// dies: it inherits standard error, so its logs go where ours go, whoever is alive.
+/// dies. It inherits standard error, so that its logs go where ours go even then.
 #[derive(Debug)]
 pub struct Detached {
     child: tokio::process::Child,
@@ -137,21 +137,21 @@ impl Detached {
         Ok(Self { child })
     }
 
-    /// The process id, `None` once it was reaped.
+    /// Returns the process id; `None` once it was reaped.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
     }
 
-    /// Waits for its end and says how it ended, e.g. `exit code 1`. Cancel-safe.
+    /// Waits for its end and describes it, e.g. `exit code 1`. Cancel-safe.
     pub async fn ended(&mut self) -> String {
         match self.child.wait().await {
             Ok(status) => describe(status),
-            Err(error) => format!("its end could not be learnt: {error}"),
+            Err(error) => format!("its exit status is unknown: {error}"),
         }
     }
 }
 
-/// Looks `program` up as `Program::run` does: the executable's path, or `None`.
+/// Returns the path of the executable that `Program::run` would run.
 pub fn find(program: &str) -> Option<PathBuf> {
     let executable = |path: &PathBuf| path.is_file() && access(path, Access::EXEC_OK).is_ok();
     if program.contains('/') {
@@ -160,14 +160,14 @@ pub fn find(program: &str) -> Option<PathBuf> {
     if program.is_empty() {
         return None;
     }
-    // Where the C library looks when there is no PATH.
+    // The default of the C library without PATH.
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
     std::env::split_paths(&path)
         .map(|directory| directory.join(Path::new(program)))
         .find(executable)
 }
 
-/// `argv` in a new process group, reading nothing.
+/// Returns the command for `argv` in a new process group, without standard input.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that starts programs")]
 fn command(argv: &[String]) -> Result<Command, SpawnError> {
     let Some((program, arguments)) = argv.split_first() else {

@@ -1,5 +1,5 @@
-//! PID 1 of a container is the parent of whoever loses its own, and has to reap it. What this program started itself is
-//! reaped by whoever waits for it, within a moment; a child that stays a zombie is an orphan, and nobody else's.
+//! Reaps orphans: PID 1 of a container becomes the parent of every orphaned process. A child that this program started is
+//! reaped at once by the task that waits for it, so a child that stays a zombie is an orphan.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,22 +8,22 @@ use rustix::process::{Pid, WaitOptions, waitpid};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// How often zombies are looked for. One that is there at two looks is an orphan.
-const LOOK: Duration = Duration::from_secs(5);
+/// Between two scans for zombies. A zombie found by two scans is an orphan.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Reaps orphans until `stop`, where this is a container's first process; elsewhere nobody is orphaned to us.
+/// Reaps orphans until `stop` when this is PID 1; another process gets no orphans.
 pub async fn reap(stop: CancellationToken) {
     if std::process::id() != 1 {
         return stop.cancelled().await;
     }
     let mut before = BTreeSet::new();
-    while stop.run_until_cancelled(sleep(LOOK)).await.is_some() {
+    while stop.run_until_cancelled(sleep(POLL_INTERVAL)).await.is_some() {
         let zombies = zombies();
         for orphan in zombies.intersection(&before) {
             if let Some(pid) = Pid::from_raw(*orphan) {
-                // Someone who did wait for it has been faster: that is as good.
+                // Fails when another task has reaped it, which is as good.
                 waitpid(Some(pid), WaitOptions::NOHANG).ok();
-                tracing::debug!(pid = orphan, "An orphan was reaped.");
+                tracing::debug!(pid = orphan, "Orphan reaped.");
             }
         }
         before = zombies;
@@ -42,7 +42,7 @@ fn zombies() -> BTreeSet<i32> {
         .collect()
 }
 
-/// Whether this `/proc/PID/stat` is of a zombie whose parent is process 1. A program's name may hold anything but its end.
+/// Whether a `/proc/PID/stat` is of a zombie whose parent is process 1. The program's name may contain any characters.
 fn is_our_zombie(stat: &str) -> bool {
     let Some((_, after_name)) = stat.rsplit_once(')') else {
         return false;
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_zombie_of_ours_is_one() {
+    fn only_a_zombie_child_of_process_1_matches() {
         assert!(is_our_zombie("17 (haproxy) Z 1 17 17 0 -1"));
         assert!(is_our_zombie("17 (a) S 2 (b) Z 1 17"));
         for other in [
@@ -75,13 +75,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_breaks_the_reading(text in ".*") {
+        fn any_text_is_parsed(text in ".*") {
             is_our_zombie(&text);
         }
     }
 
     #[tokio::test]
-    async fn elsewhere_it_only_waits_for_its_end() {
+    async fn other_processes_only_wait_for_the_stop() {
         let stop = CancellationToken::new();
         stop.cancel();
         reap(stop).await;

@@ -1,4 +1,4 @@
-//! A program's output: one pipe for both of its streams, of which the end is kept.
+//! The output of a program: one pipe for both streams, of which the last bytes are kept.
 
 use std::io::{PipeWriter, Result, pipe};
 
@@ -7,7 +7,7 @@ use tokio::net::unix::pipe::Receiver;
 
 use super::OUTPUT_CAP;
 
-/// How much is read at a time.
+/// Bytes per read.
 const CHUNK: usize = 8 * 1024;
 
 /// The reading end of the pipe and the last bytes that came through it; never more than a few times the cap.
@@ -19,7 +19,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// The reader and the end that the program gets.
+    /// Returns the reader and the writer for the program.
     pub(super) fn new() -> Result<(Self, PipeWriter)> {
         let (reader, writer) = pipe()?;
         let output = Self {
@@ -30,29 +30,29 @@ impl Output {
         Ok((output, writer))
     }
 
-    /// Reads until nobody can write any more. Cancel-safe.
+    /// Reads until every writer is closed. Cancel-safe.
     pub(super) async fn read_to_end(&mut self) {
         loop {
             self.tail.reserve(CHUNK);
-            // A pipe that can't be read says no more than one that has ended.
+            // An error ends the output as well.
             if !matches!(self.pipe.read_buf(&mut self.tail).await, Ok(1..)) {
                 return;
             }
             if self.tail.len() > 2 * OUTPUT_CAP {
-                self.keep_the_end();
+                self.truncate();
             }
         }
     }
 
-    /// As [`read_to_end`](Self::read_to_end), but never ends.
-    pub(super) async fn read_for_ever(&mut self) {
+    /// As [`read_to_end`](Self::read_to_end), but never returns.
+    pub(super) async fn read_forever(&mut self) {
         self.read_to_end().await;
         std::future::pending::<()>().await;
     }
 
-    /// What was read, bytes that are no UTF-8 replaced, beginning with a whole character.
+    /// Returns the last bytes as text: invalid UTF-8 is replaced, and the first character is whole.
     pub(super) fn into_text(mut self) -> String {
-        self.keep_the_end();
+        self.truncate();
         let continuation = |byte: &&u8| **byte & 0b1100_0000 == 0b1000_0000;
         let torn = self.tail.iter().take(3).take_while(continuation).count();
         if self.cut {
@@ -61,7 +61,7 @@ impl Output {
         String::from_utf8_lossy(&self.tail).into_owned()
     }
 
-    fn keep_the_end(&mut self) {
+    fn truncate(&mut self) {
         let excess = self.tail.len().saturating_sub(OUTPUT_CAP);
         self.cut |= excess > 0;
         self.tail.drain(..excess);

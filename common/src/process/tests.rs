@@ -45,7 +45,7 @@ async fn output_and_error_output_are_one_text() {
 }
 
 #[tokio::test]
-async fn exit_codes_and_signals_are_told() {
+async fn exit_codes_and_signals_are_described() {
     assert_eq!(
         failure("echo no; exit 3", LONG).await,
         ("exit code 3".to_owned(), "no\n".to_owned())
@@ -61,7 +61,7 @@ async fn the_deadline_kills_grandchildren_too() {
 }
 
 #[tokio::test]
-async fn orphans_that_become_ours_are_reaped() {
+async fn adopted_orphans_are_reaped() {
     // What a container's process 1 is: the one that orphans come to.
     rustix::process::set_child_subreaper(Some(getpid())).unwrap();
     let (_, output) = failure("sleep 600 & echo $!; wait", Duration::from_millis(300)).await;
@@ -104,13 +104,13 @@ async fn a_flood_of_output_neither_blocks_nor_grows() {
     assert_eq!(output.len(), OUTPUT_CAP);
     assert!(output.ends_with("line 2999 0123456789012345678901234567890123456789\n"));
 
-    let (how, output) = failure("while :; do echo for ever; done", Duration::from_millis(300)).await;
+    let (how, output) = failure("while :; do echo on and on; done", Duration::from_millis(300)).await;
     assert!(how.starts_with("no answer"), "{how}");
     assert!(output.len() <= OUTPUT_CAP);
 }
 
 #[tokio::test]
-async fn a_cut_never_shows_half_a_character() {
+async fn truncation_keeps_characters_whole() {
     // Two bytes each and one byte at the end: the cut falls into the middle of one.
     let script = "i=0; while [ $i -lt 9000 ]; do printf 'é'; i=$((i+1)); done; printf x";
     let Outcome::Success { output } = shell(script, LONG).run().await.unwrap() else {
@@ -120,13 +120,13 @@ async fn a_cut_never_shows_half_a_character() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_text_are_replaced() {
+async fn invalid_utf8_is_replaced() {
     let output = failure("printf '\\377ok'; exit 1", LONG).await.1;
     assert_eq!(output, "\u{fffd}ok");
 }
 
 #[tokio::test]
-async fn closing_its_output_is_not_its_end() {
+async fn a_program_may_close_its_output_before_its_end() {
     let (how, _) = failure("exec >&- 2>&-; sleep 0.2; exit 4", LONG).await;
     assert_eq!(how, "exit code 4");
 }
@@ -152,7 +152,7 @@ async fn dropping_the_future_kills_the_group() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_said_by_name() {
+async fn an_absent_program_is_named() {
     let program = |argv: &[&str]| Program {
         argv: argv.iter().map(|word| (*word).to_owned()).collect(),
         env: Vec::new(),
@@ -182,7 +182,7 @@ async fn a_detached_child_outlives_its_handle_in_a_group_of_its_own() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_detached_child_is_told() {
+async fn the_end_of_a_detached_child_is_described() {
     let start = |script: &str| Detached::start(&["/bin/sh", "-c", script].map(str::to_owned)).unwrap();
     let mut child = start("exit 7");
     assert_eq!(child.ended().await, "exit code 7");

@@ -1,37 +1,39 @@
-//! A reload of the configuration as it is asked for and answered; each daemon carries it out in its own way.
+//! Requests to reload the configuration, and their outcomes.
 
 mod reader;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
 pub use reader::Reader;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::systemd::Notifier;
+use crate::telemetry::metrics::Build;
 
-/// Requests that may wait. Each reads the file anew, so the last that waits sees what all before it would have.
+/// Requests that may wait. Each reads the file again, so the last one covers all before it.
 const REQUEST_BUFFER: usize = 4;
 
-/// A reload in a word.
+/// The result of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReloadResult {
-    /// Something of what runs came, went or changed.
+    /// Something was started, stopped or changed.
     Applied,
-    /// All runs on as it was.
+    /// Everything runs on as it was.
     Unchanged,
-    /// The file is no good: nothing was changed.
+    /// The configuration has problems: nothing was changed.
     Refused,
 }
 
 impl ReloadResult {
-    /// Every result.
-    pub const ALL: [Self; 3] = [Self::Applied, Self::Unchanged, Self::Refused];
+    const ALL: [Self; 3] = [Self::Applied, Self::Unchanged, Self::Refused];
 
-    /// As `result` in metrics.
-    pub fn as_str(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Applied => "applied",
             Self::Unchanged => "unchanged",
@@ -40,42 +42,99 @@ impl ReloadResult {
     }
 }
 
-/// Asks for reloads and knows what became of the last; `R` is what becomes of one.
-#[derive(Debug)]
-pub struct Reloads<R> {
-    requests: mpsc::Sender<Request<R>>,
-    last: Arc<ArcSwapOption<R>>,
+/// The outcome of a reload; `C` is what it changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reload<C> {
+    /// Its end, in milliseconds since the Unix epoch.
+    pub at: u64,
+    /// The result.
+    pub result: ReloadResult,
+    /// The changes.
+    #[serde(flatten)]
+    pub changes: C,
+    /// Keys of the root that changed and require a restart.
+    pub needs_restart: Vec<&'static str>,
+    /// Why nothing was changed; empty unless refused.
+    pub problems: Vec<String>,
+    /// Warnings for the author of the file.
+    pub warnings: Vec<String>,
 }
 
-/// A request; who asked by a signal waits for no answer.
-#[derive(Debug)]
-pub struct Request<R>(Option<oneshot::Sender<Arc<R>>>);
+impl<C: Default> Reload<C> {
+    /// A reload that changed nothing because of `problems`.
+    pub fn refused(problems: Vec<String>) -> Self {
+        Self {
+            at: crate::clock::unix_millis(),
+            result: ReloadResult::Refused,
+            changes: C::default(),
+            needs_restart: Vec::new(),
+            problems,
+            warnings: Vec::new(),
+        }
+    }
+}
 
-/// The requests, and what becomes of them, for the one who carries them out.
+/// Counts reloads by result.
+#[derive(Debug, Clone, Default)]
+pub struct ReloadCounter(Family<[(&'static str, &'static str); 1], Counter>);
+
+impl ReloadCounter {
+    /// Registers the counters, all of them at zero.
+    pub fn register(registry: &mut Registry, build: Build) -> Self {
+        let counter = Self::default();
+        let name = format!("{}_config_reloads", build.name);
+        registry.register(name, "Reloads of the configuration since the start", counter.0.clone());
+        for result in ReloadResult::ALL {
+            drop(counter.0.get_or_create(&[("result", result.as_str())]));
+        }
+        counter
+    }
+
+    /// Counts a reload.
+    pub fn count(&self, result: ReloadResult) {
+        self.0.get_or_create(&[("result", result.as_str())]).inc();
+    }
+}
+
+/// Requests reloads and returns the last outcome.
 #[derive(Debug)]
-pub struct Requests<R> {
-    waiting: mpsc::Receiver<Request<R>>,
+pub struct Reloads<C> {
+    requests: mpsc::Sender<Request<C>>,
+    last: Arc<ArcSwapOption<Reload<C>>>,
+}
+
+/// A request; one that comes from a signal waits for no outcome.
+#[derive(Debug)]
+pub struct Request<C>(Option<oneshot::Sender<Arc<Reload<C>>>>);
+
+/// The receiving end of the requests.
+#[derive(Debug)]
+pub struct Requests<C> {
+    waiting: mpsc::Receiver<Request<C>>,
     notifier: Notifier,
-    last: Arc<ArcSwapOption<R>>,
+    last: Arc<ArcSwapOption<Reload<C>>>,
 }
 
-/// Both ends.
-pub fn reloads<R>() -> (Reloads<R>, Requests<R>) {
-    let (sender, requests) = mpsc::channel(REQUEST_BUFFER);
-    let last = Arc::<ArcSwapOption<R>>::default();
+/// Returns both ends; `notifier` is notified of each reload.
+pub fn reloads<C>(notifier: Notifier) -> (Reloads<C>, Requests<C>) {
+    let (requests, waiting) = mpsc::channel(REQUEST_BUFFER);
+    let last = Arc::default();
     let reloads = Reloads {
-        requests: sender,
+        requests,
         last: Arc::clone(&last),
     };
-    let requests = Requests {
-        waiting: requests,
-        notifier: Notifier::default(),
-        last,
-    };
-    (reloads, requests)
+    (
+        reloads,
+        Requests {
+            waiting,
+            notifier,
+            last,
+        },
+    )
 }
 
-impl<R> Clone for Reloads<R> {
+impl<C> Clone for Reloads<C> {
     fn clone(&self) -> Self {
         Self {
             requests: self.requests.clone(),
@@ -84,49 +143,41 @@ impl<R> Clone for Reloads<R> {
     }
 }
 
-impl<R> Reloads<R> {
-    /// Asks and waits; `None` when the daemon stops instead.
-    pub async fn reload(&self) -> Option<Arc<R>> {
+impl<C> Reloads<C> {
+    /// Requests a reload and waits for its outcome; `None` when the daemon stops instead.
+    pub async fn reload(&self) -> Option<Arc<Reload<C>>> {
         let (sender, done) = oneshot::channel();
         self.requests.send(Request(Some(sender))).await.ok()?;
         done.await.ok()
     }
 
-    /// Asks. A request that finds no room is no loss: those that wait will read the same file.
+    /// Requests a reload. When the buffer is full the request is redundant: those that wait will read the same file.
     pub fn signal(&self) {
         self.requests.try_send(Request(None)).ok();
     }
 
-    /// What became of the last reload; `None` before the first.
-    pub fn last(&self) -> Option<Arc<R>> {
+    /// Returns the last outcome; `None` before the first reload.
+    pub fn last(&self) -> Option<Arc<Reload<C>>> {
         self.last.load_full()
     }
 }
 
-impl<R> Requests<R> {
-    /// The same; `notifier` is told of each reload.
-    #[must_use]
-    pub fn telling(self, notifier: Notifier) -> Self {
-        Self { notifier, ..self }
+impl<C> Requests<C> {
+    /// Returns the next request; `None` when every [`Reloads`] is dropped.
+    pub async fn next(&mut self) -> Option<Request<C>> {
+        let request = self.waiting.recv().await?;
+        self.notifier.reloading();
+        Some(request)
     }
 
-    /// The next request; `None` when nobody is left who could ask.
-    pub async fn next(&mut self) -> Option<Request<R>> {
-        let request = self.waiting.recv().await;
-        if request.is_some() {
-            self.notifier.reloading();
-        }
-        request
-    }
-
-    /// Publishes what became of a reload and tells who asked.
-    pub fn answer(&self, request: Request<R>, reload: R) {
+    /// Publishes the outcome of a request.
+    pub fn answer(&self, request: Request<C>, reload: Reload<C>) {
         let reload = Arc::new(reload);
         self.last.store(Some(Arc::clone(&reload)));
         self.notifier.reloaded();
-        if let Some(asked) = request.0 {
-            // Who has gone away finds it in `last`.
-            asked.send(reload).ok();
+        if let Some(requester) = request.0 {
+            // A requester that has disconnected finds it in `last`.
+            requester.send(reload).ok();
         }
     }
 }
@@ -134,21 +185,41 @@ impl<R> Requests<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::metrics::encode;
 
     #[tokio::test]
-    async fn who_asks_is_answered_and_the_last_answer_is_kept() {
-        let (reloads, mut requests) = reloads();
+    async fn a_request_is_answered_and_the_last_outcome_is_kept() {
+        let (reloads, mut requests) = reloads::<()>(Notifier::default());
         reloads.signal();
         let answer = async {
-            for answer in ["first", "second"] {
+            for problem in ["first", "second"] {
                 let request = requests.next().await.expect("one");
-                requests.answer(request, answer);
-                assert_eq!(reloads.last().as_deref(), Some(&answer));
+                let reload = Reload::refused(vec![problem.to_owned()]);
+                requests.answer(request, reload);
+                assert_eq!(reloads.last().expect("one").problems, [problem]);
             }
         };
-        let (asked, ()) = tokio::join!(reloads.reload(), answer);
-        assert_eq!(asked.as_deref(), Some(&"second"));
+        let (answered, ()) = tokio::join!(reloads.reload(), answer);
+        assert_eq!(answered.expect("an outcome").problems, ["second"]);
         drop(requests);
         assert_eq!(reloads.reload().await, None);
+    }
+
+    #[test]
+    fn every_result_is_counted_from_the_start() {
+        let mut registry = Registry::default();
+        let build = Build {
+            name: "daemon",
+            version: "1",
+        };
+        ReloadCounter::register(&mut registry, build).count(ReloadResult::Refused);
+        let text = encode(&registry);
+        for sample in [
+            r#"daemon_config_reloads_total{result="applied"} 0"#,
+            r#"daemon_config_reloads_total{result="unchanged"} 0"#,
+            r#"daemon_config_reloads_total{result="refused"} 1"#,
+        ] {
+            assert!(text.lines().any(|line| line == sample), "{text}");
+        }
     }
 }

@@ -1,8 +1,8 @@
-//! The thread that reads the configuration again.
+//! The thread that reads the configuration.
 //!
-//! One thread for all readings, for two reasons. A reading takes memory for the whole document and its tree, and the
-//! allocator keeps what was freed apart for each thread: in the runtime's pool, each thread would come to hold as much.
-//! And of readings that hang with their disk there is never more than one.
+//! One thread serves all reads, for two reasons. A read allocates the whole document and its tree, and the allocator
+//! keeps freed memory per thread: in the runtime's pool each thread would come to hold as much. And at most one read
+//! hangs with its disk.
 
 use std::fmt;
 use std::io;
@@ -14,16 +14,16 @@ use tokio::sync::oneshot;
 
 use crate::config::{Loaded, Problems};
 
-/// What a reading of a `C` brings.
-type Reading<C> = Result<Loaded<C>, Problems>;
+/// The outcome of a read.
+type ReadResult<C> = Result<Loaded<C>, Problems>;
 
-/// How it is read.
-type Load<C> = Arc<dyn Fn() -> Reading<C> + Send + Sync>;
+/// The function that reads.
+type Load<C> = Arc<dyn Fn() -> ReadResult<C> + Send + Sync>;
 
-/// Reads the configuration when asked, on a thread that starts when it is first needed and ends with this.
+/// Reads the configuration on request, on a thread that starts at the first read and ends with this value.
 pub struct Reader<C> {
     load: Load<C>,
-    requests: Sender<oneshot::Sender<Reading<C>>>,
+    requests: Sender<oneshot::Sender<ReadResult<C>>>,
 }
 
 impl<C> fmt::Debug for Reader<C> {
@@ -34,16 +34,16 @@ impl<C> fmt::Debug for Reader<C> {
 
 impl<C: Send + 'static> Reader<C> {
     /// Reads by `load`.
-    pub fn new(load: impl Fn() -> Reading<C> + Send + Sync + 'static) -> Self {
+    pub fn new(load: impl Fn() -> ReadResult<C> + Send + Sync + 'static) -> Self {
         Self {
             load: Arc::new(load),
-            // Nobody listens yet.
+            // Disconnected: the first read starts the thread.
             requests: channel().0,
         }
     }
 
-    /// Reads. An error when there is no thread for it, or it broke.
-    pub async fn read(&mut self) -> Result<Reading<C>, String> {
+    /// Reads. An error when the thread can't be started or panicked.
+    pub async fn read(&mut self) -> Result<ReadResult<C>, String> {
         let (answer, reading) = oneshot::channel();
         if let Err(SendError(answer)) = self.requests.send(answer) {
             self.requests = start(Arc::clone(&self.load)).map_err(|error| error.to_string())?;
@@ -53,17 +53,17 @@ impl<C: Send + 'static> Reader<C> {
     }
 }
 
-fn start<C: Send + 'static>(load: Load<C>) -> io::Result<Sender<oneshot::Sender<Reading<C>>>> {
-    let (requests, asked) = channel();
+fn start<C: Send + 'static>(load: Load<C>) -> io::Result<Sender<oneshot::Sender<ReadResult<C>>>> {
+    let (requests, received) = channel();
     thread::Builder::new()
         .name("configuration".to_owned())
-        .spawn(move || serve(&load, &asked))?;
+        .spawn(move || serve(&load, &received))?;
     Ok(requests)
 }
 
-fn serve<C>(load: &Load<C>, asked: &Receiver<oneshot::Sender<Reading<C>>>) {
-    for answer in asked {
-        // After a reading that hung, nobody may wait for the next any more.
+fn serve<C>(load: &Load<C>, requests: &Receiver<oneshot::Sender<ReadResult<C>>>) {
+    for answer in requests {
+        // The requester may have timed out while an earlier read hung.
         if !answer.is_closed() {
             answer.send(load()).ok();
         }
@@ -82,16 +82,16 @@ mod tests {
     use super::*;
     use crate::config::{UnknownKeys, load};
 
-    fn port(path: &Path) -> Reading<u64> {
+    fn port(path: &Path) -> ReadResult<u64> {
         let document = load(path, Ok)?;
         document.resolve(UnknownKeys::Refuse, |root| Some(root.integer_or("port", 0, 0..=9)))
     }
 
     #[tokio::test]
-    async fn a_reading_that_hangs_holds_up_the_next_and_no_more() {
+    async fn a_read_that_hangs_delays_only_the_next() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("config.yaml");
-        // Whoever reads a pipe waits as long as somebody could write to it.
+        // A read of a pipe blocks while it has a writer.
         mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
         let pipe = File::options().read(true).write(true).open(&path).expect("it is there");
         let mut reader = Reader::new({
@@ -100,7 +100,7 @@ mod tests {
         });
         for _ in 0..3 {
             let hung = timeout(Duration::from_millis(10), reader.read()).await;
-            hung.expect_err("nobody writes");
+            hung.expect_err("it blocks");
         }
         std::fs::remove_file(&path).expect("it is there");
         std::fs::write(&path, "port: 7").expect("written");

@@ -1,4 +1,4 @@
-//! Groups: tasks that start and stop together while the daemon runs, e.g. all that belongs to one service.
+//! Groups: tasks that start and stop together while the daemon runs, e.g. those of one service.
 
 use std::fmt;
 use std::future::Future;
@@ -9,25 +9,29 @@ use tokio_util::sync::CancellationToken;
 
 type Start = Box<dyn FnOnce(CancellationToken) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
-/// Tasks that are yet to start, together.
+/// Tasks that are not started yet.
 #[must_use = "its tasks run once a supervisor has it"]
 pub struct Group<S> {
     pub(super) tasks: Vec<(S, String, Start)>,
 }
 
-/// A group that was started.
+/// Identifies a started group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GroupId(pub(super) u64);
 
-/// Starts and stops groups while [`Supervisor::run`](super::Supervisor::run) has the supervisor.
+/// The daemon is stopping: nothing starts any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopping;
+
+/// Starts and stops groups while [`Supervisor::run`](super::Supervisor::run) owns the supervisor.
 #[derive(Debug, Clone)]
 pub struct Groups<S> {
-    pub(super) orders: mpsc::Sender<Order<S>>,
+    pub(super) commands: mpsc::Sender<Command<S>>,
 }
 
-/// What a supervisor is told while it runs.
+/// A command to a running supervisor.
 #[derive(Debug)]
-pub(super) enum Order<S> {
+pub(super) enum Command<S> {
     Start(Group<S>, oneshot::Sender<GroupId>),
     Stop(GroupId, oneshot::Sender<()>),
 }
@@ -39,7 +43,7 @@ impl<S> Default for Group<S> {
 }
 
 impl<S> Group<S> {
-    /// Adds a task; `task` gets the token that tells it to stop.
+    /// Adds a task; `task` gets the token that requests its stop.
     pub fn add<F, Fut>(&mut self, stage: S, name: impl Into<String>, task: F)
     where
         F: FnOnce(CancellationToken) -> Fut + Send + 'static,
@@ -58,17 +62,21 @@ impl<S: fmt::Debug> fmt::Debug for Group<S> {
 }
 
 impl<S> Groups<S> {
-    /// Starts a group; `None` when the daemon is stopping: nothing starts any more.
-    pub async fn start(&self, group: Group<S>) -> Option<GroupId> {
+    /// Starts a group.
+    pub async fn start(&self, group: Group<S>) -> Result<GroupId, Stopping> {
         let (started, id) = oneshot::channel();
-        self.orders.send(Order::Start(group, started)).await.ok()?;
-        id.await.ok()
+        self.send(Command::Start(group, started), id).await
     }
 
-    /// Stops a group, stage by stage, and waits for its end. There is no deadline but the group's own: its tasks end by
-    /// themselves. `false` when the daemon stops meanwhile, and the group with it.
-    pub async fn stop(&self, id: GroupId) -> bool {
+    /// Stops a group, stage by stage, and waits for its end. The tasks' own deadlines are the only ones. An error when
+    /// the daemon stops meanwhile, and the group with it.
+    pub async fn stop(&self, id: GroupId) -> Result<(), Stopping> {
         let (done, stopped) = oneshot::channel();
-        self.orders.send(Order::Stop(id, done)).await.is_ok() && stopped.await.is_ok()
+        self.send(Command::Stop(id, done), stopped).await
+    }
+
+    async fn send<T>(&self, command: Command<S>, answer: oneshot::Receiver<T>) -> Result<T, Stopping> {
+        self.commands.send(command).await.map_err(|_| Stopping)?;
+        answer.await.map_err(|_| Stopping)
     }
 }

@@ -1,8 +1,13 @@
+use std::future::Future;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::signal::{Signal, Signals};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
@@ -15,32 +20,32 @@ type Log = Arc<Mutex<Vec<&'static str>>>;
 
 const GRACE: Duration = Duration::from_secs(12);
 
-/// A task that runs until asked, then takes `linger` to end and writes its name.
-fn lingering(
+/// A task that runs until its stop, then takes `delay` to end and writes its name.
+fn delaying(
     name: &'static str,
-    linger: Duration,
+    delay: Duration,
     log: &Log,
 ) -> impl FnOnce(CancellationToken) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send + 'static {
     let log = Arc::clone(log);
     move |stop| {
         Box::pin(async move {
             stop.cancelled().await;
-            sleep(linger).await;
+            sleep(delay).await;
             log.lock().unwrap().push(name);
         })
     }
 }
 
-fn start(supervisor: &mut Supervisor<Stage>, stage: Stage, name: &'static str, linger: Duration, log: &Log) {
-    supervisor.start(stage, name, lingering(name, linger, log));
+fn start(supervisor: &mut Supervisor<Stage>, stage: Stage, name: &'static str, delay: Duration, log: &Log) {
+    supervisor.start(stage, name, delaying(name, delay, log));
 }
 
-/// Its tasks, written in the wrong order.
+/// A group whose tasks are listed in the wrong order.
 fn group(names: [&'static str; 2], log: &Log) -> Group<Stage> {
     let mut group = Group::default();
     let second = Duration::from_secs(1);
-    group.add(Stage::Registry, names[1], lingering(names[1], second, log));
-    group.add(Stage::Intake, names[0], lingering(names[0], second, log));
+    group.add(Stage::Registry, names[1], delaying(names[1], second, log));
+    group.add(Stage::Intake, names[0], delaying(names[0], second, log));
     group
 }
 
@@ -69,7 +74,7 @@ async fn stages_stop_in_order_each_after_the_one_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn on_stop_comes_before_any_task_is_asked_and_reload_stops_nothing() {
+async fn on_stop_runs_before_any_task_stops_and_a_reload_stops_nothing() {
     let log = Log::default();
     let mut supervisor = Supervisor::new();
     start(&mut supervisor, Stage::Intake, "check", Duration::ZERO, &log);
@@ -102,28 +107,28 @@ async fn a_task_that_ends_on_its_own_stops_the_rest() {
         run(supervisor, &[]).await,
         Ended::TaskFailed {
             task: "node".to_owned(),
-            why: "it ended without being asked to".to_owned()
+            why: "it ended before it was requested to stop".to_owned()
         }
     );
     assert_eq!(*log.lock().unwrap(), ["check", "api"]);
 }
 
-/// synapse took HAProxy with it when one of its tasks broke.
+/// synapse stopped HAProxy when one of its tasks failed.
 #[tokio::test(start_paused = true)]
-async fn on_stop_is_told_of_the_failure_that_begins_the_stop() {
+async fn on_stop_gets_the_failure_that_begins_the_stop() {
     let mut supervisor = Supervisor::new();
     supervisor.start(Stage::Registry, "node", |_| async {});
     let (_sender, receiver) = mpsc::channel(1);
-    let mut told = None;
+    let mut received = None;
     let ended = supervisor
         .run(
             &mut Signals::fed_by(receiver),
             || GRACE,
-            |failed| told = failed.cloned(),
+            |failed| received = failed.cloned(),
             || {},
         )
         .await;
-    assert_eq!(told, Some(ended));
+    assert_eq!(received, Some(ended));
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,7 +167,7 @@ async fn a_panic_during_the_shutdown_is_a_failure_and_later_stages_still_stop() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_is_one_for_all_and_names_who_is_left() {
+async fn the_deadline_is_shared_and_remaining_tasks_are_named() {
     let log = Log::default();
     let mut supervisor = Supervisor::new();
     start(&mut supervisor, Stage::Api, "api", Duration::ZERO, &log);
@@ -178,7 +183,7 @@ async fn the_deadline_is_one_for_all_and_names_who_is_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_stop_is_at_once() {
+async fn a_second_signal_stops_at_once() {
     let log = Log::default();
     let mut supervisor = Supervisor::new();
     start(&mut supervisor, Stage::Intake, "check", GRACE / 2, &log);
@@ -191,7 +196,7 @@ async fn a_second_stop_is_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_stop_after_a_failure_cuts_nothing_short() {
+async fn the_first_signal_after_a_failure_cuts_nothing_short() {
     let log = Log::default();
     let mut supervisor = Supervisor::new();
     start(&mut supervisor, Stage::Api, "api", GRACE / 2, &log);
@@ -252,10 +257,10 @@ async fn a_group_stops_stage_by_stage_while_the_rest_runs_on() {
     let first = supervisor.start_group(group(["a", "b"], &log));
     let ended = run_beside(supervisor, async |groups| {
         let second = groups.start(group(["c", "d"], &log)).await.unwrap();
-        assert!(groups.stop(first).await);
+        groups.stop(first).await.unwrap();
         assert_eq!(*log.lock().unwrap(), ["a", "b"]);
-        assert!(groups.stop(first).await, "it has stopped");
-        assert!(groups.stop(second).await);
+        groups.stop(first).await.expect("it has stopped");
+        groups.stop(second).await.unwrap();
         assert_eq!(*log.lock().unwrap(), ["a", "b", "c", "d"]);
     })
     .await;
@@ -287,9 +292,9 @@ async fn the_shutdown_ends_the_wait_for_a_group_and_starts_no_other() {
         sender.send(Signal::Stop).await.unwrap();
     };
     let (ended, stopped, ()) = tokio::join!(ended, groups.stop(slow), stop);
-    assert_eq!((ended, stopped), (Ended::Clean, false));
+    assert_eq!((ended, stopped), (Ended::Clean, Err(Stopping)));
     assert_eq!(*log.lock().unwrap(), ["a", "b"], "its stages were kept");
-    assert!(groups.start(group(["c", "d"], &log)).await.is_none());
+    assert!(groups.start(group(["c", "d"], &log)).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,8 +1,8 @@
-//! What a service manager is told: that the daemon is up, reads its configuration again, stops, and is alive.
+//! Notifications to the service manager: ready, reloading, stopping, watchdog.
 //!
-//! systemd's protocol: a datagram of `KEY=VALUE` lines to the socket that `NOTIFY_SOCKET` names. Without one nothing is
-//! said and nothing costs anything. The sign of life comes from a task of the daemon's own runtime, so it says that tasks
-//! get their turn, and nothing of ZooKeeper or HAProxy: a restart would mend neither.
+//! systemd's protocol: a datagram of `KEY=VALUE` lines to the socket that `NOTIFY_SOCKET` names; without it nothing is
+//! sent. The watchdog is served by a task of the daemon's own runtime, so it proves that tasks run, and nothing about
+//! ZooKeeper or HAProxy: a restart would repair neither.
 
 #[cfg(test)]
 mod tests;
@@ -20,41 +20,41 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-/// How often the daemon's state is looked at when no watchdog wants to hear more often.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often the daemon's state is checked when no watchdog requires more.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How often it is looked at until the daemon is up: others wait for it.
+/// How often it is checked until the daemon is ready: other units wait for it.
 const STARTUP_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// More than the deadline of a stop, so that the daemon says itself what did not end in time.
-const MARGIN: Duration = Duration::from_secs(5);
+/// Added to the deadline of a stop, so that the daemon itself reports what did not end in time.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
 
-/// The line to the service manager; clones share it.
+/// Notifies the service manager. Clones share the socket.
 #[derive(Debug, Clone, Default)]
-pub struct Notifier(Option<Arc<Line>>);
+pub struct Notifier(Option<Arc<NotifySocket>>);
 
 #[derive(Debug)]
-struct Line {
+struct NotifySocket {
     socket: UnixDatagram,
-    /// Within what time it wants a sign of life; `None`: it does not wait for any.
+    /// The timeout of its watchdog, if it has one.
     watchdog: Option<Duration>,
-    /// A reload or a status must not say `READY=1` before the daemon is up.
+    /// Whether `READY=1` was sent; the end of a reload must not send it first.
     ready: AtomicBool,
     status: Mutex<String>,
 }
 
-/// How the daemon is, in a look.
+/// The state of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct State {
-    /// Whether it is up. Once it was, this is not asked any more.
+    /// Whether it is ready; ignored once it was.
     pub ready: bool,
-    /// One line for people: `systemctl status` shows it.
+    /// One line for `systemctl status`.
     pub status: String,
 }
 
 impl Notifier {
-    /// The one that the environment names. A socket that can't be used is told in the log: the service manager will take
-    /// the daemon for one that does not start.
+    /// The notifier for the socket of the environment. A socket that can't be used is logged: the service manager will
+    /// assume that the daemon does not start.
     pub fn from_environment() -> Self {
         let Some(path) = std::env::var_os("NOTIFY_SOCKET").filter(|path| !path.is_empty()) else {
             return Self::default();
@@ -64,7 +64,7 @@ impl Notifier {
         Self::at(&path, watchdog).unwrap_or_else(|error| {
             tracing::warn!(
                 socket = %path.display(), %error,
-                "The service manager can't be told that this daemon is up; it may end it for that."
+                "The service manager can't be notified of the start; it may kill the daemon for that."
             );
             Self::default()
         })
@@ -79,7 +79,7 @@ impl Notifier {
         socket.connect_addr(&address)?;
         // A manager that hangs must not hold the daemon.
         socket.set_nonblocking(true)?;
-        Ok(Self(Some(Arc::new(Line {
+        Ok(Self(Some(Arc::new(NotifySocket {
             socket,
             watchdog,
             ready: AtomicBool::new(false),
@@ -87,18 +87,18 @@ impl Notifier {
         }))))
     }
 
-    /// Tells how the daemon is, and that it is alive, until `stop`.
-    pub async fn run(self, look: impl Fn() -> State, stop: CancellationToken) {
-        let Some(line) = self.0 else {
+    /// Sends the state that `observe` returns, and the watchdog's keep-alives, until `stop`.
+    pub async fn run(self, observe: impl Fn() -> State, stop: CancellationToken) {
+        let Some(socket) = self.0 else {
             return stop.cancelled().await;
         };
         loop {
-            line.tell(&look());
-            let pause = match line.watchdog {
-                _ if !line.ready.load(Ordering::Relaxed) => STARTUP_POLL_INTERVAL,
-                // One late sign is none too few.
-                Some(watchdog) => (watchdog / 3).min(LOOK),
-                None => LOOK,
+            socket.notify(&observe());
+            let pause = match socket.watchdog {
+                _ if !socket.ready.load(Ordering::Relaxed) => STARTUP_POLL_INTERVAL,
+                // One may be late.
+                Some(watchdog) => (watchdog / 3).min(POLL_INTERVAL),
+                None => POLL_INTERVAL,
             };
             if stop.run_until_cancelled(sleep(pause)).await.is_none() {
                 return;
@@ -106,44 +106,44 @@ impl Notifier {
         }
     }
 
-    /// The configuration is being read again.
+    /// Notifies of the begin of a reload.
     pub fn reloading(&self) {
-        if let Some(line) = self.up() {
+        if let Some(socket) = self.ready() {
             let now = clock_gettime(ClockId::Monotonic);
             let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
-            line.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+            socket.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
         }
     }
 
-    /// It was, or was refused: the daemon runs either way.
+    /// Notifies of the end of a reload, applied or refused.
     pub fn reloaded(&self) {
-        if let Some(line) = self.up() {
-            line.send("READY=1");
+        if let Some(socket) = self.ready() {
+            socket.send("READY=1");
         }
     }
 
-    /// The daemon stops, and may take `grace` for it.
+    /// Notifies of the stop, which may take `grace`.
     pub fn stopping(&self, grace: Duration) {
-        if let Some(line) = &self.0 {
-            let micros = grace.saturating_add(MARGIN).as_micros();
-            line.send(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={micros}"));
+        if let Some(socket) = &self.0 {
+            let micros = grace.saturating_add(STOP_MARGIN).as_micros();
+            socket.send(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={micros}"));
         }
     }
 
-    fn up(&self) -> Option<&Line> {
-        self.0.as_deref().filter(|line| line.ready.load(Ordering::Relaxed))
+    fn ready(&self) -> Option<&NotifySocket> {
+        self.0.as_deref().filter(|socket| socket.ready.load(Ordering::Relaxed))
     }
 }
 
-impl Line {
-    fn tell(&self, state: &State) {
+impl NotifySocket {
+    fn notify(&self, state: &State) {
         let mut message = Vec::new();
         if state.ready && !self.ready.swap(true, Ordering::Relaxed) {
             message.push("READY=1".to_owned());
         }
-        let mut told = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        if *told != state.status {
-            told.clone_from(&state.status);
+        let mut sent = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        if *sent != state.status {
+            sent.clone_from(&state.status);
             message.push(format!("STATUS={}", state.status.replace('\n', " ")));
         }
         if self.watchdog.is_some() {
@@ -156,7 +156,7 @@ impl Line {
 
     fn send(&self, message: &str) {
         if let Err(error) = self.socket.send(message.as_bytes()) {
-            tracing::debug!(%error, message, "The service manager was not told.");
+            tracing::debug!(%error, message, "A notification to the service manager failed.");
         }
     }
 }

@@ -11,7 +11,7 @@ fn manager() -> (tempfile::TempDir, UnixDatagram, Notifier) {
     (directory, socket, notifier)
 }
 
-fn heard(socket: &UnixDatagram) -> Vec<String> {
+fn received(socket: &UnixDatagram) -> Vec<String> {
     let mut buffer = [0; 1024];
     std::iter::from_fn(|| {
         let length = socket.recv(&mut buffer).ok()?;
@@ -21,14 +21,14 @@ fn heard(socket: &UnixDatagram) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_life_is_told() {
+async fn the_life_of_a_daemon_is_notified() {
     let (_directory, socket, notifier) = manager();
-    // What is not up can't be told to be up again.
+    // A reload before the start sends nothing.
     notifier.reloading();
     notifier.reloaded();
     let state = Mutex::new(State {
         ready: false,
-        status: "waits for a\nb".to_owned(),
+        status: "waiting for a\nb".to_owned(),
     });
     let set = |ready, status: &str| {
         *state.lock().expect("whole") = State {
@@ -42,28 +42,28 @@ async fn a_life_is_told() {
         .run(|| state.lock().expect("whole").clone(), stop.clone());
     let story = async {
         sleep(STARTUP_POLL_INTERVAL / 2).await;
-        assert_eq!(heard(&socket), ["STATUS=waits for a b\nWATCHDOG=1"]);
+        assert_eq!(received(&socket), ["STATUS=waiting for a b\nWATCHDOG=1"]);
         set(true, "all is well");
         sleep(STARTUP_POLL_INTERVAL).await;
-        assert_eq!(heard(&socket), ["READY=1\nSTATUS=all is well\nWATCHDOG=1"]);
-        // It stays up, whatever it waits for later.
+        assert_eq!(received(&socket), ["READY=1\nSTATUS=all is well\nWATCHDOG=1"]);
+        // It stays ready.
         set(false, "all is well");
         sleep(Duration::from_secs(9)).await;
-        assert_eq!(heard(&socket), ["WATCHDOG=1"; 3]);
+        assert_eq!(received(&socket), ["WATCHDOG=1"; 3]);
         notifier.reloading();
         notifier.reloaded();
-        let reload = heard(&socket);
+        let reload = received(&socket);
         assert!(reload[0].starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reload:?}");
         assert_eq!(reload[1], "READY=1");
         notifier.stopping(Duration::from_secs(85));
-        assert_eq!(heard(&socket), ["STOPPING=1\nEXTEND_TIMEOUT_USEC=90000000"]);
+        assert_eq!(received(&socket), ["STOPPING=1\nEXTEND_TIMEOUT_USEC=90000000"]);
         stop.cancel();
     };
     tokio::join!(run, story);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_manager_that_hangs_or_went_away_holds_nobody() {
+async fn a_manager_that_hangs_or_is_gone_blocks_nothing() {
     let (_directory, socket, notifier) = manager();
     for _ in 0..10_000 {
         notifier.stopping(Duration::ZERO);
@@ -74,7 +74,7 @@ async fn a_manager_that_hangs_or_went_away_holds_nobody() {
 }
 
 #[test]
-fn a_name_without_a_file_is_one_too() {
+fn an_abstract_socket_is_supported() {
     let name = format!("common-systemd-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).expect("a name");
     let socket = UnixDatagram::bind_addr(&address).expect("bound");
@@ -82,11 +82,11 @@ fn a_name_without_a_file_is_one_too() {
     let path = format!("@{name}");
     let notifier = Notifier::at(OsStr::new(&path), None).expect("connected");
     notifier.stopping(Duration::ZERO);
-    assert_eq!(heard(&socket), ["STOPPING=1\nEXTEND_TIMEOUT_USEC=5000000"]);
+    assert_eq!(received(&socket), ["STOPPING=1\nEXTEND_TIMEOUT_USEC=5000000"]);
 }
 
 #[test]
-fn the_watchdog_of_another_process_is_none_of_ours() {
+fn the_watchdog_of_another_process_is_ignored() {
     let some = |text: &str| Some(text.to_owned());
     assert_eq!(watchdog(some("30000000"), None, 7), Some(Duration::from_secs(30)));
     assert_eq!(watchdog(some("30000000"), some("7"), 7), Some(Duration::from_secs(30)));

@@ -10,7 +10,7 @@ use tracing_subscriber::fmt::{self, MakeWriter};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
-/// How lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// For people; colour only on a terminal and without `NO_COLOR`.
@@ -23,19 +23,19 @@ pub enum Format {
 #[derive(Debug, Clone)]
 pub struct LevelHandle {
     filter: reload::Handle<Targets, Registry>,
-    /// The level in force in the operator's words.
-    words: Arc<Mutex<String>>,
+    /// The current level as it was set.
+    text: Arc<Mutex<String>>,
 }
 
-/// A level that is none, with the valid ones in its text.
+/// An invalid level.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is no log level; the levels are trace, debug, info, warn, error and off, alone or per module as in `info,common::zk=debug`"
 )]
 pub struct LevelError(pub String);
 
-/// Libraries that tell at `info` and below what our own lines tell better; quiet unless the level names them.
-const NOISY: [&str; 3] = ["zookeeper_client", "hyper", "h2"];
+/// Libraries whose lines at `info` and below our own lines duplicate; quiet unless the level names them.
+const NOISY_MODULES: [&str; 3] = ["zookeeper_client", "hyper", "h2"];
 
 /// Starts logging to standard error. `level` also takes the originals' names (`fatal`, `panic` read as `error`,
 /// `warning` as `warn`). Modules that it leaves open log at `info`.
@@ -45,7 +45,7 @@ pub fn init(level: &str, format: Format) -> Result<LevelHandle, LevelError> {
     parse(level)?;
     let handle = HANDLE.get_or_init(|| {
         let (subscriber, handle) = subscriber(format, std::io::stderr);
-        // Fails when someone else's subscriber is in place (a test's): then that one is read.
+        // Fails when another subscriber is in place (a test's), which then stays.
         if tracing::subscriber::set_global_default(subscriber).is_err() {
             tracing::warn!("Logging was already set up; the configured level and format have no effect.");
         }
@@ -56,20 +56,25 @@ pub fn init(level: &str, format: Format) -> Result<LevelHandle, LevelError> {
 }
 
 impl LevelHandle {
+    /// Checks a level without setting it.
+    pub fn check(&self, level: &str) -> Result<(), LevelError> {
+        parse(level).map(drop)
+    }
+
     /// Changes the level.
     pub fn set(&self, level: &str) -> Result<(), LevelError> {
         let filter = parse(level)?;
-        let mut words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
         // Fails only when the subscriber is gone, and with it everything that would be filtered.
         if self.filter.reload(filter).is_ok() {
-            level.trim().clone_into(&mut words);
+            level.trim().clone_into(&mut text);
         }
         Ok(())
     }
 
-    /// The level in force, as it was set.
+    /// Returns the current level, as it was set.
     pub fn get(&self) -> String {
-        self.words.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.text.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -87,7 +92,7 @@ where
     };
     let handle = LevelHandle {
         filter: handle,
-        words: Arc::new(Mutex::new("info".to_owned())),
+        text: Arc::new(Mutex::new("info".to_owned())),
     };
     (Registry::default().with(filter).with(lines), handle)
 }
@@ -99,10 +104,10 @@ fn parse(text: &str) -> Result<Targets, LevelError> {
     let mut named = Vec::new();
     for part in text.split(',').map(str::trim) {
         match part.split_once('=') {
-            None => general = level_named(part).ok_or_else(error)?,
+            None => general = level_filter(part).ok_or_else(error)?,
             Some((module, level)) => {
                 let module = module.trim();
-                let level = level_named(level.trim()).ok_or_else(error)?;
+                let level = level_filter(level.trim()).ok_or_else(error)?;
                 if module.is_empty() || !module.chars().all(|c| c.is_alphanumeric() || "_:-".contains(c)) {
                     return Err(error());
                 }
@@ -110,7 +115,7 @@ fn parse(text: &str) -> Result<Targets, LevelError> {
             }
         }
     }
-    let quiet = NOISY.map(|module| (module.to_owned(), general.min(LevelFilter::WARN)));
+    let quiet = NOISY_MODULES.map(|module| (module.to_owned(), general.min(LevelFilter::WARN)));
     // Later directives replace earlier ones of the same module.
     Ok(Targets::new()
         .with_default(general)
@@ -118,7 +123,7 @@ fn parse(text: &str) -> Result<Targets, LevelError> {
         .with_targets(named))
 }
 
-fn level_named(level: &str) -> Option<LevelFilter> {
+fn level_filter(level: &str) -> Option<LevelFilter> {
     Some(match level.to_ascii_lowercase().as_str() {
         "trace" => LevelFilter::TRACE,
         "debug" => LevelFilter::DEBUG,

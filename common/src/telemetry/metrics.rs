@@ -1,4 +1,4 @@
-//! Prometheus metrics: one registry per daemon, handed to those who register in it.
+//! Prometheus metrics: one registry per daemon.
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use rustix::param::{clock_ticks_per_second, page_size};
 
-/// What `/version` and `…_build_info` say.
+/// The build, for `/version` and `…_build_info`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Build {
     /// `nerve` or `synapse`; also the prefix of its metrics.
@@ -27,7 +27,7 @@ pub fn registry(build: Build) -> Registry {
         .sub_registry_with_label(("version".into(), build.version.into()))
         .register(
             format!("{}_build_info", build.name),
-            "Always 1; the label says which build runs",
+            "Always 1; the label is the version of the build",
             ConstGauge::new(1_i64),
         );
     registry.register_collector(Box::new(ProcessMetrics {
@@ -81,7 +81,7 @@ impl Collector for ProcessMetrics {
             put(
                 "process_open_fds",
                 "Open file descriptors.",
-                // One of them is the listing itself.
+                // The listing itself is open too.
                 &ConstGauge::new(open.count().saturating_sub(1) as u64),
             )?;
         }

@@ -1,4 +1,4 @@
-//! What an operator reads: logs and metrics.
+//! Logs and metrics.
 
 pub mod log;
 pub mod metrics;

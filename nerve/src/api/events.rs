@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::time::timeout;
 
 use crate::lifecycle::machine::LifecycleStatus;
-use crate::roster::Roster;
+use crate::running::RunningState;
 use crate::service::Change;
 
 /// How many listeners there may be: a part of the connections that the server takes.
@@ -37,14 +37,18 @@ struct EventView<'a> {
 }
 
 /// The stream for one more listener.
-pub(super) fn listen(roster: Roster, changes: &broadcast::Sender<Arc<Change>>, places: &Arc<Semaphore>) -> Reply {
+pub(super) fn listen(
+    running: RunningState,
+    changes: &broadcast::Sender<Arc<Change>>,
+    places: &Arc<Semaphore>,
+) -> Reply {
     let Ok(place) = Arc::clone(places).try_acquire_owned() else {
         let detail = format!("There are {MAX_CLIENTS} listeners already; each needs a connection of its own.");
         return Reply::problem(503, "Too many listeners", detail);
     };
     let changes = changes.subscribe();
     let feed = async move |listener| {
-        feed(&roster, changes, &listener).await;
+        feed(&running, changes, &listener).await;
         drop(place);
     };
     Reply::stream("text/event-stream", Stream::new(feed))
@@ -52,14 +56,14 @@ pub(super) fn listen(roster: Roster, changes: &broadcast::Sender<Arc<Change>>, p
 
 /// Feeds a listener until it leaves.
 async fn feed(
-    roster: &Roster,
+    running: &RunningState,
     mut changes: broadcast::Receiver<Arc<Change>>,
     listener: &mpsc::Sender<Bytes>,
 ) -> Option<()> {
     let mut all = true;
     loop {
         if std::mem::take(&mut all) {
-            for service in &roster.now().services {
+            for service in &running.load().services {
                 let state = service.state();
                 let event = event(&service.config.name, &state.stand, state.since);
                 listener.send(event).await.ok()?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use common::http::{Handler, Method, Reply, Request};
 
 use super::commands::{CommandRequest, Outcome};
-use crate::roster::Roster;
+use crate::running::RunningState;
 use crate::service::ServiceHandle;
 use crate::state_store::StateStore;
 
@@ -18,8 +18,8 @@ GET  /hooks/pre-stop/wait   takes the services away and answers when it is safe 
 ";
 
 /// The handler of the hooks' listener.
-pub fn hooks(roster: Roster, state_store: StateStore) -> Handler {
-    let hooks = Arc::new(Hooks { roster, state_store });
+pub fn hooks(running: RunningState, state_store: StateStore) -> Handler {
+    let hooks = Arc::new(Hooks { running, state_store });
     Arc::new(move |request| {
         let hooks = Arc::clone(&hooks);
         Box::pin(async move { hooks.answer(&request).await })
@@ -28,7 +28,7 @@ pub fn hooks(roster: Roster, state_store: StateStore) -> Handler {
 
 #[derive(Debug)]
 struct Hooks {
-    roster: Roster,
+    running: RunningState,
     state_store: StateStore,
 }
 
@@ -42,7 +42,7 @@ impl Hooks {
         if request.method != Method::Get {
             return Reply::method_not_allowed("GET, HEAD");
         }
-        let running = self.roster.now();
+        let running = self.running.load();
         // The others do not want to be taken away at a stop.
         let leaving = |service: &&ServiceHandle| service.config.down_on_shutdown;
         let services: Vec<_> = running.services.iter().filter(leaving).collect();

@@ -16,7 +16,7 @@ use common::http::{CommonRoutes, Handler, Method, Reply, Request, common_routes}
 use tokio::sync::{Semaphore, broadcast};
 
 use crate::reload::Reloads;
-use crate::roster::Roster;
+use crate::running::RunningState;
 use crate::service::{Change, ServiceHandle};
 use crate::state_store::StateStore;
 use commands::{Body, CommandRequest};
@@ -48,7 +48,7 @@ GET  /live /started /ready /metrics /version /log-level
 #[derive(Debug)]
 pub struct App {
     /// The services and the configuration in effect.
-    pub roster: Roster,
+    pub running: RunningState,
     /// How the configuration is read again.
     pub reloads: Reloads,
     /// What the common routes read.
@@ -110,7 +110,7 @@ impl App {
                         return refusal;
                     }
                     let included = |service: &&ServiceHandle| !service.config.exclude_from_global;
-                    let running = self.roster.now();
+                    let running = self.running.load();
                     let services: Vec<_> = running.services.iter().filter(included).collect();
                     self.carry_out(told, &services).await
                 }
@@ -119,13 +119,13 @@ impl App {
     }
 
     fn service(&self, name: &str) -> Option<ServiceHandle> {
-        let running = self.roster.now();
+        let running = self.running.load();
         let named = |service: &&ServiceHandle| service.config.name == name;
         running.services.iter().find(named).cloned()
     }
 
     fn statuses(&self) -> Reply {
-        let views: Vec<ServiceView> = self.roster.now().services.iter().map(service_view).collect();
+        let views: Vec<ServiceView> = self.running.load().services.iter().map(service_view).collect();
         let all = views.iter().all(|view| view.available);
         Reply::json(if all { 200 } else { 503 }, &views)
     }

@@ -14,11 +14,12 @@ use super::*;
 use crate::config::testing;
 use crate::health::verdict::Verdict;
 use crate::metrics::Metrics;
-use crate::reload::{Reload, Requests};
+use crate::reload::Requests;
 use crate::reporter::{ReporterHandle, ReporterState};
-use crate::roster::Running;
+use crate::running::Running;
 use crate::service::{Context, service};
-use common::reload::reloads;
+use common::reload::{Reload, reloads};
+use common::systemd::Notifier;
 
 /// An API before services whose checks are this test.
 struct Fixture {
@@ -49,16 +50,16 @@ impl Fixture {
             })
             .into();
         let listeners = listeners();
-        let roster = Roster::default();
-        roster.publish(Running {
+        let running = RunningState::default();
+        running.publish(Running {
             services: services.to_vec(),
             ensembles: Vec::new(),
             effective: r#"{"apiPort":3454}"#.into(),
         });
-        let (reloads, requests) = reloads();
-        let hooks = hooks(roster.clone(), context.state_store.clone());
+        let (reloads, requests) = reloads(Notifier::default());
+        let hooks = hooks(running.clone(), context.state_store.clone());
         let handler = handler(App {
-            roster,
+            running,
             reloads,
             common: CommonRoutes {
                 build: Build {
@@ -456,7 +457,7 @@ async fn a_reload_is_asked_for_and_its_refusal_is_422() {
     let mut bench = Fixture::new(false);
     assert_eq!(bench.get("/v1/reload").await.0, 404, "there was none");
     assert_eq!(bench.put("/v1/reload").await.0, 405);
-    let mut requests = std::mem::replace(&mut bench.requests, reloads().1);
+    let mut requests = std::mem::replace(&mut bench.requests, reloads(Notifier::default()).1);
     let carry_out = async {
         let request = requests.next().await.expect("a request");
         requests.answer(request, Reload::refused(vec!["nerve.yaml:3:1: no".to_owned()]));

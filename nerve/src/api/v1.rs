@@ -22,7 +22,7 @@ impl App {
     pub(super) async fn v1(&self, request: &Request, path: &[&str]) -> Reply {
         match path {
             ["services"] => read_only(request, || {
-                let views: Vec<_> = self.roster.now().services.iter().map(shown).collect();
+                let views: Vec<_> = self.running.load().services.iter().map(shown).collect();
                 Reply::json(200, &views)
             }),
             // Arguments of commands may hold what no key tells to be a secret.
@@ -31,9 +31,9 @@ impl App {
                 "Forbidden",
                 "The configuration is shown to programs of this machine only.",
             ),
-            ["config"] => read_only(request, || Reply::json_text(200, &self.roster.now().effective)),
+            ["config"] => read_only(request, || Reply::json_text(200, &self.running.load().effective)),
             ["events"] => read_only(request, || {
-                events::listen(self.roster.clone(), &self.changes, &self.listeners)
+                events::listen(self.running.clone(), &self.changes, &self.listeners)
             }),
             ["reload"] => reload_route(request, &self.reloads, "nerve").await,
             ["services", name, rest @ ..] => match (rest, self.service(name)) {

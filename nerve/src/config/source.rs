@@ -21,8 +21,6 @@ pub struct Source {
     pub strict_template: bool,
     /// What an unknown key is.
     pub unknown: UnknownKeys,
-    /// Whether the log level comes from the command line, so that the file has no say.
-    pub level_is_fixed: bool,
 }
 
 /// The environment may hold secrets.

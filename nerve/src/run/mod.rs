@@ -1,30 +1,30 @@
-//! The daemon in one piece: builds everything, binds before anything runs, hands the tasks to the supervisor.
+//! The daemon: builds everything, takes every address before anything runs, and starts the tasks.
 //!
-//! The stop is a written sequence, stage by stage: services are disabled, checks end, nodes are withdrawn, sessions are
-//! closed, the API goes last, so that it can be asked how far things are. A task that breaks is different: nerve leaves
-//! at once **without** withdrawing anything, for the services are healthy; the next nerve takes their nodes over
-//! within the session timeout.
+//! The stop is a sequence of stages: services are disabled, checks end, nodes are withdrawn, sessions are closed; the API
+//! goes last, so that the progress can be queried. After the failure of a task nerve exits at once **without**
+//! withdrawing anything, because the services are healthy: the next nerve takes their nodes over within the session
+//! timeout.
 //!
-//! All that belongs to a service is a group of tasks: a reload starts and stops them (`crew`).
+//! The tasks of a service are a group, which a reload starts and stops ([`service_manager`]).
 
-mod bond;
-mod crew;
-mod parts;
 mod plan;
+mod service_builder;
+mod service_manager;
+mod withdraw_guard;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::daemon::{ConfiguredLevel, ReloadTask, bind_api};
 use common::exit::Fatal;
 use common::http::{self, Bound, CommonRoutes, Listen};
 use common::ready::Readiness;
-use common::reload::reloads;
+use common::reload::{Reader, ReloadCounter, reloads};
 use common::signal::{Handover, Signal, Signals};
 use common::supervise::{Ended, Supervisor};
 use common::systemd::{Notifier, State};
-use common::telemetry::log::LevelHandle;
 use common::telemetry::metrics::{self, Build};
 use common::zk::session_pool::SessionPool;
 use tokio::sync::{mpsc, watch};
@@ -36,15 +36,15 @@ use crate::config::{ApiAddress, Config, HooksConfig, Source};
 use crate::metrics::{Gauges, Metrics};
 use crate::overrides::spool;
 use crate::reload::Reloads;
-use crate::roster::Roster;
+use crate::running::RunningState;
 use crate::service::Context;
 use crate::state_store;
-use bond::Bond;
-use crew::Crew;
-use parts::Parts;
+use service_builder::ServiceBuilder;
+use service_manager::ServiceManager;
+use withdraw_guard::WithdrawGuard;
 
 /// How long API requests in flight get at the end.
-const API_DRAIN: Duration = Duration::from_secs(2);
+const API_DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The stages of the stop, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,27 +56,26 @@ enum Stage {
     Api,
 }
 
-/// Runs the daemon until a signal stops it. `source` is where `config` came from, for when it is to be read again.
-pub async fn run(source: Source, config: Config, level: LevelHandle) -> Result<(), Fatal> {
-    let signals =
-        Signals::of_process().map_err(|error| Fatal::runtime(format!("cannot listen to signals: {error}")))?;
-    let handover =
-        Handover::of_process().map_err(|error| Fatal::runtime(format!("cannot listen to signals: {error}")))?;
+/// Runs the daemon until a signal stops it. A reload reads `source` again.
+pub async fn run(source: Source, config: Config, level: ConfiguredLevel) -> Result<(), Fatal> {
+    let failed = |error| Fatal::runtime(format!("cannot receive signals: {error}"));
+    let signals = Signals::of_process().map_err(failed)?;
+    let handover = Handover::of_process().map_err(failed)?;
     let daemon = Daemon::build(source, config, level).await?;
-    let asked = daemon.asked.clone();
+    let withdraw = daemon.withdraw.clone();
     tokio::select! {
         ended = daemon.run(signals) => ended,
-        () = leave(handover, &asked) => {
-            tracing::info!("Leaving for a successor: no service is disabled and no node withdrawn.");
+        () = handed_over(handover, &withdraw) => {
+            tracing::info!("Handing over to a successor: no service is disabled and no node withdrawn.");
             Ok(())
         }
     }
 }
 
-/// Returns when nerve is to leave its nodes to a successor. A stop that has begun is carried through.
-async fn leave(mut handover: Handover, stopping: &CancellationToken) {
+/// Returns when nerve is to leave its nodes to a successor. A stop that has begun is completed.
+async fn handed_over(mut handover: Handover, stopping: &CancellationToken) {
     loop {
-        handover.asked().await;
+        handover.requested().await;
         if !stopping.is_cancelled() {
             return;
         }
@@ -86,17 +85,22 @@ async fn leave(mut handover: Handover, stopping: &CancellationToken) {
 #[derive(Debug)]
 struct Daemon {
     supervisor: Supervisor<Stage>,
-    asked: CancellationToken,
+    /// Cancelled when a signal requests the stop.
+    withdraw: CancellationToken,
     readiness: Readiness,
     reloads: Reloads,
     notifier: Notifier,
     /// The deadline of the stop.
-    grace: watch::Receiver<Duration>,
+    shutdown_timeout: watch::Receiver<Duration>,
 }
 
 impl Daemon {
-    async fn build(source: Source, config: Config, level: LevelHandle) -> Result<Self, Fatal> {
-        let bound = bind_api(&config.api).await?;
+    async fn build(source: Source, config: Config, level: ConfiguredLevel) -> Result<Self, Fatal> {
+        let listen = match &config.api {
+            ApiAddress::Unix(path) => Listen::Unix(path.clone()),
+            ApiAddress::Tcp { host, port } => Listen::Tcp(address("apiHost", host, *port).await?),
+        };
+        let api = bind_api(&listen).await?;
         let hooks = match &config.hooks {
             Some(hooks) => Some(bind_hooks(hooks).await?),
             None => None,
@@ -111,59 +115,72 @@ impl Daemon {
         };
         let mut registry = metrics::registry(build);
         let mut context = Context::new(Metrics::register(&mut registry));
-        let roster = Roster::default();
-        registry.register_collector(Box::new(Gauges { roster: roster.clone() }));
+        let counter = ReloadCounter::register(&mut registry, build);
+        let running = RunningState::default();
+        registry.register_collector(Box::new(Gauges {
+            running: running.clone(),
+        }));
         let mut supervisor = Supervisor::new();
-        let (asked, readiness) = (CancellationToken::new(), Readiness::default());
+        let (withdraw, readiness) = (CancellationToken::new(), Readiness::default());
         let legacy_get_mutations = config.legacy_get_mutations;
-        remember(&config, &mut supervisor, &mut context)?;
+        open_state_store(&config, &mut supervisor, &mut context)?;
         watch_spool(&config, &mut supervisor, &mut context);
         let (state_store, changes) = (context.state_store.clone(), context.changes.clone());
         let (sessions, task) = SessionPool::new();
         supervisor.start(
             Stage::Sessions,
             "sessions",
-            Bond::under(&asked).hold(|stop| task.run(stop)),
+            WithdrawGuard::new(&withdraw).wrap(|stop| task.run(stop)),
         );
-        let parts = Parts::new(asked.clone(), context, sessions);
-        let groups = supervisor.groups();
-        let mut crew = Crew::new((source, config), level.clone(), parts, groups, roster.clone());
-        crew.start(&mut supervisor, &readiness).await.map_err(Fatal::config)?;
-        let grace = crew.grace();
-        let (reloads, requests) = reloads();
+        let builder = ServiceBuilder::new(withdraw.clone(), context, sessions);
+        let mut manager = ServiceManager::new(config, builder, supervisor.groups(), running.clone());
+        manager.start(&mut supervisor, &readiness).await?;
+        let shutdown_timeout = manager.shutdown_timeout();
         let notifier = Notifier::from_environment();
-        let requests = requests.telling(notifier.clone());
-        supervisor.start(Stage::Services, "reload", |stop| crew.run(requests, stop));
-        tracing::info!(
-            address = bound.address(),
-            services = roster.now().services.len(),
-            version = build.version,
-            "nerve is up."
-        );
-        let (telling, told) = (notifier.clone(), roster.clone());
-        supervisor.start(Stage::Api, "service manager", |stop| {
-            telling.run(move || state(&told), stop)
-        });
+        let (reloads, requests) = reloads(notifier.clone());
         let common = CommonRoutes {
             build,
-            // It has read its configuration and listens: nothing else is needed once.
+            // nerve has started once it has read its configuration and listens.
             started: Readiness::default(),
             readiness: readiness.clone(),
             registry: Arc::new(registry),
-            level,
+            level: level.handle.clone(),
         };
+        let reader = Reader::new(move || source.load());
+        let task = ReloadTask {
+            manager,
+            reader,
+            level,
+            requests,
+            counter,
+        };
+        supervisor.start(Stage::Services, "reload", |stop| task.run(stop));
+        tracing::info!(
+            address = api.address(),
+            services = running.load().services.len(),
+            version = build.version,
+            "nerve started."
+        );
+        let (sender, observed) = (notifier.clone(), running.clone());
+        supervisor.start(Stage::Api, "service manager", |stop| {
+            sender.run(move || state(&observed), stop)
+        });
         if let Some(probes) = probes {
+            tracing::info!(address = probes.address(), "Probes are served.");
             let handler = http::probes(common.clone());
-            tracing::info!(address = probes.address(), "Probes are answered.");
-            supervisor.start(Stage::Api, "probes", |stop| probes.serve(handler, API_DRAIN, stop));
+            supervisor.start(Stage::Api, "probes", |stop| {
+                probes.serve(handler, API_DRAIN_TIMEOUT, stop)
+            });
         }
         if let Some(hooks) = hooks {
-            tracing::info!(address = hooks.address(), "Pre-stop hooks are taken.");
-            let handler = api::hooks(roster.clone(), state_store.clone());
-            supervisor.start(Stage::Api, "hooks", |stop| hooks.serve(handler, API_DRAIN, stop));
+            tracing::info!(address = hooks.address(), "Pre-stop hooks are served.");
+            let handler = api::hooks(running.clone(), state_store.clone());
+            supervisor.start(Stage::Api, "hooks", |stop| {
+                hooks.serve(handler, API_DRAIN_TIMEOUT, stop)
+            });
         }
         let handler = api::handler(App {
-            roster,
+            running,
             reloads: reloads.clone(),
             common,
             legacy_get_mutations,
@@ -172,124 +189,90 @@ impl Daemon {
             listeners: api::listeners(),
         });
         supervisor.start(Stage::Api, "orphans", common::process::orphans::reap);
-        supervisor.start(Stage::Api, "api", |stop| bound.serve(handler, API_DRAIN, stop));
+        supervisor.start(Stage::Api, "api", |stop| api.serve(handler, API_DRAIN_TIMEOUT, stop));
         Ok(Self {
             supervisor,
-            asked,
+            withdraw,
             readiness,
             reloads,
             notifier,
-            grace,
+            shutdown_timeout,
         })
     }
 
     async fn run(self, mut signals: Signals) -> Result<(), Fatal> {
-        let Self {
-            supervisor,
-            asked,
-            readiness,
-            reloads,
-            notifier,
-            grace,
-        } = self;
         let (sender, receiver) = mpsc::channel(4);
-        let mut heard = Signals::fed_by(receiver);
-        let broken = CancellationToken::new();
+        let mut forwarded = Signals::fed_by(receiver);
+        let failed = CancellationToken::new();
         let stopping = RefCell::new(None);
-        let on_stop = |failed: Option<&Ended>| {
-            if failed.is_none() {
-                *stopping.borrow_mut() = Some(readiness.latch("the end: nerve is stopping"));
-                notifier.stopping(*grace.borrow());
-            } else {
-                broken.cancel();
+        let shutdown_timeout = || *self.shutdown_timeout.borrow();
+        let on_stop = |failure: Option<&Ended>| {
+            if failure.is_some() {
+                return failed.cancel();
             }
+            *stopping.borrow_mut() = Some(self.readiness.latch("the end: nerve is stopping"));
+            self.notifier.stopping(shutdown_timeout());
         };
         let forward = async {
             loop {
                 let signal = signals.next().await;
                 if signal == Signal::Stop {
-                    asked.cancel();
+                    self.withdraw.cancel();
                 }
                 if sender.send(signal).await.is_err() {
                     std::future::pending::<()>().await;
                 }
             }
         };
-        let ended = tokio::select! {
+        tokio::select! {
             biased;
-            () = broken.cancelled() => return Err(Fatal::runtime(
-                "a task broke (see the log); leaving without withdrawing any node, so that a restart takes them over",
+            () = failed.cancelled() => Err(Fatal::runtime(
+                "a task failed (see the log); exiting without withdrawing any node, so that a restart takes them over",
             )),
-            ended = supervisor.run(&mut heard, || *grace.borrow(), on_stop, || reloads.signal()) => ended,
-            () = forward => return Ok(()),
-        };
-        match ended {
-            Ended::Clean => Ok(()),
-            Ended::StillRunning(tasks) => Err(Fatal::runtime(format!(
-                "stopped before these were done: {}",
-                tasks.join(", ")
-            ))),
-            Ended::TaskFailed { task, why } => {
-                Err(Fatal::runtime(format!("task `{task}` failed while stopping: {why}")))
-            }
+            ended = self.supervisor.run(&mut forwarded, shutdown_timeout, on_stop, || self.reloads.signal()) => ended.into_result(),
+            () = forward => Ok(()),
         }
     }
 }
 
-/// nerve is up as soon as it runs: what its services and ZooKeeper are like is no business of who starts it.
-fn state(roster: &Roster) -> State {
-    let running = roster.now();
-    let available = running
-        .services
+/// nerve is ready as soon as it runs: neither service health nor ZooKeeper affects `READY=1`.
+fn state(running: &RunningState) -> State {
+    let services = &running.load().services;
+    let available = services
         .iter()
-        .filter(|service| service_view(service).available);
+        .filter(|service| service_view(service).available)
+        .count();
     State {
         ready: true,
-        status: format!(
-            "{} of {} services are available",
-            available.count(),
-            running.services.len()
-        ),
+        status: format!("{available} of {} services are available", services.len()),
     }
 }
 
-/// Opens the state_store, where there is a directory for it.
-fn remember(config: &Config, supervisor: &mut Supervisor<Stage>, context: &mut Context) -> Result<(), Fatal> {
+/// Opens the state store, if a directory is configured.
+fn open_state_store(config: &Config, supervisor: &mut Supervisor<Stage>, context: &mut Context) -> Result<(), Fatal> {
     let Some(directory) = &config.state_dir else {
-        tracing::info!("Without a `stateDir` operators' words and warm-ups end with this process.");
+        tracing::info!("Without a `stateDir` overrides and warm-ups end with this process.");
         return Ok(());
     };
     let names = config.services.iter().map(|service| service.name.as_str());
     let (state_store, task) = state_store::open(directory, names).map_err(|error| {
         Fatal::config(format!(
-            "stateDir: {error}; choose a directory of this nerve's own that it may write"
+            "stateDir: {error}; choose a writable directory of this nerve's own"
         ))
     })?;
     context.state_store = state_store;
-    // After the services, which have something to say to their end.
-    supervisor.start(Stage::Sessions, "state_store", |stop| task.run(stop));
+    // After the services, which save their last state when they stop.
+    supervisor.start(Stage::Sessions, "state store", |stop| task.run(stop));
     Ok(())
 }
 
-/// Watches hacheck's spool, where there is one.
+/// Watches hacheck's spool, if it is configured.
 fn watch_spool(config: &Config, supervisor: &mut Supervisor<Stage>, context: &mut Context) {
     if let Some(directory) = &config.hacheck_spool {
         let (spools, task) = spool::spool(directory.clone());
         context.spool = spools;
         supervisor.start(Stage::Sessions, "hacheck's spool", |stop| task.run(stop));
     }
-}
-
-async fn bind_api(api: &ApiAddress) -> Result<Bound, Fatal> {
-    let listen = match api {
-        ApiAddress::Unix(path) => Listen::Unix(path.clone()),
-        ApiAddress::Tcp { host, port } => Listen::Tcp(address("apiHost", host, *port).await?),
-    };
-    http::bind(&listen).await.map_err(|error| {
-        Fatal::config(format!(
-            "the API {error}; is another nerve running? Choose another `apiPort`, `apiHost` or `apiSocket`"
-        ))
-    })
 }
 
 async fn bind_hooks(hooks: &HooksConfig) -> Result<Bound, Fatal> {
@@ -301,7 +284,7 @@ async fn bind_hooks(hooks: &HooksConfig) -> Result<Bound, Fatal> {
     })
 }
 
-/// What the host of `key` resolves to.
+/// Resolves the host of `key`.
 async fn address(key: &str, host: &str, port: u16) -> Result<SocketAddr, Fatal> {
     let mut addresses = tokio::net::lookup_host((host, port))
         .await

@@ -1,4 +1,4 @@
-//! What another configuration means for what runs. Pure.
+//! The difference between the running and a desired configuration. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,25 +6,16 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use crate::config::{Config, ReporterConfig, ServiceConfig, ZookeeperConfig};
+use crate::reload::ServiceChanges;
 
-/// The services of both configurations, by name; each is in exactly one list.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Plan {
-    /// In both, equal.
-    pub(super) kept: Vec<String>,
-    /// In both, different.
-    pub(super) changed: Vec<String>,
-    /// New.
-    pub(super) added: Vec<String>,
-    /// Not there any more.
-    pub(super) removed: Vec<String>,
-}
-
-/// Compares; names are unique on either side.
-pub(super) fn plan<'a>(running: impl Iterator<Item = &'a ServiceConfig>, wanted: &[Arc<ServiceConfig>]) -> Plan {
+/// Compares services; names are unique on either side.
+pub(super) fn plan<'a>(
+    running: impl Iterator<Item = &'a ServiceConfig>,
+    desired: &[Arc<ServiceConfig>],
+) -> ServiceChanges {
     let mut running: BTreeMap<&str, &ServiceConfig> = running.map(|service| (service.name.as_str(), service)).collect();
-    let mut plan = Plan::default();
-    for service in wanted {
+    let mut plan = ServiceChanges::default();
+    for service in desired {
         let list = match running.remove(service.name.as_str()) {
             Some(same) if *same == **service => &mut plan.kept,
             Some(_) => &mut plan.changed,
@@ -36,9 +27,9 @@ pub(super) fn plan<'a>(running: impl Iterator<Item = &'a ServiceConfig>, wanted:
     plan
 }
 
-/// The keys of the root that differ and can't change while nerve runs.
-pub(super) fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static str> {
-    // Whoever adds a key to the root decides here.
+/// Returns the keys of the root that differ and require a restart.
+pub(super) fn needs_restart(running: &Config, desired: &Config) -> Vec<&'static str> {
+    // Exhaustive, so that a new key of the root is decided here.
     let Config {
         log_level: _,
         log_format,
@@ -51,7 +42,7 @@ pub(super) fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static s
         effective: _,
         legacy_get_mutations,
         services: _,
-    } = wanted;
+    } = desired;
     [
         ("logFormat", *log_format != running.log_format),
         ("apiHost, apiPort or apiSocket", *api != running.api),
@@ -69,8 +60,8 @@ pub(super) fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static s
     .collect()
 }
 
-/// The keys behind [`needs_restart`].
-const FIXED: [&str; 9] = [
+/// The keys of [`needs_restart`].
+const RESTART_KEYS: [&str; 9] = [
     "logFormat",
     "apiHost",
     "apiPort",
@@ -82,11 +73,11 @@ const FIXED: [&str; 9] = [
     "hacheckSpool",
 ];
 
-/// The configuration in effect once `wanted` was taken over: what can't change is still as it runs.
-pub(super) fn in_effect(running: &str, wanted: &str) -> String {
+/// Returns the configuration in effect once `desired` is applied: keys that require a restart keep their values.
+pub(super) fn in_effect(running: &str, desired: &str) -> String {
     let read = |text| serde_json::from_str::<Map<String, Json>>(text).unwrap_or_default();
-    let (mut running, mut shown) = (read(running), read(wanted));
-    for key in FIXED {
+    let (mut running, mut shown) = (read(running), read(desired));
+    for key in RESTART_KEYS {
         if let Some(value) = running.remove(key) {
             shown.insert(key.to_owned(), value);
         }
@@ -94,8 +85,8 @@ pub(super) fn in_effect(running: &str, wanted: &str) -> String {
     Json::Object(shown).to_string()
 }
 
-/// Whether two reporters keep the same node or file: one of them may, at a time.
-pub(super) fn same_place(one: &ReporterConfig, other: &ReporterConfig) -> bool {
+/// Whether two reporters keep the same node or file, which only one may at a time.
+pub(super) fn same_target(one: &ReporterConfig, other: &ReporterConfig) -> bool {
     match (one, other) {
         (ReporterConfig::Zookeeper(one), ReporterConfig::Zookeeper(other)) => {
             let node = |config: &ZookeeperConfig| (config.node.directory.clone(), config.node.name.clone());
@@ -127,12 +118,12 @@ mod tests {
             before in prop::collection::btree_map(0_u8..6, 1_u8..3, 0..6),
             after in prop::collection::btree_map(0_u8..6, 1_u8..3, 0..6),
         ) {
-            let (running, wanted) = (services(&before), services(&after));
-            let plan = plan(running.iter().map(AsRef::as_ref), &wanted);
+            let (running, desired) = (services(&before), services(&after));
+            let plan = plan(running.iter().map(AsRef::as_ref), &desired);
             let names = |test: &dyn Fn(Option<&u8>, Option<&u8>) -> bool| -> Vec<String> {
                 (0..6).filter(|name| test(before.get(name), after.get(name))).map(|name| format!("s{name}")).collect()
             };
-            let expected = Plan {
+            let expected = ServiceChanges {
                 kept: names(&|before, after| before.is_some() && before == after),
                 changed: names(&|before, after| before.is_some() && after.is_some() && before != after),
                 added: names(&|before, after| before.is_none() && after.is_some()),
@@ -147,11 +138,11 @@ mod tests {
         let read = |text: &str| testing::read(text).expect("good").value;
         let running = read("services: []");
         assert!(needs_restart(&running, &read("logLevel: debug\nshutdownTimeout: 5m\nservices: []")).is_empty());
-        let wanted = read(
+        let desired = read(
             "logFormat: json\napiPort: 1\nhooks: { host: a }\nprobes: { host: a }\nlegacyGetMutations: true\nstateDir: /x\nhacheckSpool: /y\nservices: []",
         );
         assert_eq!(
-            needs_restart(&running, &wanted),
+            needs_restart(&running, &desired),
             [
                 "logFormat",
                 "apiHost, apiPort or apiSocket",
@@ -165,36 +156,36 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_a_restart_is_in_effect_as_it_was() {
+    fn keys_that_need_a_restart_keep_their_effect() {
         let effective = |text: &str| testing::read(text).expect("good").effective.to_string();
         let running = effective("apiPort: 1\nlogLevel: info\nservices: []");
-        let wanted = effective(
+        let desired = effective(
             "logFormat: json\napiPort: 2\napiHost: ::1\napiSocket: /x\nlegacyGetMutations: true\nstateDir: /x\n\
              hacheckSpool: /y\nhooks: { host: a }\nprobes: { host: a }\nlogLevel: debug\nshutdownTimeout: 5m\nservices: []",
         );
         let expected = effective("apiPort: 1\nlogLevel: debug\nshutdownTimeout: 5m\nservices: []");
-        assert_eq!(in_effect(&running, &wanted), expected);
+        assert_eq!(in_effect(&running, &desired), expected);
     }
 
     #[test]
-    fn a_place_is_a_node_of_an_ensemble_or_a_file() {
+    fn a_target_is_a_node_of_an_ensemble_or_a_file() {
         let reporter = |text: &str| {
             let service = testing::service(&format!("{{ port: 80, reporters: [{text}] }}"));
             service.reporters.first().cloned().expect("one")
         };
         let node = reporter("{ type: zookeeper, hosts: [a], path: /x }");
         let same = reporter("{ type: zookeeper, hosts: [a], path: /x, exposeOnUnavailable: true }");
-        assert!(same_place(&node, &same));
+        assert!(same_target(&node, &same));
         for other in [
             "{ type: zookeeper, hosts: [b], path: /x }",
             "{ type: zookeeper, hosts: [a], path: /y }",
             "{ type: file, path: /x }",
         ] {
-            assert!(!same_place(&node, &reporter(other)), "{other}");
+            assert!(!same_target(&node, &reporter(other)), "{other}");
         }
         let console = reporter("{ type: console }");
-        assert!(!same_place(&console, &console));
+        assert!(!same_target(&console, &console));
         let file = reporter("{ type: file, path: /x }");
-        assert!(same_place(&file, &reporter("{ type: file, path: /x, append: true }")));
+        assert!(same_target(&file, &reporter("{ type: file, path: /x, append: true }")));
     }
 }

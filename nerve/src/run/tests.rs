@@ -5,56 +5,56 @@ use tokio::time::timeout;
 
 use super::*;
 
-type Said = Arc<Mutex<Vec<&'static str>>>;
+type Log = Arc<Mutex<Vec<&'static str>>>;
 
-/// A daemon with one task that would withdraw nodes, and one that ends when `breaks` says so.
-fn daemon(said: &Said, breaks: CancellationToken) -> Daemon {
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A daemon with one task that would withdraw nodes, and one that ends when `fail` is cancelled.
+fn daemon(log: &Log, fail: CancellationToken) -> Daemon {
     let mut supervisor = Supervisor::new();
-    let asked = CancellationToken::new();
-    let log = Arc::clone(said);
-    let node = Bond::under(&asked).hold(|stop: CancellationToken| async move {
+    let withdraw = CancellationToken::new();
+    let withdrawn = Arc::clone(log);
+    let node = WithdrawGuard::new(&withdraw).wrap(|stop: CancellationToken| async move {
         stop.cancelled().await;
-        log.lock().expect("not poisoned").push("withdrawn");
+        withdrawn.lock().expect("not poisoned").push("withdrawn");
     });
     supervisor.start(Stage::Reporters, "node", node);
     supervisor.start(Stage::Api, "api", |stop| async move {
         tokio::select! {
             () = stop.cancelled() => {}
-            () = breaks.cancelled() => {}
+            () = fail.cancelled() => {}
         }
     });
     Daemon {
         supervisor,
-        asked,
+        withdraw,
         readiness: Readiness::default(),
-        reloads: reloads().0,
+        reloads: reloads(Notifier::default()).0,
         notifier: Notifier::default(),
-        grace: watch::Sender::new(PATIENCE).subscribe(),
+        shutdown_timeout: watch::Sender::new(TIMEOUT).subscribe(),
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
 #[tokio::test]
 async fn a_signal_withdraws() {
-    let said = Said::default();
-    let daemon = daemon(&said, CancellationToken::new());
+    let log = Log::default();
+    let daemon = daemon(&log, CancellationToken::new());
     let (sender, receiver) = mpsc::channel(1);
     sender.send(Signal::Stop).await.expect("there is room");
-    let ended = timeout(PATIENCE, daemon.run(Signals::fed_by(receiver))).await;
+    let ended = timeout(TIMEOUT, daemon.run(Signals::fed_by(receiver))).await;
     ended.expect("in time").expect("a clean end");
-    assert_eq!(*said.lock().expect("not poisoned"), ["withdrawn"]);
+    assert_eq!(*log.lock().expect("not poisoned"), ["withdrawn"]);
 }
 
 #[tokio::test]
-async fn a_task_that_breaks_withdraws_nothing() {
-    let said = Said::default();
-    let breaks = CancellationToken::new();
-    let daemon = daemon(&said, breaks.clone());
+async fn a_failed_task_withdraws_nothing() {
+    let log = Log::default();
+    let fail = CancellationToken::new();
+    let daemon = daemon(&log, fail.clone());
     let (_sender, receiver) = mpsc::channel(1);
-    breaks.cancel();
-    let ended = timeout(PATIENCE, daemon.run(Signals::fed_by(receiver))).await;
-    let fatal = ended.expect("in time").expect_err("it broke");
+    fail.cancel();
+    let ended = timeout(TIMEOUT, daemon.run(Signals::fed_by(receiver))).await;
+    let fatal = ended.expect("in time").expect_err("it failed");
     assert_eq!(fatal.code, ExitCode::Runtime);
-    assert!(said.lock().expect("not poisoned").is_empty());
+    assert!(log.lock().expect("not poisoned").is_empty());
 }

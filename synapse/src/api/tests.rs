@@ -5,6 +5,7 @@ use bytes::Bytes;
 use common::http::Refusal;
 use common::ready::Readiness;
 use common::reload::reloads;
+use common::systemd::Notifier;
 use common::telemetry::log::{self, Format};
 use common::zk::reflector::Freshness;
 use tokio::sync::{mpsc, watch};
@@ -175,7 +176,7 @@ fn api_with(commands: mpsc::Sender<GuardRequest>, handle: RouterHandle) -> Api {
             level: log::init("info", Format::Text).expect("a level"),
         },
         running,
-        reloads: reloads().0,
+        reloads: reloads(Notifier::default()).0,
         started: Instant::now(),
         listeners: listeners(),
     }

@@ -29,7 +29,7 @@ pub struct Config {
     /// `logLevel`.
     pub log_level: String,
     /// `logFormat`: `text` or `json`.
-    pub log_json: bool,
+    pub log_format: common::telemetry::log::Format,
     /// `apiHost`, `apiPort`, `apiSocket`.
     pub api: common::http::Listen,
     /// `probes`: where those who look from outside are answered; `None`: nowhere.

@@ -1,25 +1,32 @@
-//! Where the configuration comes from, at the start and whenever it is read again.
+//! The source of the configuration, at the start and at each reload.
 
 use std::path::PathBuf;
 
 use common::config::{Loaded, Problems, UnknownKeys};
+use common::exit::Fatal;
 
 use super::{Config, resolve};
 
-/// A file and how it is to be read.
+/// A file and how it is read.
 #[derive(Debug, Clone)]
 pub struct Source {
     /// The file.
     pub path: PathBuf,
-    /// Where relative paths in it start.
+    /// The directory that relative paths in it start from.
     pub base: PathBuf,
-    /// What an unknown key is.
+    /// How unknown keys are treated.
     pub unknown: UnknownKeys,
-    /// Whether the log level comes from the command line, so that the file has no say.
-    pub level_is_fixed: bool,
 }
 
 impl Source {
+    /// Returns a source that only warns of unknown keys; relative paths start from the current directory.
+    pub fn new(path: PathBuf) -> Result<Self, Fatal> {
+        let base = std::env::current_dir()
+            .map_err(|error| Fatal::config(format!("the current directory can't be determined: {error}")))?;
+        let unknown = UnknownKeys::Warn;
+        Ok(Self { path, base, unknown })
+    }
+
     /// Reads and resolves the file.
     pub fn load(&self) -> Result<Loaded<Config>, Problems> {
         let document = common::config::load(&self.path, Ok)?;

@@ -5,7 +5,6 @@
 
 mod guard;
 mod haproxy;
-mod reloads;
 #[cfg(test)]
 mod tests;
 
@@ -20,8 +19,6 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::time::Instant;
-
-pub use reloads::Reloads;
 
 use crate::api::age_seconds;
 use crate::haproxy::HaproxyStatus;

@@ -1,31 +1,31 @@
 //! Builds everything, runs it, and stops it in order.
 //!
 //! Everything that can conflict with the machine (the API's address, HAProxy's program, paths and lock) is taken before
-//! the first task runs. An unreachable ZooKeeper is no such thing: it is logged, shown and tried again.
+//! the first task runs. An unreachable ZooKeeper is not fatal: it is logged, shown and retried.
 //!
-//! Stop: `/ready` turns false; routers end, leaving HAProxy running unless `stopOnExit`; then the watchers, the sessions,
-//! the API. A task that breaks stops all others in the same order, but never HAProxy.
+//! Stop: `/ready` turns false; routers end and leave HAProxy running unless `stopOnExit`; then the watchers, the sessions,
+//! the API. A failed task stops all others in the same order, but never HAProxy.
 //!
-//! Each router is a group of tasks, and so is each watched path: a reload starts and stops them
-//! (`crew`).
+//! The tasks of each router are a group, and so are those of each source: a reload starts and stops them
+//! ([`router_manager`]).
 
-mod crew;
-mod parts;
 mod plan;
+mod router_builder;
+mod router_manager;
 
 use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::daemon::{ConfiguredLevel, ReloadTask, bind_api};
 use common::exit::Fatal;
-use common::http::{self, CommonRoutes, bind};
+use common::http::{self, CommonRoutes};
 use common::ready::Readiness;
-use common::reload::reloads;
+use common::reload::{Reader, ReloadCounter, reloads};
 use common::signal::{Signal, Signals};
 use common::supervise::{Ended, Supervisor};
 use common::systemd::{Notifier, State};
-use common::telemetry::log::LevelHandle;
 use common::telemetry::metrics::{Build, registry};
 use common::zk::session_pool::SessionPool;
 use tokio::sync::mpsc;
@@ -33,18 +33,18 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::{Api, listeners};
 use crate::config::{Config, Source};
-use crate::metrics::{self, Metrics};
-use crate::running::RunningState;
-use crew::Crew;
-pub(crate) use parts::host_seed;
+use crate::metrics::Metrics;
+use crate::running::{RunningRouter, RunningState};
+pub(crate) use router_builder::host_seed;
+use router_manager::RouterManager;
 
-/// How long requests in flight may take when the API stops.
-const API_DRAIN: Duration = Duration::from_secs(1);
+/// How long requests in flight get when the API stops.
+const API_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often `--once` looks whether it is done.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often `--once` checks whether it is done.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What is stopped, in this order.
+/// The stages of the stop, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Routers,
@@ -53,25 +53,21 @@ enum Stage {
     Api,
 }
 
-/// Who this is.
+/// The build of this daemon.
 pub const BUILD: Build = Build {
     name: "synapse",
     version: env!("CARGO_PKG_VERSION"),
 };
 
-/// Runs until a signal. `source` is where `config` came from, for when it is to be read again. With `once` it stops by
-/// itself as soon as every router was applied, or with a failure when that takes longer.
-pub async fn run(source: Source, config: Config, level: LevelHandle, once: Option<Duration>) -> Result<(), Fatal> {
-    let mut signals =
-        Signals::of_process().map_err(|error| Fatal::runtime(format!("signals can't be heard: {error}")))?;
-    let started = Instant::now();
-    let (readiness, first) = (Readiness::default(), Readiness::default());
-    let bound = bind(&config.api).await.map_err(|error| {
-        Fatal::config(format!(
-            "{error}\n  another process may use it; choose another `apiPort` or `apiSocket`"
-        ))
-    })?;
-    let address = bound.address();
+/// Runs until a signal stops it. A reload reads `source` again. With `once` it stops as soon as every router is applied,
+/// or fails when that takes longer.
+pub async fn run(source: Source, config: Config, level: ConfiguredLevel, once: Option<Duration>) -> Result<(), Fatal> {
+    let signals = Signals::of_process();
+    let mut signals = signals.map_err(|error| Fatal::runtime(format!("cannot receive signals: {error}")))?;
+    let started_at = Instant::now();
+    let (readiness, started) = (Readiness::default(), Readiness::default());
+    let listener = bind_api(&config.api).await?;
+    let address = listener.address();
     let probes = match &config.probes {
         Some(probes) => Some(probes.bind().await.map_err(Fatal::config)?),
         None => None,
@@ -79,99 +75,109 @@ pub async fn run(source: Source, config: Config, level: LevelHandle, once: Optio
 
     let running = RunningState::default();
     let mut supervisor = Supervisor::new();
-    let groups = supervisor.groups();
     let (sessions, task) = SessionPool::new();
     supervisor.start(Stage::Sessions, "sessions", |stop| task.run(stop));
-    let mut crew = Crew::new((source, config), level.clone(), sessions, groups, running.clone());
-    crew.start(&mut supervisor, &readiness, &first).await?;
-    let stop = crew.grace();
-    let (reloads, requests) = reloads();
+    let mut manager = RouterManager::new(config, sessions, supervisor.groups(), running.clone());
+    manager.start(&mut supervisor, &readiness, &started).await?;
+    let stop = manager.stop_config();
     let notifier = Notifier::from_environment();
-    let requests = requests.telling(notifier.clone());
+    let (reloads, requests) = reloads(notifier.clone());
     let mut registry = registry(BUILD);
-    let count = metrics::Reloads::register(&mut registry);
-    supervisor.start(Stage::Routers, "reload", |stop| crew.run(requests, count, stop));
-
-    registry.register_collector(Box::new(Metrics::new(running.clone(), started)));
+    let counter = ReloadCounter::register(&mut registry, BUILD);
+    registry.register_collector(Box::new(Metrics::new(running.clone(), started_at)));
     let common = CommonRoutes {
         build: BUILD,
-        started: first.clone(),
+        started: started.clone(),
         readiness: readiness.clone(),
         registry: Arc::new(registry),
-        level,
+        level: level.handle.clone(),
     };
+    let reader = Reader::new(move || source.load());
+    let task = ReloadTask {
+        manager,
+        reader,
+        level,
+        requests,
+        counter,
+    };
+    supervisor.start(Stage::Routers, "reload", |stop| task.run(stop));
     if let Some(probes) = probes {
         let handler = http::probes(common.clone());
-        tracing::info!(address = probes.address(), "Probes are answered.");
-        supervisor.start(Stage::Api, "probes", |stop| probes.serve(handler, API_DRAIN, stop));
+        tracing::info!(address = probes.address(), "Probes are served.");
+        supervisor.start(Stage::Api, "probes", |stop| {
+            probes.serve(handler, API_DRAIN_TIMEOUT, stop)
+        });
     }
     let api = Api {
         common,
         running: running.clone(),
         reloads: reloads.clone(),
-        started,
+        started: started_at,
         listeners: listeners(),
     };
-    supervisor.start(Stage::Api, "api", |stop| bound.serve(api.handler(), API_DRAIN, stop));
-    let (telling, look) = (notifier.clone(), (first, running.clone()));
+    supervisor.start(Stage::Api, "api", |stop| {
+        listener.serve(api.handler(), API_DRAIN_TIMEOUT, stop)
+    });
+    let (sender, observed) = (notifier.clone(), running.clone());
     supervisor.start(Stage::Api, "service manager", |stop| {
-        telling.run(move || state(&look.0, &look.1), stop)
+        sender.run(move || state(&started, &observed), stop)
     });
     tracing::info!(api = %address, version = BUILD.version, "Synapse started.");
 
     let (sender, receiver) = mpsc::channel(4);
-    let mut heard = Signals::fed_by(receiver);
-    let mut missed = None;
-    let hear = async {
-        // A latch, from the first word to the end.
-        let (mut asked, mut leaving) = (false, Vec::new());
+    let mut forwarded = Signals::fed_by(receiver);
+    let mut missing = None;
+    let forward = async {
+        // The latches are held to the end.
+        let (mut is_stopping, mut latches) = (false, Vec::new());
         loop {
             let signal = tokio::select! {
                 signal = signals.next() => signal,
-                waited_for = settled(&readiness, &running, once), if !asked => {
-                    missed = waited_for;
+                late = applied_once(&readiness, &running, once), if !is_stopping => {
+                    missing = late;
                     Signal::Stop
                 }
             };
             let delay = stop.borrow().delay;
-            if signal == Signal::Stop && !asked && once.is_none() && !delay.is_zero() {
-                leaving.push(readiness.latch("the end: the daemon was told to stop"));
+            if signal == Signal::Stop && !is_stopping && once.is_none() && !delay.is_zero() {
+                latches.push(readiness.latch("the end: a signal requested the stop"));
                 notifier.stopping(delay + stop.borrow().timeout);
-                linger(&mut signals, delay, || reloads.signal()).await;
+                wait_stop_delay(&mut signals, delay, || reloads.signal()).await;
             }
-            asked |= signal == Signal::Stop;
-            // The supervisor listens as long as this is polled.
+            is_stopping |= signal == Signal::Stop;
+            // The supervisor receives as long as this is polled.
             sender.send(signal).await.ok();
         }
     };
     let mut stopping = None;
     let on_stop = |failed: Option<&Ended>| {
         if failed.is_some() {
-            // Whoever starts synapse again is the successor; until then HAProxy goes on, whatever `stopOnExit` says.
-            running.load().routers.iter().for_each(|router| router.leave(true));
+            // The next synapse is the successor; until then HAProxy runs on, even with `stopOnExit`.
+            running.load().routers.iter().for_each(RunningRouter::detach);
         }
         stopping = Some(readiness.latch("the daemon stops"));
         notifier.stopping(stop.borrow().timeout);
     };
-    let run = supervisor.run(&mut heard, || stop.borrow().timeout, on_stop, || reloads.signal());
+    let run = supervisor.run(&mut forwarded, || stop.borrow().timeout, on_stop, || reloads.signal());
     let ended = tokio::select! {
         ended = run => ended,
-        never = hear => never,
+        never = forward => never,
     };
-    verdict(ended)?;
-    match (missed, once) {
-        (Some(waiting_for), Some(limit)) => Err(Fatal::runtime(format!(
-            "not applied within {limit:?}; it still waited for: {}",
-            waiting_for.join(", ")
+    ended.into_result()?;
+    tracing::info!("Synapse stopped.");
+    match (missing, once) {
+        (Some(missing), Some(limit)) => Err(Fatal::runtime(format!(
+            "not applied within {limit:?}; waiting for: {}",
+            missing.join(", ")
         ))),
         _ => Ok(()),
     }
 }
 
-/// Goes on for `delay` as if nobody had asked for the stop: who is told to stop in the same moment needs HAProxy to its
-/// own end. A second signal cuts it short.
-async fn linger(signals: &mut Signals, delay: Duration, reload: impl Fn()) {
-    tracing::info!(?delay, "Asked to stop; going on for the configured delay.");
+/// Runs on for `delay` after a stop was requested, because clients that stop at the same moment need HAProxy until they
+/// end. A second signal ends the delay.
+async fn wait_stop_delay(signals: &mut Signals, delay: Duration, reload: impl Fn()) {
+    tracing::info!(?delay, "Stop requested; running on for `stopDelay`.");
     let mut end = pin!(sleep(delay));
     loop {
         tokio::select! {
@@ -184,7 +190,7 @@ async fn linger(signals: &mut Signals, delay: Duration, reload: impl Fn()) {
     }
 }
 
-/// synapse is up once every HAProxy was applied: who waits for it finds its services.
+/// synapse is ready for the service manager once every HAProxy was applied: dependent units find their services.
 fn state(started: &Readiness, running: &RunningState) -> State {
     let waiting_for = started.waiting_for();
     let services: usize = running.load().routers.iter().map(|router| router.services.len()).sum();
@@ -193,45 +199,27 @@ fn state(started: &Readiness, running: &RunningState) -> State {
         status: if waiting_for.is_empty() {
             format!("{services} services are routed")
         } else {
-            format!("waits for {}", waiting_for.join(", "))
+            format!("waiting for {}", waiting_for.join(", "))
         },
     }
 }
 
-/// Returns when every router was applied with what its sources say, or after `once`, with what is missing; never without
-/// it.
-async fn settled(readiness: &Readiness, running: &RunningState, once: Option<Duration>) -> Option<Vec<String>> {
+/// Returns when every router is applied with the content of its sources, or after `once`, with what is missing; pends
+/// without `once`.
+async fn applied_once(readiness: &Readiness, running: &RunningState, once: Option<Duration>) -> Option<Vec<String>> {
     let Some(limit) = once else { return pending().await };
     let missing = || {
         let mut missing = readiness.waiting_for();
-        for router in &running.load().routers {
-            missing.extend(
-                router
-                    .is_incomplete()
-                    .then(|| format!("the sources of {}", router.handle.kind())),
-            );
-        }
+        let running = running.load();
+        let incomplete = running.routers.iter().filter(|router| router.is_incomplete());
+        missing.extend(incomplete.map(|router| format!("the sources of {}", router.handle.kind())));
         missing
     };
     let all = async {
         while !missing().is_empty() {
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     };
-    let late = timeout(limit, all).await.is_err();
-    late.then(missing)
-}
-
-fn verdict(ended: Ended) -> Result<(), Fatal> {
-    match ended {
-        Ended::Clean => {
-            tracing::info!("Synapse stopped.");
-            Ok(())
-        }
-        Ended::StillRunning(tasks) => {
-            let tasks = tasks.join(", ");
-            Err(Fatal::runtime(format!("stopped before these had ended: {tasks}")))
-        }
-        Ended::TaskFailed { task, why } => Err(Fatal::runtime(format!("the task `{task}` failed: {why}"))),
-    }
+    let is_late = timeout(limit, all).await.is_err();
+    is_late.then(missing)
 }

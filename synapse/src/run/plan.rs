@@ -1,70 +1,70 @@
-//! What another configuration means for what runs. Pure.
+//! The difference between the running and a desired configuration. Pure.
 
 use std::collections::BTreeMap;
 
 use crate::config::{Config, RouterConfig, RouterKind, ServiceConfig};
 use crate::haproxy;
-use crate::reload::{Act, By, RouterReload};
+use crate::reload::{Change, RouterChange, Via};
 
-/// What becomes of each router.
+/// The transitions of all routers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Plan {
-    /// For each wanted router, in order: the running one that it goes on from, and whether it is equal.
-    pub(super) wanted: Vec<Fate>,
-    /// The running ones that nobody goes on from.
+    /// By desired router, in order.
+    pub(super) transitions: Vec<Transition>,
+    /// The indices of running routers without a successor.
     pub(super) removed: Vec<usize>,
-    /// The same for people.
-    pub(super) told: Vec<RouterReload>,
+    /// The changes, for the operator.
+    pub(super) changes: Vec<RouterChange>,
 }
 
-/// Where a wanted router comes from.
+/// The predecessor of a desired router, by its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
-    /// This running one is it.
+pub(super) enum Transition {
+    /// The running router is equal.
     Kept(usize),
-    /// It takes this running one's place.
+    /// The running router is replaced.
     Changed(usize),
-    /// Nobody was there.
+    /// It is new.
     Added,
 }
 
 impl Plan {
-    /// Whether everything runs on as it is.
-    pub(super) fn is_nothing(&self) -> bool {
-        self.removed.is_empty() && self.told.iter().all(|router| router.act == Act::Kept)
+    /// Whether every router is kept.
+    pub(super) fn is_empty(&self) -> bool {
+        self.changes.iter().all(|change| change.act == Change::Kept)
     }
 }
 
-/// Compares.
-pub(super) fn plan(running: &[&RouterConfig], wanted: &[RouterConfig]) -> Plan {
-    let mut left: BTreeMap<Place, (usize, &RouterConfig)> = places(running.iter().copied())
+/// Compares routers, which are identified by what they write.
+pub(super) fn plan(running: &[&RouterConfig], desired: &[RouterConfig]) -> Plan {
+    let mut left: BTreeMap<Target, (usize, &RouterConfig)> = targets(running.iter().copied())
         .into_iter()
         .zip(running.iter().copied().enumerate())
         .collect();
     let mut plan = Plan::default();
-    for (place, router) in places(wanted.iter()).into_iter().zip(wanted) {
-        let before = left.remove(&place);
-        let (fate, act) = match before {
-            Some((index, same)) if same == router => (Fate::Kept(index), Act::Kept),
-            Some((index, _)) => (Fate::Changed(index), Act::Changed),
-            None => (Fate::Added, Act::Added),
+    for (target, router) in targets(desired.iter()).into_iter().zip(desired) {
+        let before = left.remove(&target);
+        let (transition, act) = match before {
+            Some((index, same)) if same == router => (Transition::Kept(index), Change::Kept),
+            Some((index, _)) => (Transition::Changed(index), Change::Changed),
+            None => (Transition::Added, Change::Added),
         };
-        plan.wanted.push(fate);
-        plan.told
-            .push(tell(&place, act, before.map(|(_, before)| before), Some(router)));
+        plan.transitions.push(transition);
+        plan.changes
+            .push(change(&target, act, before.map(|(_, before)| before), Some(router)));
     }
-    for (place, (index, router)) in left {
+    for (target, (index, router)) in left {
         plan.removed.push(index);
-        plan.told.push(tell(&place, Act::Removed, Some(router), None));
+        plan.changes.push(change(&target, Change::Removed, Some(router), None));
     }
     plan.removed.sort_unstable();
     plan
 }
 
-/// What tells a router from the others of its file: its type, what it writes, and its number among its equals.
-type Place = (&'static str, String, usize);
+/// The identity of a router in its file: its type, what it writes, and its number among equal ones.
+type Target = (&'static str, String, usize);
 
-fn places<'r>(routers: impl Iterator<Item = &'r RouterConfig>) -> Vec<Place> {
+fn targets<'r>(routers: impl Iterator<Item = &'r RouterConfig>) -> Vec<Target> {
     let mut seen: BTreeMap<(&'static str, String), usize> = BTreeMap::new();
     routers
         .map(|router| {
@@ -81,12 +81,12 @@ fn places<'r>(routers: impl Iterator<Item = &'r RouterConfig>) -> Vec<Place> {
         .collect()
 }
 
-fn tell(
-    (kind, writes, _): &Place,
-    act: Act,
+fn change(
+    (kind, writes, _): &Target,
+    act: Change,
     before: Option<&RouterConfig>,
     after: Option<&RouterConfig>,
-) -> RouterReload {
+) -> RouterChange {
     let services = |router: Option<&RouterConfig>| -> BTreeMap<String, ServiceConfig> {
         let services = router.map_or(&[][..], |router| &router.services);
         services
@@ -100,10 +100,10 @@ fn tell(
         found.map(|(id, _)| id.clone()).collect()
     };
     let by = match (before, after) {
-        (Some(before), Some(after)) if act == Act::Changed => by(before, after),
+        (Some(before), Some(after)) if act == Change::Changed => via(before, after),
         _ => None,
     };
-    RouterReload {
+    RouterChange {
         router: format!("{kind} {writes}").trim_end().to_owned(),
         act,
         by,
@@ -114,29 +114,29 @@ fn tell(
     }
 }
 
-fn by(before: &RouterConfig, after: &RouterConfig) -> Option<By> {
+fn via(before: &RouterConfig, after: &RouterConfig) -> Option<Via> {
     let (RouterKind::Haproxy(was), RouterKind::Haproxy(is)) = (&before.kind, &after.kind) else {
         return None;
     };
     let differs = haproxy::differs_in_structure((was, &before.services), (is, &after.services));
-    Some(if differs { By::Reload } else { By::Runtime })
+    Some(if differs { Via::Reload } else { Via::Runtime })
 }
 
-/// The keys of the root that differ and can't change while synapse runs.
-pub(super) fn needs_restart(running: &Config, wanted: &Config) -> Vec<&'static str> {
-    // Whoever adds a key to the root decides here.
+/// Returns the keys of the root that differ and require a restart.
+pub(super) fn needs_restart(running: &Config, desired: &Config) -> Vec<&'static str> {
+    // Exhaustive, so that a new key of the root is decided here.
     let Config {
         log_level: _,
-        log_json,
+        log_format,
         api,
         probes,
         stop: _,
         snapshot_path,
         routers: _,
         effective: _,
-    } = wanted;
+    } = desired;
     [
-        ("logFormat", *log_json != running.log_json),
+        ("logFormat", *log_format != running.log_format),
         ("apiHost, apiPort or apiSocket", *api != running.api),
         ("probes", *probes != running.probes),
         ("snapshotPath", *snapshot_path != running.snapshot_path),
@@ -157,7 +157,7 @@ mod tests {
     fn config(text: &str) -> Config {
         let document = Document::parse("test", text.to_owned()).expect("it parses");
         let loaded = crate::config::resolve(&document, UnknownKeys::Refuse, Path::new("/"));
-        loaded.expect("it is right").value
+        loaded.expect("a valid file").value
     }
 
     fn routers(text: &str) -> Vec<RouterConfig> {
@@ -168,9 +168,9 @@ mod tests {
         format!("{{{keys}, watcher: {{type: zookeeper, hosts: [z], path: /s}}}}")
     }
 
-    fn plan(running: &str, wanted: &str) -> Plan {
-        let (running, wanted) = (routers(running), routers(wanted));
-        super::plan(&running.iter().collect::<Vec<_>>(), &wanted)
+    fn plan(running: &str, desired: &str) -> Plan {
+        let (running, desired) = (routers(running), routers(desired));
+        super::plan(&running.iter().collect::<Vec<_>>(), &desired)
     }
 
     #[test]
@@ -180,9 +180,12 @@ mod tests {
             service("name: a")
         );
         let plan = plan(&file, &file);
-        assert_eq!(plan.wanted, [Fate::Kept(0), Fate::Kept(1), Fate::Kept(2)]);
-        assert!(plan.is_nothing());
-        assert_eq!(plan.told[1].kept, 1);
+        assert_eq!(
+            plan.transitions,
+            [Transition::Kept(0), Transition::Kept(1), Transition::Kept(2)]
+        );
+        assert!(plan.is_empty());
+        assert_eq!(plan.changes[1].kept, 1);
     }
 
     #[test]
@@ -191,21 +194,25 @@ mod tests {
             "{type: haproxy, configPath: /a}, {type: haproxy, configPath: /b}, {type: console}",
             "{type: haproxy, configPath: /c}, {type: haproxy, configPath: /a, startWait: 1s}",
         );
-        assert_eq!(plan.wanted, [Fate::Added, Fate::Changed(0)]);
+        assert_eq!(plan.transitions, [Transition::Added, Transition::Changed(0)]);
         assert_eq!(plan.removed, [1, 2]);
-        let told: Vec<(&str, Act)> = plan.told.iter().map(|told| (told.router.as_str(), told.act)).collect();
+        let changes: Vec<(&str, Change)> = plan
+            .changes
+            .iter()
+            .map(|change| (change.router.as_str(), change.act))
+            .collect();
         let expected = [
-            ("haproxy /c", Act::Added),
-            ("haproxy /a", Act::Changed),
-            ("console", Act::Removed),
-            ("haproxy /b", Act::Removed),
+            ("haproxy /c", Change::Added),
+            ("haproxy /a", Change::Changed),
+            ("console", Change::Removed),
+            ("haproxy /b", Change::Removed),
         ];
-        assert_eq!(told, expected);
-        assert!(!plan.is_nothing());
+        assert_eq!(changes, expected);
+        assert!(!plan.is_empty());
     }
 
     #[test]
-    fn only_what_haproxy_can_not_change_needs_a_reload() {
+    fn only_structural_changes_need_a_reload() {
         let file = |keys: &str, services: &[&str]| {
             let services: Vec<String> = services.iter().map(|keys| service(keys)).collect();
             format!(
@@ -215,39 +222,43 @@ mod tests {
         };
         let before = file("", &["name: a", "name: b"]);
         for (after, by, changed) in [
-            (file(", startWait: 1s", &["name: a", "name: b"]), By::Runtime, vec![]),
+            (file(", startWait: 1s", &["name: a", "name: b"]), Via::Runtime, vec![]),
             (
                 file("", &["name: a, serverSort: name", "name: b"]),
-                By::Runtime,
+                Via::Runtime,
                 vec!["a_1"],
             ),
             (
                 file("", &["name: a, serverOptions: check", "name: b"]),
-                By::Reload,
+                Via::Reload,
                 vec!["a_1"],
             ),
             (
                 file("", &["name: a, routerOptions: {backend: [mode http]}", "name: b"]),
-                By::Reload,
+                Via::Reload,
                 vec!["a_1"],
             ),
             (
                 file(", defaults: [mode http]", &["name: a", "name: b"]),
-                By::Reload,
+                Via::Reload,
                 vec![],
             ),
         ] {
             let plan = plan(&before, &after);
             assert_eq!(
-                (plan.told[0].by, plan.told[0].changed.clone()),
+                (plan.changes[0].by, plan.changes[0].changed.clone()),
                 (Some(by), changed.iter().map(|id| (*id).to_owned()).collect()),
                 "{after}"
             );
         }
         let fewer = plan(&before, &file("", &["name: a", "name: c"]));
-        assert_eq!(fewer.told[0].by, Some(By::Reload));
+        assert_eq!(fewer.changes[0].by, Some(Via::Reload));
         assert_eq!(
-            (fewer.told[0].kept, &fewer.told[0].added, &fewer.told[0].removed),
+            (
+                fewer.changes[0].kept,
+                &fewer.changes[0].added,
+                &fewer.changes[0].removed
+            ),
             (1, &vec!["c_2".to_owned()], &vec!["b_2".to_owned()])
         );
     }
@@ -257,9 +268,9 @@ mod tests {
         let running = config("routers: [{type: console}]");
         let same = config("logLevel: debug\nshutdownTimeout: 5m\nstopDelay: 1s\nrouters: [{type: console}]");
         assert!(needs_restart(&running, &same).is_empty());
-        let wanted = config("logFormat: json\napiPort: 1\nprobes: {host: a}\nrouters: [{type: console}]");
+        let desired = config("logFormat: json\napiPort: 1\nprobes: {host: a}\nrouters: [{type: console}]");
         assert_eq!(
-            needs_restart(&running, &wanted),
+            needs_restart(&running, &desired),
             ["logFormat", "apiHost, apiPort or apiSocket", "probes"]
         );
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use common::report::{Decoder, Report};
-use common::supervise::{Group, GroupId, Groups, Starter};
+use common::supervise::{Group, GroupId, Groups, Spawner, Stopping};
 use common::zk::reflector::{ReflectorTask, Snapshot, reflector};
 use common::zk::session::SessionObserver;
 use common::zk::session_pool::SessionPool;
@@ -217,23 +217,23 @@ impl Sources {
         self.sessions.observers()
     }
 
-    /// Starts the sources that are only built, in `stage`. `None` when the daemon is stopping.
+    /// Starts the sources that are only built, in `stage`.
     pub async fn start<S: Copy + Ord + std::fmt::Debug>(
         &mut self,
-        starter: &mut Starter<'_, S>,
+        starter: &mut Spawner<'_, S>,
         stage: S,
-    ) -> Option<()> {
+    ) -> Result<(), Stopping> {
         for Watched { source, stand, .. } in &mut self.watched {
             if let TaskState::Running(_) = stand {
                 continue;
             }
             let TaskState::Built(task) = std::mem::replace(stand, TaskState::Over) else {
-                return None;
+                return Err(Stopping);
             };
             let group = task.group(stage, &source.description.to_string());
             *stand = TaskState::Running(starter.start(group).await?);
         }
-        Some(())
+        Ok(())
     }
 
     /// Stops what is in none of `used`.
@@ -242,7 +242,7 @@ impl Sources {
         used.for_each(|config| add_with_parts(config, &mut keep));
         for unused in self.watched.extract_if(.., |watched| !keep.contains(&watched.identity)) {
             if let TaskState::Running(id) = unused.stand {
-                groups.stop(id).await;
+                groups.stop(id).await.ok();
             }
         }
     }

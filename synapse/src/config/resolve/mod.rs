@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use common::config::Section;
 use common::http::{Listen, ProbesConfig};
+use common::telemetry::log::Format;
 
 use super::{Config, DEFAULT_API, DEFAULT_PROBES_PORT, RouterConfig, RouterKind, StopConfig, ZoneConfig};
 use haproxy::RouterContext;
@@ -66,7 +67,7 @@ pub(super) fn root(section: &mut Section<'_>, base: &Path) -> Option<Config> {
         context: RouterContext::default(),
     };
     let log_level = section.text_or("logLevel", "info");
-    let log_json = section.choice_or("logFormat", "text", &[("text", false), ("json", true)]);
+    let log_format = section.choice_or("logFormat", "text", &[("text", Format::Text), ("json", Format::Json)]);
     let api = api(section, base);
     let probes = ProbesConfig::read(section, DEFAULT_PROBES_PORT);
     let stop = StopConfig {
@@ -90,7 +91,7 @@ pub(super) fn root(section: &mut Section<'_>, base: &Path) -> Option<Config> {
     let routers: Vec<RouterConfig> = routers.into_iter().collect::<Option<_>>()?;
     Some(Config {
         log_level,
-        log_json: log_json?,
+        log_format: log_format?,
         api: api?,
         probes: probes.ok()?,
         stop,

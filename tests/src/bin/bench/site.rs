@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use common::clock::unix_millis;
-use common::http::client::{Api, ask};
+use common::http::client::{Api, request};
 use e2e::eventually::{ensure, wait_for};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -22,7 +22,6 @@ fn load(text: &str, environment: &[(&str, &str)]) -> Result<Loaded<Config>, Stri
         environment: environment.collect(),
         strict_template: false,
         unknown: UnknownKeys::Warn,
-        level_is_fixed: false,
     };
     source.load().map_err(|problems| problems.to_string())
 }

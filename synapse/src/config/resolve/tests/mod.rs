@@ -62,7 +62,7 @@ fn watcher(keys: &str) -> String {
 fn what_is_not_written_has_go_synapses_defaults() {
     let config = config(&with_services(&[""]));
     assert_eq!(config.log_level, "info");
-    assert!(!config.log_json);
+    assert_eq!(config.log_format, Format::Text);
     assert_eq!(config.api, Listen::Tcp(DEFAULT_API));
     assert_eq!(
         config.stop,

@@ -1,4 +1,4 @@
-//! From configuration to tasks that are ready to start: one service with its checks, reporters and sessions at a time.
+//! Builds services with their checks and reporters. Starts nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use common::zk::session_pool::SessionPool;
 use tokio_util::sync::CancellationToken;
 
 use super::Stage;
-use super::bond::Bond;
+use super::withdraw_guard::WithdrawGuard;
 use crate::announce::PayloadEncoder;
 use crate::check::Check;
 use crate::check::runner::Runner;
@@ -18,40 +18,49 @@ use crate::config::{CheckConfig, CheckKind, ReporterConfig, ServiceConfig};
 use crate::reporter::{self, Reporter, ReporterHandle};
 use crate::service::{Context, ServiceHandle, service};
 
-/// Checks start no further apart: a service waits for the first word of each.
-const SPACING: Duration = Duration::from_millis(10);
+/// The maximum delay between the starts of two checks: a service waits for the first result of each.
+const MAX_START_SPACING: Duration = Duration::from_millis(10);
 
-/// What services are built from.
+/// Builds services.
 #[derive(Debug)]
-pub(super) struct Parts {
-    /// A signal asked for the stop.
-    pub(super) asked: CancellationToken,
+pub(super) struct ServiceBuilder {
+    /// Cancelled when a signal requests the stop.
+    withdraw: CancellationToken,
     pub(super) context: Context,
     pub(super) sessions: SessionPool,
-    /// How many checks start together, and how many of them were built.
+    /// The number of checks that start together, and how many of them are built.
     checks: usize,
     built: u32,
 }
 
-/// A service's ties: of its own task, and of each reporter's in the order of its configuration.
-#[derive(Debug)]
-pub(super) struct Bonds {
-    pub(super) service: Bond,
-    pub(super) reporters: Vec<Bond>,
+/// The guards of a service: of its own task, and of each reporter in the order of its configuration.
+#[derive(Debug, Clone)]
+pub(super) struct Guards {
+    pub(super) service: WithdrawGuard,
+    pub(super) reporters: Vec<WithdrawGuard>,
 }
 
-/// A service that is built and not started.
+impl Guards {
+    /// From now on a stop withdraws the service.
+    pub(super) fn withdraw_on_stop(&self) {
+        self.service.withdraw_on_stop();
+        self.reporters.iter().for_each(WithdrawGuard::withdraw_on_stop);
+    }
+}
+
+/// A service that is not started yet.
 #[derive(Debug)]
-pub(super) struct Built {
+pub(super) struct Prepared {
     pub(super) handle: ServiceHandle,
-    pub(super) bonds: Bonds,
+    pub(super) guards: Guards,
     pub(super) group: Group<Stage>,
 }
 
-impl Parts {
-    pub(super) fn new(asked: CancellationToken, context: Context, sessions: SessionPool) -> Self {
+impl ServiceBuilder {
+    /// Returns a builder; `withdraw` is cancelled when a signal requests the stop.
+    pub(super) fn new(withdraw: CancellationToken, context: Context, sessions: SessionPool) -> Self {
         Self {
-            asked,
+            withdraw,
             context,
             sessions,
             checks: 0,
@@ -59,20 +68,20 @@ impl Parts {
         }
     }
 
-    /// Builds services that start together, each with the latch of its first word. The first that can't be built is the
-    /// reason why none is.
+    /// Builds services that start together, each with the latch of its first state. Fails with the first that can't be
+    /// built.
     pub(super) fn services(
         &mut self,
         configs: &[Arc<ServiceConfig>],
         latch: impl Fn(&ServiceConfig) -> Latch,
-    ) -> Result<Vec<Built>, String> {
+    ) -> Result<Vec<Prepared>, String> {
         self.checks = configs.iter().map(|service| service.checks.len()).sum();
         self.built = 0;
         let services = configs.iter().map(|config| self.service(config, latch(config)));
         services.collect()
     }
 
-    fn service(&mut self, config: &Arc<ServiceConfig>, ready: Latch) -> Result<Built, String> {
+    fn service(&mut self, config: &Arc<ServiceConfig>, ready: Latch) -> Result<Prepared, String> {
         let name = &config.name;
         warn_about(config);
         let (handles, reporters): (Vec<ReporterHandle>, Vec<Reporter>) = config
@@ -99,28 +108,28 @@ impl Parts {
                 runner.run(stop)
             });
         }
-        let mut bonds = Bonds {
-            service: Bond::under(&self.asked),
+        let mut guards = Guards {
+            service: WithdrawGuard::new(&self.withdraw),
             reporters: Vec::new(),
         };
         for (index, reporter) in reporters.into_iter().enumerate() {
             let reports = reports.clone();
-            let bond = Bond::under(&self.asked);
-            let task = bond.hold(|stop| reporter.run(reports, stop));
+            let guard = WithdrawGuard::new(&self.withdraw);
+            let task = guard.wrap(|stop| reporter.run(reports, stop));
             group.add(Stage::Reporters, format!("reporter {index} of {name}"), task);
-            bonds.reporters.push(bond);
+            guards.reporters.push(guard);
         }
-        let task = bonds.service.hold(|stop| task.run(stop));
+        let task = guards.service.wrap(|stop| task.run(stop));
         group.add(Stage::Services, format!("service {name}"), task);
-        Ok(Built { handle, bonds, group })
+        Ok(Prepared { handle, guards, group })
     }
 
-    /// Checks start one after the other, spread over their interval when there are many; the first starts at once.
+    /// Returns the delay of the next check: many checks are spread over their interval, and the first starts at once.
     fn next_delay(&mut self, interval: Duration) -> Duration {
         let places = u32::try_from(self.checks).unwrap_or(u32::MAX).max(1);
         let place = self.built;
         self.built += 1;
-        (interval / places).min(SPACING) * place
+        (interval / places).min(MAX_START_SPACING) * place
     }
 
     fn reporter(
@@ -132,13 +141,13 @@ impl Parts {
         Ok(match config {
             ReporterConfig::Zookeeper(config) => {
                 let ensemble = self.sessions.session(&config.ensemble);
-                let wording = PayloadEncoder::new(config.payload.clone(), config.expose_on_unavailable);
-                Reporter::zookeeper(registration(&ensemble, config.node.clone()), wording, failures)
+                let encoder = PayloadEncoder::new(config.payload.clone(), config.expose_on_unavailable);
+                Reporter::zookeeper(registration(&ensemble, config.node.clone()), encoder, failures)
             }
             ReporterConfig::File { path, append } => {
                 reporter::prepare_file(path).map_err(|error| {
                     format!(
-                        "service `{}`: cannot write the report file {}: {error}; choose another `path` or mend its rights",
+                        "service `{}`: cannot write the report file {}: {error}; choose another `path` or fix its permissions",
                         service.name,
                         path.display()
                     )
@@ -150,7 +159,7 @@ impl Parts {
     }
 }
 
-/// What starts and probably disappoints.
+/// Warns of settings that will probably fail or are insecure.
 fn warn_about(config: &ServiceConfig) {
     let lifecycle = &config.lifecycle;
     let stable = lifecycle.warm_up.as_ref().and_then(|warm_up| warm_up.stable.as_ref());
@@ -173,14 +182,14 @@ fn warn_about(config: &ServiceConfig) {
     });
     for program in commands.chain(checks).filter_map(|argv| argv.first()) {
         if common::process::find(program).is_none() {
-            tracing::warn!(service = %config.name, program, "A program of this service can't be found.");
+            tracing::warn!(service = %config.name, program, "Program of a service not found.");
         }
     }
     let trusting = |check: &&Arc<CheckConfig>| check.kind.tls().is_some_and(|tls| tls.insecure_skip_verify);
     for check in config.checks.iter().filter(trusting) {
         tracing::warn!(
             service = %config.name, check = check.kind.as_str(), target = check.target(),
-            "A check takes any certificate: `insecureSkipVerify` is set. Anybody in between can answer for the service.",
+            "Check accepts any certificate because `insecureSkipVerify` is set: a man in the middle can impersonate the service.",
         );
     }
 }

@@ -1,6 +1,6 @@
-//! `synapse render` and `synapse plan`: what the routers would do now, and nothing done.
+//! `synapse render` and `synapse plan`: what the routers would do now; changes nothing.
 //!
-//! The sources are read as the daemon reads them, once; HAProxy and the files on disk are looked at and left alone.
+//! The sources are read once, as the daemon reads them; HAProxy and the files on disk are only observed.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use common::exit::Fatal;
 use common::signal::Signals;
-use common::supervise::{Starter, Supervisor};
+use common::supervise::{Spawner, Stopping, Supervisor};
 use common::zk::session_pool::SessionPool;
 use similar::TextDiff;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
-use crate::cli::LookArgs;
+use crate::cli::PlanArgs;
 use crate::config::{Config, RouterConfig, RouterKind};
 use crate::desired::Desired;
 use crate::haproxy::preview;
@@ -26,110 +26,119 @@ use crate::snapshot::{self, Content};
 use crate::watcher::sources::Sources;
 use crate::zone;
 
-/// One router, looked at.
+/// What one router would do.
 #[derive(Debug, Default)]
-struct Looked {
+struct RouterPlan {
     /// Its number, type and what it writes.
     router: String,
-    /// What it would do with_suffix writing files.
-    acts: Vec<String>,
+    /// The actions besides writing files.
+    actions: Vec<String>,
     left_out: Vec<String>,
-    files: Vec<FileView>,
+    files: Vec<FilePlan>,
 }
 
 /// A file as it is and as it would be.
 #[derive(Debug)]
-struct FileView {
+struct FilePlan {
     path: PathBuf,
     before: String,
     after: String,
 }
 
-impl FileView {
-    fn of(path: &Path, after: String) -> Self {
+impl FilePlan {
+    fn new(path: &Path, after: String) -> Self {
         Self {
             path: path.to_owned(),
             before: std::fs::read_to_string(path).unwrap_or_default(),
             after,
         }
     }
+
+    fn is_changed(&self) -> bool {
+        self.before != self.after
+    }
 }
 
-/// What each router would write, each file under a line that names it where there are several.
-pub async fn render(config: Config, args: &LookArgs) -> Result<String, Fatal> {
-    let looked = look(config, args).await?;
-    let alone = looked.iter().map(|looked| looked.files.len()).sum::<usize>() == 1;
+/// Returns what each router would write, under a line with the file's path if there are several files.
+pub async fn render(config: Config, args: &PlanArgs) -> Result<String, Fatal> {
+    let plans = plans(config, args).await?;
+    let files: Vec<&FilePlan> = plans.iter().flat_map(|plan| &plan.files).collect();
+    if let [file] = files.as_slice() {
+        return Ok(file.after.clone());
+    }
+    let text = |file: &&FilePlan| format!("==> {} <==\n{}", file.path.display(), file.after);
+    Ok(files.iter().map(text).collect())
+}
+
+/// Returns what each router would do, and how its files would change.
+pub async fn plan(config: Config, args: &PlanArgs) -> Result<String, Fatal> {
     let mut text = String::new();
-    for file in looked.iter().flat_map(|looked| &looked.files) {
-        if !alone {
-            let _infallible = writeln!(text, "==> {} <==", file.path.display());
-        }
-        text.push_str(&file.after);
+    for plan in plans(config, args).await? {
+        // Writing to a string can't fail.
+        plan.write(&mut text).ok();
     }
     Ok(text)
 }
 
-/// What each router would do, and how its files would change.
-pub async fn plan(config: Config, args: &LookArgs) -> Result<String, Fatal> {
-    let mut text = String::new();
-    for looked in look(config, args).await? {
-        let changed: Vec<&FileView> = looked.files.iter().filter(|file| file.before != file.after).collect();
-        let nothing = looked.acts.is_empty() && looked.left_out.is_empty() && changed.is_empty();
-        let _infallible = writeln!(
+impl RouterPlan {
+    fn write(&self, text: &mut String) -> std::fmt::Result {
+        let changed: Vec<&FilePlan> = self.files.iter().filter(|file| file.is_changed()).collect();
+        let is_empty = self.actions.is_empty() && self.left_out.is_empty() && changed.is_empty();
+        writeln!(
             text,
             "router {}:{}",
-            looked.router,
-            if nothing { " nothing to do" } else { "" }
-        );
-        for act in &looked.acts {
-            let _infallible = writeln!(text, "  {act}");
+            self.router,
+            if is_empty { " nothing to do" } else { "" }
+        )?;
+        for action in &self.actions {
+            writeln!(text, "  {action}")?;
         }
-        for left_out in &looked.left_out {
-            let _infallible = writeln!(text, "  left out: {left_out}");
+        for left_out in &self.left_out {
+            writeln!(text, "  left out: {left_out}")?;
         }
         for file in changed {
             let path = file.path.display().to_string();
             let diff = TextDiff::from_lines(&file.before, &file.after);
-            let _infallible = write!(text, "{}", diff.unified_diff().header(&path, &path));
+            write!(text, "{}", diff.unified_diff().header(&path, &path))?;
         }
+        Ok(())
     }
-    Ok(text)
 }
 
-/// Looks at every router that writes something.
-async fn look(mut config: Config, args: &LookArgs) -> Result<Vec<Looked>, Fatal> {
+/// Plans every router that writes something.
+async fn plans(mut config: Config, args: &PlanArgs) -> Result<Vec<RouterPlan>, Fatal> {
     zone::settle(&mut config);
     let remembered = config.snapshot_path.as_deref().map(snapshot::load).unwrap_or_default();
     let count = config.routers.len();
     let routers: Vec<(usize, RouterConfig)> = (1..)
         .zip(config.routers)
-        .filter(|(number, _)| args.router.is_none_or(|wanted| wanted == *number))
+        .filter(|(number, _)| args.router.is_none_or(|selected| selected == *number))
         .collect();
     if routers.is_empty() {
-        let wanted = args.router.unwrap_or_default();
+        let selected = args.router.unwrap_or_default();
         return Err(Fatal::config(format!(
-            "--router {wanted}: the file has {count}, counted from 1"
+            "--router {selected}: the file has {count}, counted from 1"
         )));
     }
     let desired = desired(&routers, &remembered, args.wait).await?;
-    let mut looked = Vec::new();
+    let mut plans = Vec::new();
     for ((number, router), desired) in routers.iter().zip(&desired) {
-        looked.extend(look_at(*number, router, desired).await?);
+        plans.extend(plan_router(*number, router, desired).await?);
     }
-    Ok(looked)
+    Ok(plans)
 }
 
-/// Nothing of a console, which prints changes as they come and writes nothing that could be shown.
-async fn look_at(number: usize, router: &RouterConfig, desired: &Desired) -> Result<Option<Looked>, Fatal> {
+/// `None` for a console, which prints changes as they come and writes nothing that could be shown.
+async fn plan_router(number: usize, router: &RouterConfig, desired: &Desired) -> Result<Option<RouterPlan>, Fatal> {
     Ok(Some(match &router.kind {
         RouterKind::Console => return Ok(None),
         RouterKind::Haproxy(haproxy) => {
             let preview = preview(haproxy, &router.services, desired).await?;
-            Looked {
+            RouterPlan {
                 router: format!("{number} haproxy {}", haproxy.config_path.display()),
-                acts: preview.acts,
+                actions: preview.acts,
                 left_out: preview.left_out,
-                files: vec![FileView {
+                files: vec![FilePlan {
                     path: haproxy.config_path.clone(),
                     before: preview.before,
                     after: preview.after,
@@ -138,38 +147,38 @@ async fn look_at(number: usize, router: &RouterConfig, desired: &Desired) -> Res
         }
         RouterKind::Template(template) => {
             let text = template::render(template, &router.services, desired).map_err(Fatal::config)?;
-            let file = FileView::of(&template.destination, text);
-            let runs = file.before != file.after && !template.command.is_empty();
-            Looked {
+            let file = FilePlan::new(&template.destination, text);
+            let runs = file.is_changed() && !template.command.is_empty();
+            RouterPlan {
                 router: format!("{number} template {}", template.destination.display()),
-                acts: runs
+                actions: runs
                     .then(|| format!("run {:?}", template.command))
                     .into_iter()
                     .collect(),
                 files: vec![file],
-                ..Looked::default()
+                ..RouterPlan::default()
             }
         }
-        RouterKind::FileOutput(output) => Looked {
+        RouterKind::FileOutput(output) => RouterPlan {
             router: format!("{number} file_output {}", output.directory.display()),
             files: file_output::render(output, desired)
                 .into_iter()
-                .map(|(path, text)| FileView::of(&path, text))
+                .map(|(path, text)| FilePlan::new(&path, text))
                 .collect(),
-            ..Looked::default()
+            ..RouterPlan::default()
         },
     }))
 }
 
-/// Stages of the stop, which is all at once.
+/// The stages of the stop, which is all at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Watchers,
     Sessions,
 }
 
-/// What each router should have, once every source has answered or `wait` is over; who has not answered then is as it was
-/// `remembered`.
+/// Returns the desired state of each router once every source has answered, or after `wait`; a source without an answer is
+/// as `remembered`.
 async fn desired(
     routers: &[(usize, RouterConfig)],
     remembered: &Content,
@@ -180,7 +189,7 @@ async fn desired(
     let (sessions, task) = SessionPool::new();
     supervisor.start(Stage::Sessions, "sessions", |stop| task.run(stop));
     let mut sources = Sources::new(changes.clone(), sessions);
-    let mut gathered = Vec::new();
+    let mut desired = Vec::new();
     let (now, unix_millis) = (Instant::now(), common::clock::unix_millis());
     for (number, router) in routers {
         let sources = router.services.iter().map(|service| {
@@ -192,34 +201,35 @@ async fn desired(
                 remembered: known.map(|known| Arc::new(known.state(now, unix_millis))),
             }
         });
-        let (states, gather) = ServicePipeline::new(Inputs {
+        let (handle, pipeline) = ServicePipeline::new(Inputs {
             sources: sources.collect(),
             services: router.services.clone(),
             seed: host_seed(),
             changes: changes.subscribe(),
-            // Nobody tells how the servers are.
+            // The health of the servers is not observed.
             health: watch::Sender::new(Arc::default()).subscribe(),
             news: watch::Sender::new(()),
         });
-        supervisor.start(Stage::Watchers, format!("gather {number}"), |stop| gather.run(stop));
-        gathered.push(states.desired);
+        supervisor.start(Stage::Watchers, format!("pipeline {number}"), |stop| pipeline.run(stop));
+        desired.push(handle.desired);
     }
-    let mut starter = Starter::Before(&mut supervisor);
-    // It starts what it is given, for it does not run yet.
-    sources.start(&mut starter, Stage::Watchers).await;
+    let started = sources
+        .start(&mut Spawner::Startup(&mut supervisor), Stage::Watchers)
+        .await;
+    started.map_err(|Stopping| Fatal::runtime("the sources could not be started"))?;
     let answered = async {
-        for desired in &mut gathered {
+        for desired in &mut desired {
             // The sender lives as long as its task.
             desired.wait_for(|desired| desired.all_sources_answered()).await.ok();
         }
     };
-    let (_nobody, signals) = mpsc::channel(1);
+    let (_sender, signals) = mpsc::channel(1);
     let mut signals = Signals::fed_by(signals);
     let run = supervisor.run(&mut signals, Duration::default, |_| {}, || {});
     tokio::select! {
         ended = run => return Err(Fatal::runtime(format!("the sources could not be read: {ended:?}"))),
-        // Late or not, what is known is what there is.
+        // After the timeout what is known is used.
         _ = timeout(wait, answered) => {}
     }
-    Ok(gathered.iter().map(|desired| Arc::clone(&desired.borrow())).collect())
+    Ok(desired.iter().map(|desired| Arc::clone(&desired.borrow())).collect())
 }

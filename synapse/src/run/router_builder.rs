@@ -1,4 +1,4 @@
-//! Builds a router with all that belongs to it. Starts nothing.
+//! Builds routers with their sources and pipelines. Starts nothing.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Stage;
-use crate::config::{RouterConfig, RouterKind};
+use crate::config::{RouterConfig, RouterKind, ServiceConfig};
 use crate::haproxy::{self, Channels, HaproxyTask};
 use crate::pipeline::catalog::Seed;
 use crate::pipeline::guard::Guarded;
@@ -24,22 +24,22 @@ use crate::snapshot::{Content, Followed};
 use crate::watcher::WatcherState;
 use crate::watcher::sources::{Source, Sources};
 
-/// What routers are made from.
+/// Builds routers.
 #[derive(Debug)]
-pub(super) struct Parts {
+pub(super) struct RouterBuilder {
     pub(super) sources: Sources,
     changes: watch::Sender<()>,
-    /// Rung at each change of what is guarded.
+    /// Notified at each change of a guard.
     news: watch::Sender<()>,
-    /// What is remembered from before the start.
+    /// The content of the sources before the start.
     remembered: Content,
     locks: Locks,
     seed: Seed,
 }
 
-/// A router that is built and does not run yet.
+/// A router that is not started yet.
 #[derive(Debug)]
-pub(super) struct Built {
+pub(super) struct Prepared {
     pub(super) router: RunningRouter,
     pipeline: ServicePipeline,
     task: Task,
@@ -53,8 +53,8 @@ enum Task {
     Haproxy(Box<HaproxyTask>),
 }
 
-impl Built {
-    /// Its tasks; `name` tells them from other routers'.
+impl Prepared {
+    /// Returns its tasks; `name` distinguishes them from other routers'.
     pub(super) fn group(self, name: &str) -> Group<Stage> {
         let mut group = Group::default();
         group.add(Stage::Watchers, format!("pipeline of {name}"), |stop| {
@@ -71,8 +71,8 @@ impl Built {
     }
 }
 
-impl Parts {
-    /// No source yet; `remembered` is what they said before the start.
+impl RouterBuilder {
+    /// Returns a builder without sources; `remembered` is their content before the start.
     pub(super) fn new(remembered: Content, sessions: SessionPool) -> Self {
         let changes = watch::Sender::new(());
         Self {
@@ -85,30 +85,29 @@ impl Parts {
         }
     }
 
-    /// Rung at each change of what is guarded.
+    /// Returns the receiver of changes of a guard.
     pub(super) fn news(&self) -> watch::Receiver<()> {
         self.news.subscribe()
     }
 
-    /// Builds one; what the router whose place it takes knows of a source, it knows from the start.
+    /// Builds a router, which starts with the state of its predecessor's sources.
     pub(super) async fn router(
         &mut self,
         config: RouterConfig,
         first_apply: Latch,
         predecessor: Option<&RunningRouter>,
-    ) -> Result<Built, Fatal> {
+    ) -> Result<Prepared, Fatal> {
         let sources: Vec<Source> = config
             .services
             .iter()
             .map(|service| self.sources.source(&service.watcher))
             .collect();
-        let services = config.services.iter().zip(&sources);
-        let services = services.map(|(service, source)| RunningService {
+        let running = |(service, source): (&ServiceConfig, &Source)| RunningService {
             id: service.id.clone(),
             name: service.name.clone(),
             source: source.description.clone(),
-        });
-        let services: Vec<RunningService> = services.collect();
+        };
+        let services: Vec<RunningService> = config.services.iter().zip(&sources).map(running).collect();
         let sources = services.iter().zip(sources).map(|(service, source)| pipeline::Source {
             state: source.state,
             remembered: self.remembered(service, predecessor),
@@ -153,7 +152,7 @@ impl Parts {
             pipeline,
             handle,
         };
-        Ok(Built {
+        Ok(Prepared {
             router,
             pipeline: pipeline_task,
             task,
@@ -176,13 +175,13 @@ impl Parts {
         })
     }
 
-    /// What was remembered from before the start is told now, or never will be.
+    /// Returns and drops the content of the sources before the start, which is used at the start only.
     pub(super) fn forget(&mut self) -> Content {
         std::mem::take(&mut self.remembered)
     }
 }
 
-/// What the snapshot keeps of a router.
+/// Returns the part of a router that the snapshot keeps.
 pub(super) fn followed(router: &RunningRouter) -> Followed {
     Followed {
         sources: router
@@ -194,7 +193,7 @@ pub(super) fn followed(router: &RunningRouter) -> Followed {
     }
 }
 
-/// What tells this host from others, and stays the same: containers share the first, and hosts may share the second.
+/// Returns a stable seed of this host: containers share the first part, and hosts may share the second.
 pub(crate) fn host_seed() -> Seed {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     Seed::of(&(read("/etc/machine-id") + &read("/proc/sys/kernel/hostname")))

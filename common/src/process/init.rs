@@ -1,8 +1,8 @@
-//! A container's first process, where it is not the program that the container is for: when the first process ends,
-//! however it does, the kernel kills all the others, and some have to outlive a crash of that program.
+//! A minimal init for a container. When PID 1 ends, the kernel kills all other processes of the container, and some have
+//! to survive a crash of the main program; so PID 1 is not that program.
 //!
-//! So it does only what can hardly fail: it starts the program as its child, hands it the signals that an orchestrator
-//! sends, reaps whoever has lost its parent, and starts the program again when that has crashed.
+//! Init does only what can hardly fail: it starts the program as its child, forwards the signals of the orchestrator,
+//! reaps orphans, and restarts the program after a crash.
 
 use std::ffi::OsString;
 use std::future::poll_fn;
@@ -20,60 +20,60 @@ use super::describe;
 use crate::backoff::{Backoff, BackoffConfig};
 use crate::exit::ExitCode;
 
-/// How long a crashed program stays away.
-const AGAIN: BackoffConfig = BackoffConfig {
+/// The delay before a crashed program is restarted.
+const RESTART_BACKOFF: BackoffConfig = BackoffConfig {
     min: Duration::from_millis(50),
     max: Duration::from_secs(5),
     healthy_after: Duration::from_secs(30),
 };
 
-/// A program that has lived this long was started well.
-const PROVEN: Duration = Duration::from_secs(5);
+/// A program that has run for this long has started successfully.
+const STARTUP_TIME: Duration = Duration::from_secs(5);
 
-/// Whether this process is one.
-pub fn is_first() -> bool {
+/// Whether this process is PID 1.
+pub fn is_pid_1() -> bool {
     std::process::id() == 1
 }
 
-/// What is kept running.
+/// A program to supervise.
 #[derive(Debug, Clone, Copy)]
-pub struct Kept<'k> {
-    /// For people.
-    pub name: &'k str,
+pub struct ChildSpec<'a> {
+    /// The name for messages.
+    pub name: &'a str,
     /// The program and its arguments.
-    pub argv: &'k [OsString],
-    /// What it is sent when this process gets SIGTERM, SIGINT, SIGQUIT or SIGHUP, if anything; all but the last ask for
-    /// its end, and it is told whether that was asked for before.
+    pub argv: &'a [OsString],
+    /// Maps a signal of this process (SIGTERM, SIGINT, SIGQUIT, SIGHUP) to the signal for the program, if any. All but
+    /// SIGHUP request its end; the argument is whether that was requested before.
     pub translate: fn(Signal, bool) -> Option<Signal>,
 }
 
-/// Keeps a program running until it is told to stop, ends in good order, or can't be started; the exit code to end with.
-/// `say` tells people of crashes. Must be called inside the runtime.
-pub async fn keep(kept: Kept<'_>, say: impl Fn(&str)) -> Result<u8> {
-    let Kept { name, argv, translate } = kept;
-    let mut first = First {
+/// Restarts a program after each crash until a signal stops it, it ends cleanly, or it can't be started; returns the
+/// exit code. `report` receives messages for the operator. Must be called inside the runtime.
+pub async fn supervise_child(child: ChildSpec<'_>, report: impl Fn(&str)) -> Result<u8> {
+    let ChildSpec { name, argv, translate } = child;
+    let mut init = Init {
         child_ended: unix::signal(SignalKind::child())?,
-        relayed: [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP]
+        forwarded: [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP]
             .into_iter()
             .map(|signal| Ok((signal, unix::signal(SignalKind::from_raw(signal.as_raw()))?)))
             .collect::<Result<_>>()?,
         is_stopping: false,
         translate,
     };
-    let mut backoff = Backoff::new(AGAIN);
-    let mut is_proven = false;
+    let mut backoff = Backoff::new(RESTART_BACKOFF);
+    let mut has_started = false;
     let mut program = start(argv)?;
     loop {
-        let begun = Instant::now();
-        backoff.succeeded(begun);
-        let end = first.end_of(program).await;
-        is_proven |= begun.elapsed() >= PROVEN;
-        if first.is_stopping || !is_crash(end, is_proven) {
+        let started_at = Instant::now();
+        backoff.succeeded(started_at);
+        let end = init.end_of(program).await;
+        has_started |= started_at.elapsed() >= STARTUP_TIME;
+        if init.is_stopping || !is_crash(end, has_started) {
             return Ok(code(end));
         }
-        say(&format!("{name} crashed ({}) and is started again", describe(end)));
+        report(&format!("{name} crashed ({}); restarting", describe(end)));
         program = loop {
-            if first
+            if init
                 .is_stopped_within(backoff.failed(Instant::now(), fastrand::f64()))
                 .await
             {
@@ -81,23 +81,23 @@ pub async fn keep(kept: Kept<'_>, say: impl Fn(&str)) -> Result<u8> {
             }
             match start(argv) {
                 Ok(program) => break program,
-                Err(error) => say(&format!("{name} can't be started again: {error}")),
+                Err(error) => report(&format!("{name} can't be restarted: {error}")),
             }
         };
     }
 }
 
-/// Whether the program is to be started again. What is wrong with its command line or configuration is for whoever starts
-/// the container to see; but once it has run, there may be others that have to go on.
-fn is_crash(end: ExitStatus, is_proven: bool) -> bool {
+/// Whether the program is restarted. An invalid command line or configuration has to fail the start of the container; but
+/// once the program has run, other processes may depend on the container.
+fn is_crash(end: ExitStatus, has_started: bool) -> bool {
     let is = |code: ExitCode| end.code() == Some(i32::from(code as u8));
     if is(ExitCode::Usage) || is(ExitCode::Config) {
-        return is_proven;
+        return has_started;
     }
     !end.success()
 }
 
-/// As a shell would say it.
+/// Returns the exit code that a shell would report.
 fn code(end: ExitStatus) -> u8 {
     let code = end
         .code()
@@ -105,10 +105,10 @@ fn code(end: ExitStatus) -> u8 {
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX)
 }
 
-/// Starts the program, in a process group of its own: what a terminal sends reaches it through us alone.
+/// Starts the program in a process group of its own, so that signals of a terminal reach it only through this process.
 #[expect(
     clippy::disallowed_methods,
-    reason = "it has no deadline, and is reaped as all others are"
+    reason = "it has no deadline, and is reaped as all other children"
 )]
 fn start(argv: &[OsString]) -> Result<Pid> {
     let (program, arguments) = argv.split_first().ok_or_else(|| Error::other("the command is empty"))?;
@@ -116,16 +116,16 @@ fn start(argv: &[OsString]) -> Result<Pid> {
     Ok(Pid::from_child(&child))
 }
 
-/// What it hears.
-struct First {
+/// The signals of this process.
+struct Init {
     child_ended: unix::Signal,
-    relayed: Vec<(Signal, unix::Signal)>,
+    forwarded: Vec<(Signal, unix::Signal)>,
     is_stopping: bool,
     translate: fn(Signal, bool) -> Option<Signal>,
 }
 
-impl First {
-    /// Hands signals on to the program and reaps until it has ended.
+impl Init {
+    /// Forwards signals to the program and reaps until it has ended.
     async fn end_of(&mut self, program: Pid) -> ExitStatus {
         loop {
             if let Some(end) = reap(Some(program)) {
@@ -133,9 +133,9 @@ impl First {
             }
             tokio::select! {
                 _ = self.child_ended.recv() => {}
-                signal = heard(&mut self.relayed) => {
+                signal = next_signal(&mut self.forwarded) => {
                     if let Some(signal) = (self.translate)(signal, self.is_stopping) {
-                        // Fails only when it has ended, which is seen at once.
+                        // Fails only when it has ended, which the next loop detects.
                         kill_process(program, signal).ok();
                     }
                     self.is_stopping |= signal != Signal::HUP;
@@ -144,7 +144,7 @@ impl First {
         }
     }
 
-    /// Reaps while the program does not run; whether a stop was asked for. Nobody is there to reload.
+    /// Reaps while the program does not run; returns whether a stop was requested.
     async fn is_stopped_within(&mut self, pause: Duration) -> bool {
         let mut pause = std::pin::pin!(sleep(pause));
         loop {
@@ -152,16 +152,16 @@ impl First {
             tokio::select! {
                 () = pause.as_mut() => return false,
                 _ = self.child_ended.recv() => {}
-                signal = heard(&mut self.relayed) => if signal != Signal::HUP { return true },
+                signal = next_signal(&mut self.forwarded) => if signal != Signal::HUP { return true },
             }
         }
     }
 }
 
-/// The next signal to hand on. Cancel-safe.
-async fn heard(relayed: &mut [(Signal, unix::Signal)]) -> Signal {
+/// Returns the next signal to forward. Cancel-safe.
+async fn next_signal(forwarded: &mut [(Signal, unix::Signal)]) -> Signal {
     poll_fn(|context| {
-        for (signal, stream) in relayed.iter_mut() {
+        for (signal, stream) in forwarded.iter_mut() {
             if stream.poll_recv(context).is_ready() {
                 return Poll::Ready(*signal);
             }
@@ -171,7 +171,7 @@ async fn heard(relayed: &mut [(Signal, unix::Signal)]) -> Signal {
     .await
 }
 
-/// Reaps every child that has ended; how this one did, if it is among them.
+/// Reaps every ended child; returns the exit status of `program` if it has ended.
 fn reap(program: Option<Pid>) -> Option<ExitStatus> {
     let mut end = None;
     // An error means that there is no child at all.
@@ -192,20 +192,20 @@ mod tests {
     }
 
     #[test]
-    fn a_crash_is_what_nobody_asked_for() {
-        for is_proven in [false, true] {
-            assert!(!is_crash(exit(0), is_proven));
+    fn failures_and_signals_are_crashes() {
+        for has_started in [false, true] {
+            assert!(!is_crash(exit(0), has_started));
             for crash in [exit(1), exit(101), ExitStatus::from_raw(9), ExitStatus::from_raw(6)] {
-                assert!(is_crash(crash, is_proven), "{crash}");
+                assert!(is_crash(crash, has_started), "{crash}");
             }
             for mistake in [64, 78] {
-                assert_eq!(is_crash(exit(mistake), is_proven), is_proven, "{mistake}");
+                assert_eq!(is_crash(exit(mistake), has_started), has_started, "{mistake}");
             }
         }
     }
 
     #[test]
-    fn it_ends_as_the_program_did() {
+    fn it_exits_with_the_code_of_the_program() {
         let ends = [exit(0), exit(78), exit(255), ExitStatus::from_raw(15)];
         assert_eq!(ends.map(code), [0, 78, 255, 143]);
     }
