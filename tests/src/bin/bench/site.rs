@@ -159,7 +159,7 @@ pub(crate) async fn address(part: &str) -> Result<String, String> {
 
 /// What a part answers to a GET.
 pub(crate) async fn get(address: &str, port: u16, path: &str) -> Result<String, String> {
-    let answer = ask(&Api::at(address, port), "GET", path, None, ANSWER).await;
+    let answer = request(&Api::at(address, port), "GET", path, None, ANSWER).await;
     let answer = answer.map_err(|error| error.to_string())?;
     ensure(answer.status == 200, || {
         format!("{path}: {} {}", answer.status, answer.body)
