@@ -1,7 +1,7 @@
 //! A report in Go-Nerve's and Airbnb nerve's words.
 
-use super::fields::{self, Fields, MAX_WEIGHT, missing};
-use super::{DecodeError, Report};
+use super::fields::{self, Fields, missing};
+use super::{DecodeError, MAX_WEIGHT, Report};
 
 impl Report {
     /// Reads a report in the Go or the Airbnb dialect. Never panics, whatever the bytes.

@@ -20,11 +20,15 @@ pub fn decode(name: &str) -> Option<Vec<u8>> {
     URL_SAFE.decode(encoded).ok()
 }
 
-/// The number that ZooKeeper has put behind a sequential node's name.
+/// Returns the number that ZooKeeper has appended to a sequential node's name, after its last `_`.
 pub fn sequence(name: &str) -> Option<u64> {
-    let (_, digits) = name.rsplit_once('_')?;
-    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| digits.parse().ok()).flatten()
+    name.rsplit_once('_').and_then(|(_, digits)| number(digits))
+}
+
+/// Returns the number that `digits`, and nothing else, are.
+pub fn number(digits: &str) -> Option<u64> {
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_number)
 }
 
 #[cfg(test)]

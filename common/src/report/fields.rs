@@ -7,9 +7,6 @@ use serde_json::{Map, Value};
 
 use super::{DecodeError, MAX_BYTES};
 
-/// HAProxy's largest weight.
-pub(super) const MAX_WEIGHT: u16 = 256;
-
 /// The longest DNS name.
 pub(super) const MAX_HOST: usize = 253;
 

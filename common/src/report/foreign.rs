@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
 
-use super::fields::{Fields, MAX_HOST, MAX_NAME, MAX_WEIGHT, bad, missing};
-use super::{DecodeError, Report};
+use super::fields::{Fields, MAX_HOST, MAX_NAME, bad, missing};
+use super::{DecodeError, MAX_WEIGHT, Report};
 
 /// A member of a server set (Finagle, Aurora): its endpoint of the name `endpoint`, or the service's own.
 ///

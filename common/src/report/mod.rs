@@ -61,7 +61,13 @@ pub enum DecodeError {
     },
 }
 
-/// The most bytes a report may have.
+/// Greatest weight of a server in HAProxy.
+pub const MAX_WEIGHT: u16 = 256;
+
+/// Weight of a server in HAProxy whose registration has none.
+pub const DEFAULT_WEIGHT: u16 = 1;
+
+/// Greatest size of a report, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
 
 #[cfg(test)]

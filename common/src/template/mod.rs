@@ -7,10 +7,10 @@
 pub mod blocks;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use gotmpl::{MissingKey, Template, Value};
-use sha1::{Digest, Sha1};
+
+use crate::hash::sha1_hex;
 
 /// Why a template did not render.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,12 +71,7 @@ fn sha1_string(arguments: &[Value]) -> gotmpl::Result<Value> {
     let [Value::String(text)] = arguments else {
         return Err(gotmpl::TemplateError::Exec("sha1String takes one text".to_owned()));
     };
-    let mut hex = String::with_capacity(40);
-    for byte in Sha1::digest(text.as_bytes()) {
-        // Writing to a `String` can't fail.
-        write!(hex, "{byte:02x}").map_err(|_| gotmpl::TemplateError::Write)?;
-    }
-    Ok(Value::from(hex))
+    Ok(Value::from(sha1_hex(text.as_bytes())))
 }
 
 fn rand_string(arguments: &[Value]) -> gotmpl::Result<Value> {

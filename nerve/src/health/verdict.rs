@@ -4,6 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use common::config::SecretError;
+use common::ratio::PerMille;
 
 /// The outcome of one probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +99,7 @@ pub enum Health {
     /// All required ones pass; an advisory one fails.
     Degraded {
         /// What is left of the weight.
-        share: Share,
+        share: PerMille,
         /// The reason of the first that fails.
         reason: String,
     },
@@ -112,39 +113,7 @@ pub enum Importance {
     /// It takes the service away.
     Required,
     /// It leaves this share of its weight.
-    Advisory(Share),
-}
-
-/// A share of a weight, in thousandths: 1 to 1000.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Share(u16);
-
-impl Share {
-    /// All of it.
-    pub const WHOLE: Self = Self(1000);
-
-    /// Reads a factor such as `0.5`: greater than 0, at most 1.
-    pub fn parse(factor: &str) -> Option<Self> {
-        let factor: f64 = factor.trim().parse().ok()?;
-        if !(factor > 0.0 && factor <= 1.0) {
-            return None;
-        }
-        let thousandths = (1..=1000_u16).find(|share| f64::from(*share) >= factor * 1000.0);
-        thousandths.map(Self)
-    }
-
-    /// This share of that one.
-    #[must_use]
-    pub fn of_share(self, other: Self) -> Self {
-        let product = (u32::from(self.0) * u32::from(other.0)).div_ceil(1000);
-        Self(u16::try_from(product).unwrap_or(self.0))
-    }
-
-    /// This share of `weight`, rounded up: nothing is left only of nothing.
-    pub fn of(self, weight: u8) -> u8 {
-        let share = (u32::from(self.0) * u32::from(weight)).div_ceil(1000);
-        u8::try_from(share).unwrap_or(weight)
-    }
+    Advisory(PerMille),
 }
 
 /// What one check kind: `None` when it has not reported, `Some(Err)` with its reason when it fails.
@@ -160,7 +129,7 @@ impl Health {
                 (Some(Ok(())), _, _) | (_, _, Self::Unhealthy(_)) => {}
                 (Some(Err(reason)), Importance::Required, _) => health = Self::Unhealthy(reason.to_owned()),
                 (Some(Err(_)), Importance::Advisory(more), Self::Degraded { share, .. }) => {
-                    *share = share.of_share(more);
+                    *share = share.times(more);
                 }
                 (Some(Err(reason)), Importance::Advisory(share), _) => {
                     let reason = reason.to_owned();
@@ -189,43 +158,25 @@ mod tests {
 
     #[test]
     fn advisory_checks_lower_the_weight_and_take_nothing_away() {
-        let half = Importance::Advisory(Share(500));
-        let degraded_reason = |share, reason: &str| Health::Degraded {
-            share: Share(share),
+        let half = Importance::Advisory(PerMille::from_percent(50));
+        let degraded_reason = |percent, reason: &str| Health::Degraded {
+            share: PerMille::from_percent(percent),
             reason: reason.to_owned(),
         };
         let required = (Importance::Required, Some(Ok(())));
         assert_eq!(
             Health::of([required, (half, Some(Err("slow")))]),
-            degraded_reason(500, "slow")
+            degraded_reason(50, "slow")
         );
         let both = [(half, Some(Err("slow"))), (half, Some(Err("full"))), required];
-        assert_eq!(Health::of(both), degraded_reason(250, "slow"));
+        assert_eq!(Health::of(both), degraded_reason(25, "slow"));
         let one = [(half, Some(Err("slow"))), (Importance::Required, Some(Err("down")))];
         assert_eq!(Health::of(one), Health::Unhealthy("down".to_owned()));
         let unheard = [required, (half, None)];
         assert_eq!(Health::of(unheard), Health::Unknown);
     }
 
-    #[test]
-    fn a_factor_is_above_0_and_at_most_1() {
-        assert_eq!(Share::parse("0.5"), Some(Share(500)));
-        assert_eq!(Share::parse("1"), Some(Share::WHOLE));
-        assert_eq!(Share::parse("0.00001"), Some(Share(1)));
-        for text in ["0", "-1", "1.1", "NaN", "inf", "", "half"] {
-            assert_eq!(Share::parse(text), None, "{text}");
-        }
-    }
-
     proptest! {
-        #[test]
-        fn a_share_of_a_weight_is_no_more_than_it_and_never_nothing(share in 1..=1000_u16, weight in 1..=255_u8) {
-            let left = Share(share).of(weight);
-            prop_assert!((1..=weight).contains(&left));
-            prop_assert_eq!(Share::WHOLE.of(weight), weight);
-            prop_assert!(Share(share).of_share(Share(share)).0 <= share);
-        }
-
         #[test]
         fn a_detail_is_short_and_on_one_line(text in ".{0,2000}") {
             let kept = cut(&text);

@@ -1,5 +1,6 @@
 //! The bytes of the state file: JSON with a checksum of its part that matters. Pure.
 
+use common::hash::Fnv1a;
 use serde::{Deserialize, Serialize};
 
 use super::Services;
@@ -45,12 +46,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Services, BadFile> {
     Ok(file.services)
 }
 
-/// FNV-1a of the services' compact JSON: against a bad disk or a slip of the hand, not against an adversary.
+/// Returns the FNV-1a of the services' compact JSON: it detects a bad disk or a careless edit, not an adversary.
 fn checksum(services: &Services) -> Result<String, serde_json::Error> {
-    let hash = serde_json::to_vec(services)?
-        .into_iter()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-    Ok(format!("{hash:016x}"))
+    Ok(Fnv1a::default().with(&serde_json::to_vec(services)?).to_string())
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::{Document, Loaded, Problems, UnknownKeys};
+use common::ratio::PerMille;
 
 pub use panic_threshold::{Below, PanicThreshold, Then};
 pub use selection::{
@@ -282,7 +283,7 @@ pub struct Guard {
     /// `policy`.
     pub policy: GuardPolicy,
     /// `share`: more than this of the service has to go within `window`...
-    pub share: Share,
+    pub share: PerMille,
     /// `least`: ...and at least so many.
     pub least: usize,
     /// `window`.
@@ -297,7 +298,7 @@ impl Default for Guard {
     fn default() -> Self {
         Self {
             policy: GuardPolicy::Hold,
-            share: Share::of_percent(50),
+            share: PerMille::from_percent(50),
             least: 3,
             window: Duration::from_secs(30),
             settle: Duration::from_secs(30),
@@ -315,43 +316,6 @@ pub enum GuardPolicy {
     Defaults,
     /// Nothing: the registry is always believed.
     Trust,
-}
-
-/// A part of a whole, exact to a thousandth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Share(u16);
-
-impl Share {
-    /// So many hundredths, at most 100.
-    pub const fn of_percent(percent: u8) -> Self {
-        Self(if percent < 100 { percent as u16 * 10 } else { 1000 })
-    }
-
-    /// `0.5` or `50%`: more than nothing, at most the whole.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (number, scale) = match text.trim().strip_suffix('%') {
-            Some(percent) => (percent.trim_end(), 10.0),
-            None => (text.trim(), 1000.0),
-        };
-        let thousandths = (number.parse::<f64>().ok()? * scale).round();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "it is used only where it is a whole number from 1 to 1000"
-        )]
-        let share = Self(thousandths as u16);
-        (1.0..=1000.0).contains(&thousandths).then_some(share)
-    }
-
-    /// In thousandths: 1 to 1000.
-    pub const fn per_mille(self) -> u16 {
-        self.0
-    }
-
-    /// Whether `part` is more than this share of `whole`.
-    pub fn is_less_than(self, part: usize, whole: usize) -> bool {
-        part.saturating_mul(1000) > whole.saturating_mul(self.0.into())
-    }
 }
 
 /// What `haproxy` of a service adds to what its lines say.

@@ -1,6 +1,6 @@
 //! `panic` of a service.
 
-use super::Share;
+use common::ratio::PerMille;
 
 /// What becomes of requests while too few servers of a service are healthy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct PanicThreshold {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Below {
     /// Fewer than this part of those that count.
-    Share(Share),
+    Share(PerMille),
     /// Fewer than so many, at least 1, and not all that count.
     Count(u32),
 }
@@ -36,13 +36,13 @@ impl Below {
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             return text.parse().ok().filter(|count| *count >= 1).map(Self::Count);
         }
-        Share::parse(text).map(Self::Share)
+        PerMille::parse(text).map(Self::Share)
     }
 
     /// Whether `healthy` of `all` servers are too few: the rule that HAProxy is given.
     pub fn is_reached(self, healthy: usize, all: usize) -> bool {
         match self {
-            Self::Share(share) => healthy.saturating_mul(1000) < all.saturating_mul(share.per_mille().into()),
+            Self::Share(share) => healthy.saturating_mul(1000) < all.saturating_mul(share.get().into()),
             Self::Count(count) => healthy < all && u32::try_from(healthy).is_ok_and(|healthy| healthy < count),
         }
     }
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_threshold_is_a_share_or_a_number() {
-        let share = |percent| Some(Below::Share(Share::of_percent(percent)));
+        let share = |percent| Some(Below::Share(PerMille::from_percent(percent)));
         for (text, is) in [
             ("50%", share(50)),
             (" 0.5 ", share(50)),
@@ -82,15 +82,15 @@ mod tests {
 
     #[test]
     fn too_few_are_never_all() {
-        let half = Below::Share(Share::of_percent(50));
+        let half = Below::Share(PerMille::from_percent(50));
         for (below, healthy, all, reached) in [
             (half, 2, 5, true),
             (half, 3, 5, false),
             (half, 2, 4, false),
             (half, 0, 1, true),
             (half, 0, 0, false),
-            (Below::Share(Share::of_percent(100)), 4, 5, true),
-            (Below::Share(Share::of_percent(100)), 5, 5, false),
+            (Below::Share(PerMille::from_percent(100)), 4, 5, true),
+            (Below::Share(PerMille::from_percent(100)), 5, 5, false),
             (Below::Count(3), 2, 5, true),
             (Below::Count(3), 3, 5, false),
             (Below::Count(3), 2, 2, false),

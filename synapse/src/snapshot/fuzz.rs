@@ -2,15 +2,16 @@
 
 #![allow(clippy::missing_panics_doc, reason = "a finding is a panic")]
 
+use common::hash::sha1_hex;
 use tokio::time::Instant;
 
-use super::{Remembered, checksum, decode, encode};
+use super::{Remembered, decode, encode};
 
 /// Any bytes as a file, and again as what stands under a right first line: what is read is written as it was read, and
 /// can be shown, whatever the time.
 pub fn snapshot(bytes: &[u8]) {
     hold(bytes);
-    let mut whole = format!("synapse-snapshot 1 {}\n", checksum(bytes)).into_bytes();
+    let mut whole = format!("synapse-snapshot 1 {}\n", sha1_hex(bytes)).into_bytes();
     whole.extend(bytes);
     hold(&whole);
 }

@@ -19,9 +19,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::hash::sha1_hex;
 use common::zk::reflector::Freshness;
 use serde::{Deserialize, Serialize};
-use sha1::{Digest, Sha1};
 use tokio::time::Instant;
 
 use crate::desired::Server;
@@ -84,7 +84,7 @@ pub enum Refused {
 pub fn encode(content: &Content) -> Vec<u8> {
     // Text, numbers and maps with text keys: there is nothing that could fail.
     let body = serde_json::to_vec(content).unwrap_or_default();
-    let mut bytes = format!("{MAGIC} {VERSION} {}\n", checksum(&body)).into_bytes();
+    let mut bytes = format!("{MAGIC} {VERSION} {}\n", sha1_hex(&body)).into_bytes();
     bytes.extend(body);
     bytes
 }
@@ -101,16 +101,10 @@ pub fn decode(bytes: &[u8]) -> Result<Content, Refused> {
     if version != VERSION {
         return Err(Refused::Version(version.chars().take(20).collect()));
     }
-    if sum != checksum(body) {
+    if sum != sha1_hex(body) {
         return Err(Refused::Torn);
     }
     serde_json::from_slice(body).map_err(|error| Refused::Nonsense(error.to_string()))
-}
-
-/// The SHA-1 of these bytes, in hexadecimal.
-pub(crate) fn checksum(body: &[u8]) -> String {
-    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or_default());
-    Sha1::digest(body).iter().flat_map(digits).collect()
 }
 
 impl Remembered {

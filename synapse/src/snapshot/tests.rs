@@ -36,7 +36,7 @@ fn contents() -> impl Strategy<Value = Content> {
 }
 
 fn with_body(version: &str, body: &str) -> Vec<u8> {
-    format!("{MAGIC} {version} {}\n{body}", checksum(body.as_bytes())).into_bytes()
+    format!("{MAGIC} {version} {}\n{body}", sha1_hex(body.as_bytes())).into_bytes()
 }
 
 #[test]

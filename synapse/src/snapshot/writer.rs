@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::hash::sha1_hex;
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Content, Remembered, checksum, decode, encode};
+use super::{Content, Remembered, decode, encode};
 use crate::pipeline::guard::Guarded;
 
 /// The least time between two writes.
@@ -159,7 +160,7 @@ fn instances(content: &Content) -> String {
     let instances = content.sources.iter();
     let instances: Vec<_> = instances.map(|(name, source)| (name, &source.instances)).collect();
     // As in [`encode`], nothing could fail.
-    checksum(&serde_json::to_vec(&instances).unwrap_or_default())
+    sha1_hex(&serde_json::to_vec(&instances).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use common::hash::sha1_hex;
 use common::report::{Decoder, Report};
 use common::supervise::{Group, GroupId, Groups, Spawner, Stopping};
 use common::zk::reflector::{ReflectorTask, Snapshot, reflector};
@@ -18,7 +19,6 @@ use super::multi::{Child, MultiTask, multi};
 use super::reader::{self, ReadResult};
 use super::{Description, WatcherState};
 use crate::config::{Combine, DnsConfig, Question, Record, WatcherConfig, ZookeeperConfig};
-use crate::snapshot::checksum;
 
 /// How many names are looked up at once: each takes a thread until the resolver gives up.
 const LOOKUPS: usize = 8;
@@ -269,7 +269,7 @@ fn identity(config: &WatcherConfig) -> WatcherConfig {
 
 /// A short word for a configuration: two that differ have two.
 fn digest(config: &impl std::fmt::Debug) -> String {
-    checksum(format!("{config:?}").as_bytes()).chars().take(12).collect()
+    sha1_hex(format!("{config:?}").as_bytes()).chars().take(12).collect()
 }
 
 /// Servers as the nodes they would be.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use synapse::config::{Below, PanicThreshold, ServiceConfig, Share, Then};
+use common::ratio::PerMille;
+use synapse::config::{Below, PanicThreshold, ServiceConfig, Then};
 use synapse::desired::Server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -13,7 +14,7 @@ use crate::weighing;
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
-const HALF: Below = Below::Share(Share::of_percent(50));
+const HALF: Below = Below::Share(PerMille::from_percent(50));
 
 async fn backends() -> Vec<Backend> {
     let mut all = Vec::new();
@@ -232,7 +233,7 @@ async fn with_too_few_healthy_servers_requests_fail_at_once() {
 #[tokio::test]
 async fn members_that_come_and_go_under_load_are_no_panic() {
     let backends = backends().await;
-    let bench = bench(Below::Share(Share::of_percent(100)), Then::FailFast).await;
+    let bench = bench(Below::Share(PerMille::from_percent(100)), Then::FailFast).await;
     bench.want(&[("web_1", servers(&backends[..1]))]);
     bench.in_sync().await;
     answer(&bench, &["a"]).await;

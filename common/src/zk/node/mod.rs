@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use sha1::{Digest, Sha1};
 use zookeeper_client::{Acl, AuthId, CreateMode, Permission};
 
+use crate::hash::sha1_hex;
 use crate::report::{self, encoded};
 
 /// The fewest digits of a sequence number; `ZooKeeper` writes ten, and more beyond 32 bits.
@@ -212,9 +212,7 @@ fn is_sequence(text: &str) -> bool {
 /// 32 hexadecimal digits that are the same for the same words, and only for them: what makes the names of an instance's
 /// nodes its own. No secret.
 pub fn token(words: &[&str]) -> String {
-    let hash = Sha1::digest(words.join("\0"));
-    let first = hash.first_chunk().copied().unwrap_or_default();
-    format!("{:032x}", u128::from_be_bytes(first))
+    sha1_hex(words.join("\0").as_bytes()).chars().take(32).collect()
 }
 
 /// The most writes of one registration in any span of `per`.

@@ -14,9 +14,10 @@ use common::process::Program;
 use tokio::time::Instant;
 
 use crate::config::LifecycleConfig;
-use crate::health::verdict::{Health, Share};
+use crate::health::verdict::Health;
 use crate::lifecycle::drain::{Drain, Settled, Stage};
 use crate::lifecycle::warmup::{INTERVALS, WarmUp, WarmUpProgress};
+use common::ratio::PerMille;
 
 /// What the report and `/status` say of a service that was disabled, in Go-Nerve's words.
 pub const DISABLED: &str = "Service is disabled";
@@ -255,7 +256,7 @@ impl Machine {
             (Health::Degraded { share, reason }, Intent::Enabled) if weight > 0 => Some((*share, reason.clone())),
             _ => None,
         };
-        let (share, degraded_reason) = degraded_reason.unwrap_or((Share::WHOLE, String::new()));
+        let (share, degraded_reason) = degraded_reason.unwrap_or((PerMille::WHOLE, String::new()));
         LifecycleStatus {
             intent: self.intent,
             phase,

@@ -306,7 +306,7 @@ fn a_blocking_command_keeps_the_service_away_until_it_succeeds() {
 #[test]
 fn an_advisory_check_lowers_the_weight_alone() {
     let degraded_reason = Health::Degraded {
-        share: Share::parse("0.5").expect("a factor"),
+        share: PerMille::parse_factor("0.5").expect("a factor"),
         reason: "slow".to_owned(),
     };
     let mut bench = Fixture::new(LifecycleConfig {
@@ -457,7 +457,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         Just(Health::Healthy),
         Just(Health::Unhealthy("x".to_owned())),
         (1..=1000_u16).prop_map(|share| Health::Degraded {
-            share: Share::parse(&format!("0.{share:04}")).expect("a factor"),
+            share: PerMille::parse_factor(&format!("0.{share:04}")).expect("a factor"),
             reason: "slow".to_owned()
         })
     ];

@@ -1,8 +1,9 @@
 //! `guard` of a service.
 
 use common::config::Section;
+use common::ratio::PerMille;
 
-use crate::config::{Guard, GuardPolicy, SelectionConfig, Share, WatcherConfig};
+use crate::config::{Guard, GuardPolicy, SelectionConfig, WatcherConfig};
 
 /// Reads `guard`; without one, the defaults hold. What somebody writes on this host is believed unless `policy` says
 /// otherwise, and a list in this very file always.
@@ -54,9 +55,9 @@ pub(super) fn guard(
     })
 }
 
-fn share(section: &mut Section<'_>) -> Option<Share> {
+fn share(section: &mut Section<'_>) -> Option<PerMille> {
     let written = section.text_or("share", "0.5");
-    let share = Share::parse(&written);
+    let share = PerMille::parse(&written);
     if share.is_none() {
         section.problem(
             "share",

@@ -8,10 +8,7 @@ use crate::desired::Server;
 use crate::haproxy::plan::model::{DesiredBackend, DesiredServer};
 use crate::haproxy::plan::options::{OperatorOptions, parse, safe_name};
 use crate::haproxy::runtime::interner::Interner;
-
-/// HAProxy's own default.
-const DEFAULT_WEIGHT: u16 = 1;
-const MAX_WEIGHT: u16 = 256;
+use common::report::{DEFAULT_WEIGHT, MAX_WEIGHT};
 
 /// Returns what HAProxy should have of a service. Of two registrations at one address the newer one counts.
 pub(crate) fn desired_backend(servers: &[Server], operator: &mut OperatorOptions) -> DesiredBackend {

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use common::report::encoded;
+
 use super::{Selection, Verdict};
 
 /// How many digits ZooKeeper appends.
@@ -25,12 +27,7 @@ pub(crate) fn elect(selection: &mut Selection<'_>) {
 
 /// The number after the last `_`, or else the digits that ZooKeeper appended.
 fn sequence(node: &str) -> Option<u64> {
-    let number = |digits: &str| {
-        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-        digits.parse().ok().filter(|_| is_number)
-    };
-    let after = node.rsplit_once('_').and_then(|(_, after)| number(after));
-    after.or_else(|| number(node.get(node.len().checked_sub(DIGITS)?..)?))
+    encoded::sequence(node).or_else(|| encoded::number(node.get(node.len().checked_sub(DIGITS)?..)?))
 }
 
 #[cfg(test)]

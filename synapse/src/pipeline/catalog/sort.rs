@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use common::hash::Fnv1a;
+
 use crate::config::ServerSort;
 use crate::watcher::Candidate;
 
@@ -47,11 +49,9 @@ fn by_name(candidate: &Candidate) -> (&str, SocketAddr, i64, &str) {
     (&server.name, server.address, candidate.czxid, &server.node)
 }
 
-/// FNV-1a with a final mix: the same in every release, which the standard library's hashers don't promise.
+/// FNV-1a with a final mix.
 fn hash(seed: u64, bytes: &[u8]) -> u64 {
-    let fnv = bytes.iter().fold(seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let fnv = Fnv1a::with_seed(seed).with(bytes).value();
     let mixed = (fnv ^ (fnv >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
     mixed ^ (mixed >> 32)
 }

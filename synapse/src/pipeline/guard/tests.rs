@@ -1,10 +1,11 @@
 use std::collections::BTreeSet;
 
+use common::ratio::PerMille;
 use common::zk::reflector::Freshness;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Guard, GuardPolicy, Share};
+use crate::config::{Guard, GuardPolicy};
 use crate::desired::Server;
 use crate::health::Check;
 
@@ -446,7 +447,7 @@ fn policies() -> impl Strategy<Value = Guard> {
     (1_u8..=100, 1_usize..5, 0_u64..100, 0_u64..100, 1_u64..500).prop_map(|(percent, least, window, settle, hold)| {
         Guard {
             policy: GuardPolicy::Hold,
-            share: Share::of_percent(percent),
+            share: PerMille::from_percent(percent),
             least,
             window: seconds(window),
             settle: seconds(settle),

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::report::MAX_WEIGHT;
 use common::report::Report;
 use tokio::time::Instant;
 
@@ -19,9 +20,6 @@ const MIN_TTL: Duration = Duration::from_secs(1);
 
 /// How long after a failure the name is asked for again.
 const RETRY: Duration = Duration::from_secs(5);
-
-/// HAProxy's largest weight.
-const MAX_WEIGHT: u32 = 256;
 
 /// What was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,13 +202,8 @@ fn scaled(weight: u16, heaviest: u16) -> Option<u16> {
     if heaviest == 0 {
         return None;
     }
-    let (weight, heaviest) = (u32::from(weight), u32::from(heaviest));
-    let weight = if heaviest > MAX_WEIGHT {
-        weight * MAX_WEIGHT / heaviest
-    } else {
-        weight
-    };
-    u16::try_from(weight.max(1)).ok()
+    let scaled = u32::from(weight) * u32::from(heaviest.min(MAX_WEIGHT)) / u32::from(heaviest);
+    u16::try_from(scaled.max(1)).ok()
 }
 
 #[cfg(test)]

@@ -25,7 +25,8 @@ use common::config::Section;
 
 use super::{host_of, millis_or};
 use crate::config::{CheckConfig, CheckKind, TcpConfig, TcpMode};
-use crate::health::verdict::{Importance, Share};
+use crate::health::verdict::Importance;
+use common::ratio::PerMille;
 
 const RISE: u32 = 3;
 const FALL: u32 = 2;
@@ -133,7 +134,7 @@ fn check(section: &mut Section<'_>, host: &str, port: u16, prefer_ipv4: bool) ->
 fn importance(section: &mut Section<'_>) -> Option<Importance> {
     let required = section.flag_or("required", true);
     let factor = section.text_or("advisoryWeightFactor", "0.5");
-    let Some(share) = Share::parse(&factor) else {
+    let Some(share) = PerMille::parse_factor(&factor) else {
         section.problem(
             "advisoryWeightFactor",
             format!("`{}` is no factor", factor.escape_debug()),

@@ -485,13 +485,14 @@ fn status_sets_are_codes_and_ranges() {
 
 #[test]
 fn a_check_is_required_or_advisory() {
-    use crate::health::verdict::{Importance, Share};
+    use crate::health::verdict::Importance;
+    use common::ratio::PerMille;
 
     let importance = |keys: &str| {
         let text = format!("services: [{{ port: 80, checks: [{{ type: tcp, {keys} }}] }}]");
         read(&text).map(|read| read.value.services[0].checks[0].importance)
     };
-    let advisory = |factor| Ok(Importance::Advisory(Share::parse(factor).expect("a factor")));
+    let advisory = |factor| Ok(Importance::Advisory(PerMille::parse_factor(factor).expect("a factor")));
     assert_eq!(importance(""), Ok(Importance::Required));
     assert_eq!(importance("required: true"), Ok(Importance::Required));
     assert_eq!(importance("required: false"), advisory("0.5"));

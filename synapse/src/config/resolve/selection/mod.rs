@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 
 use common::config::Section;
+use common::report::MAX_WEIGHT;
 
 use super::haproxy::RouterContext;
 use crate::config::{
@@ -17,9 +18,6 @@ use crate::config::{
 
 /// A subset of one would leave a service without a server whenever that one fails.
 const MIN_SUBSET: u64 = 2;
-/// HAProxy's limit on a weight.
-const MAX_WEIGHT: u64 = 256;
-
 /// The service a `serverCorrelation` names. It is checked once the names of all are known.
 pub(super) struct Other<'a> {
     section: Section<'a>,
@@ -226,7 +224,7 @@ fn default_server(mut section: Section<'_>) -> Option<DefaultServer> {
     if port.is_none() && (written.is_some() || !section.has("port")) {
         section.problem("port", "is required", "write a port from 1 to 65535");
     }
-    let weight = section.integer("weight", 0..=MAX_WEIGHT);
+    let weight = section.integer("weight", 0..=MAX_WEIGHT.into());
     let name = section.text_or("name", "");
     let host = host?;
     let Ok(ip) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() else {

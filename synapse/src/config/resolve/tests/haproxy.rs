@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use common::ratio::PerMille;
 use super::{config, haproxy, haproxy_router, problems, read, warnings};
 use crate::config::{
-    Below, CookieValue, OptionsPolicy, PanicThreshold, RouterKind, ServiceConfig, Share, Then, Weights,
+    Below, CookieValue, OptionsPolicy, PanicThreshold, RouterKind, ServiceConfig, Then, Weights,
 };
 
 /// A file of one HAProxy router with these keys and services.
@@ -275,17 +276,17 @@ fn a_panic_threshold_has_a_bound_and_an_action() {
             .panic_threshold
     };
     assert_eq!(rule(""), None);
-    let half = Below::Share(Share::of_percent(50));
+    let half = Below::Share(PerMille::from_percent(50));
     for (keys, below, then) in [
         ("then: fail-fast", half, Then::FailFast),
         (
             "then: use-all, below: 0.25",
-            Below::Share(Share::of_percent(25)),
+            Below::Share(PerMille::from_percent(25)),
             Then::UseAll,
         ),
         (
             "then: use-all, below: 30%",
-            Below::Share(Share::of_percent(30)),
+            Below::Share(PerMille::from_percent(30)),
             Then::UseAll,
         ),
         ("then: fail-fast, below: 3", Below::Count(3), Then::FailFast),

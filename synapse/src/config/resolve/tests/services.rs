@@ -2,7 +2,8 @@
 
 use super::super::*;
 use super::{config, haproxy_router, problems, read, warnings, watcher, with_services};
-use crate::config::{Guard, GuardPolicy, Share, WatcherConfig};
+use crate::config::{Guard, GuardPolicy, WatcherConfig};
+use common::ratio::PerMille;
 
 #[test]
 fn server_options_hold_without_router_options() {
@@ -150,7 +151,7 @@ fn a_guard_has_a_policy_and_its_measures() {
     let written = guard("policy: trust, share: 25%, least: 2, window: 1m, settle: 10s, holdTime: 1h");
     let expected = Guard {
         policy: GuardPolicy::Trust,
-        share: Share::of_percent(25),
+        share: PerMille::from_percent(25),
         least: 2,
         window: Duration::from_mins(1),
         settle: Duration::from_secs(10),
@@ -167,7 +168,7 @@ fn a_guard_has_a_policy_and_its_measures() {
         helpless[0].contains("no default servers that could help"),
         "{helpless:?}"
     );
-    assert_eq!(guard("share: 0.333").share, Share::parse("33.3 %").expect("a share"));
+    assert_eq!(guard("share: 0.333").share, PerMille::parse("33.3 %").expect("a share"));
     for share in ["0", "1.1", "-1", "101%", "half", "NaN", "inf"] {
         let text = with_services(&[&format!("guard: {{share: '{share}'}}, ")]);
         assert!(problems(&text)[0].contains("is not a share"), "{share}");

@@ -5,12 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use common::config::Section;
+use common::report::MAX_WEIGHT;
 use common::report::Report;
 
 use crate::config::{DnsConfig, Question, Record};
-
-/// HAProxy's largest weight.
-const MAX_WEIGHT: u64 = 256;
 
 /// The longest DNS name.
 const MAX_HOST: usize = 253;
@@ -161,7 +159,7 @@ fn common(section: &mut Section<'_>) -> Common {
         section.problem("port", "must not be 0", "1 to 65535");
     }
     let weight = section
-        .integer("weight", 0..=MAX_WEIGHT)
+        .integer("weight", 0..=MAX_WEIGHT.into())
         .and_then(|weight| u16::try_from(weight).ok());
     let labels = section.text_map("labels");
     let options = section.text_or("options", "");

@@ -99,7 +99,7 @@ fn add_counter(lines: &mut Vec<String>, http: bool, rule: PanicThreshold, id: &s
     };
     let at = lines.iter().position(is_rule).unwrap_or(lines.len());
     let factor = match rule.below {
-        Below::Share(share) => format!(",mul({})", share.per_mille()),
+        Below::Share(share) => format!(",mul({})", share.get()),
         Below::Count(_) => String::new(),
     };
     let shadow = PanicThreshold::shadow_backend(id);
@@ -129,7 +129,7 @@ pub(crate) fn status(
     let figures = format!("{healthy} of {all} servers are healthy");
     PanicThresholdStatus {
         below: match rule.below {
-            Below::Share(share) => format!("{}%", f64::from(share.per_mille()) / 10.0),
+            Below::Share(share) => format!("{}%", f64::from(share.get()) / 10.0),
             Below::Count(count) => count.to_string(),
         },
         then: match rule.then {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::Share;
+use common::ratio::PerMille;
 use crate::haproxy::plan::model::{DesiredBackend, DesiredServer, Layout, NOWHERE};
 use crate::haproxy::plan::slots::{assign, layout_for_reload};
 use crate::haproxy::plan::{Plan, plan};
@@ -130,7 +130,7 @@ fn execute(table: &mut Table, backend: &str, server: &str, act: &Action) {
 #[test]
 fn the_status_reports_what_haproxy_does() {
     let rule = PanicThreshold {
-        below: Below::Share(Share::of_percent(50)),
+        below: Below::Share(PerMille::from_percent(50)),
         then: Then::FailFast,
     };
     let first = layout_for_reload(

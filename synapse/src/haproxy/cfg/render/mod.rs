@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use common::hash::Fnv1a;
+
 use crate::config::{HaproxyConfig, HaproxyControl, PanicThreshold, SHARED_FRONTEND, ServiceConfig, Then};
 use crate::haproxy::cfg::bind;
 use crate::haproxy::cfg::format::{HEADER, push_line, push_servers, structure_line};
@@ -424,20 +426,13 @@ fn lines(text: &str) -> usize {
 }
 
 /// FNV-1a, 64 bits: it distinguishes structures and need not withstand an attacker.
-struct Fingerprint(u64);
-
-impl Default for Fingerprint {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
+#[derive(Default)]
+struct Fingerprint(Fnv1a);
 
 impl Fingerprint {
     /// Adds a text and its end.
     fn add(&mut self, text: &str) {
-        for byte in text.bytes().chain([0xff]) {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        self.0 = self.0.with(text.as_bytes()).with(&[0xff]);
     }
 
     /// Adds the server lines without their assignments.
@@ -450,7 +445,7 @@ impl Fingerprint {
     }
 
     fn finish(&self) -> String {
-        format!("{:016x}", self.0)
+        self.0.to_string()
     }
 }
 

@@ -15,11 +15,8 @@ use super::{is_local, zone_of};
 use crate::config::ZoneConfig;
 use crate::desired::Server;
 use crate::watcher::Candidate;
+use common::report::{DEFAULT_WEIGHT, MAX_WEIGHT};
 
-/// What a server weighs that registers no weight: HAProxy's default.
-const DEFAULT_WEIGHT: u16 = 1;
-/// HAProxy's limit.
-const MAX_WEIGHT: u16 = 256;
 /// What local clients need of their zone's equal part, in percent: no service runs with all its servers at their limit.
 const LOCAL_DEMAND: u64 = 70;
 /// The local reach in percent has to change by this much before weights follow, so that a server at the edge of its
