@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
-use common::ratio::PerMille;
 use super::{config, haproxy, haproxy_router, problems, read, warnings};
-use crate::config::{
-    Below, CookieValue, OptionsPolicy, PanicThreshold, RouterKind, ServiceConfig, Then, Weights,
-};
+use crate::config::{Below, CookieValue, OptionsPolicy, PanicThreshold, RouterKind, ServiceConfig, Then, Weights};
+use common::ratio::PerMille;
 
 /// A file of one HAProxy router with these keys and services.
 fn file(keys: &str, services: &[&str]) -> String {

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use super::*;
-use common::ratio::PerMille;
 use crate::haproxy::plan::model::{DesiredBackend, DesiredServer, Layout, NOWHERE};
 use crate::haproxy::plan::slots::{assign, layout_for_reload};
 use crate::haproxy::plan::{Plan, plan};
 use crate::haproxy::runtime::command::Action;
 use crate::haproxy::runtime::parse::{PausedChecks, Table};
+use common::ratio::PerMille;
 
 const ID: &str = "web_1";
 
