@@ -1,32 +1,48 @@
-//! What the reading of one document has found so far; its sections share it.
+//! The diagnostics of one document, shared by its sections.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 
-use super::Text;
 use super::effective::Effective;
-use super::excerpt::spot;
+use super::excerpt::{Text, location};
+use super::path::NodePath;
 use super::problem::Problem;
-use super::section::KnownKeys;
 use super::yaml::{End, locate};
 
-/// A place in the tree, as [`locate`] wants it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct NodePath(pub(super) Vec<usize>);
+/// The keys that the code reads: section name to key to default (as the reference prints it; `-` for none).
+pub type KnownKeys = BTreeMap<String, BTreeMap<String, String>>;
 
-impl NodePath {
-    pub(super) fn child(&self, index: usize) -> Self {
-        Self(self.0.iter().copied().chain([index]).collect())
+/// What is wrong and what to do about it.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) what: String,
+    pub(super) help: String,
+}
+
+impl Message {
+    pub(super) fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            help: help.into(),
+        }
     }
 }
 
-/// Something to tell the operator, not yet located.
+/// Whether a diagnostic stops the daemon.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Severity {
+    Problem,
+    Warning,
+    /// A likely mistake that could be intended: a problem in strict reading, a warning otherwise.
+    Doubt,
+}
+
+/// A message without its line.
 #[derive(Debug)]
 pub(super) struct Diagnostic {
-    pub(super) place: NodePath,
-    pub(super) end: End,
-    pub(super) key: String,
-    pub(super) what: String,
-    pub(super) help: String,
+    at: NodePath,
+    end: End,
+    message: Message,
 }
 
 /// Problems, warnings and known keys, in the order they were found.
@@ -41,38 +57,34 @@ pub(super) struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// What is likely a mistake though it could be meant: a problem in strict reading, a warning otherwise.
-    pub(super) fn doubt(&self, finding: Diagnostic) {
-        let list = if self.strict.get() {
-            &self.problems
-        } else {
-            &self.warnings
+    pub(super) fn add(&self, severity: Severity, at: NodePath, end: End, message: Message) {
+        let list = match severity {
+            Severity::Warning => &self.warnings,
+            Severity::Doubt if !self.strict.get() => &self.warnings,
+            Severity::Problem | Severity::Doubt => &self.problems,
         };
-        list.borrow_mut().push(finding);
+        list.borrow_mut().push(Diagnostic { at, end, message });
     }
 }
 
-/// The most diagnostics that are given a line: each costs a walk through the whole text, and a long file can have
-/// thousands of warnings. The key's path names the others.
+/// Greatest number of diagnostics that get a line, because each costs a walk through the whole text and a long file can
+/// have thousands of warnings. The others have the key's path.
 const MAX_LOCATED: usize = 100;
 
-/// Puts diagnostics in the file's order and gives them their lines.
+/// Sorts diagnostics by the file's order and adds their lines.
 pub(super) fn located(file: &str, text: &Text, mut diagnostics: Vec<Diagnostic>) -> Vec<Problem> {
-    diagnostics.sort_by(|a, b| a.place.cmp(&b.place));
-    let problem = |(number, finding): (usize, Diagnostic)| {
+    diagnostics.sort_by(|a, b| a.at.steps.cmp(&b.at.steps));
+    let problem = |(number, Diagnostic { at, end, message }): (usize, Diagnostic)| {
         // The root begins at the first line, which is not where a missing key would be.
-        let is_root = finding.place.0.is_empty();
-        let at = if is_root || number >= MAX_LOCATED {
-            None
-        } else {
-            locate(&text.read, &finding.place.0, finding.end)
-        };
+        let position = (!at.steps.is_empty() && number < MAX_LOCATED)
+            .then(|| locate(&text.read, &at.steps, end))
+            .flatten();
         Problem {
             file: file.to_owned(),
-            at: at.map(|at| Box::new(spot(text, at, &finding.key))),
-            key: finding.key,
-            what: finding.what,
-            help: finding.help,
+            at: position.map(|position| Box::new(location(text, position, &at.key))),
+            key: at.key,
+            what: message.what,
+            help: message.help,
         }
     };
     diagnostics.into_iter().enumerate().map(problem).collect()

@@ -1,48 +1,47 @@
-//! The configuration in effect: every key that was asked for, with what the file says or the default.
+//! The configuration in effect: every key that the code reads, with the file's value or the default.
 //!
-//! It is for people who want to know what a daemon runs with, so nothing that could be a secret is in it.
+//! It is shown to people, so it has nothing in it that could be a secret.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
-use super::diagnostics::NodePath;
 use super::excerpt::is_secret;
 use super::value::Value;
 use super::yaml::Node;
 
-/// What stands for a secret.
+/// Replacement of a secret.
 const HIDDEN: &str = "[redacted]";
 
-/// What the sections read so far have found, by their places.
+/// The keys of the sections read so far, by the steps to each section.
 #[derive(Debug, Default)]
-pub(super) struct Effective(BTreeMap<NodePath, Map<String, Json>>);
+pub(super) struct Effective(BTreeMap<Vec<usize>, Map<String, Json>>);
 
 impl Effective {
-    /// Takes in the keys of the section at `place`: name, default as the reference prints it, and value.
-    pub(super) fn take_in<'k>(
+    /// Adds the keys of the section at `steps`: name, default as the reference prints it, and value.
+    pub(super) fn add_section<'k>(
         &mut self,
-        place: &NodePath,
-        asked: impl Iterator<Item = (&'k str, &'k str, Option<Value<'k>>)>,
+        steps: &[usize],
+        read: impl Iterator<Item = (&'k str, &'k str, Option<Value<'k>>)>,
     ) {
         let mut keys = Map::new();
-        for (key, default, value) in asked {
+        for (key, default, value) in read {
             let json = match value {
-                Some(value) => self.shown(key, value.node, &value.place),
+                Some(value) => self.shown(key, value.node, &value.at.steps),
                 None => default_of(default),
             };
             keys.insert(key.to_owned(), json);
         }
-        self.0.insert(place.clone(), keys);
+        self.0.insert(steps.to_vec(), keys);
     }
 
-    /// The root.
+    /// Returns the root section.
     pub(super) fn into_json(mut self) -> Json {
-        self.0.remove(&NodePath(Vec::new())).map_or(Json::Null, Json::Object)
+        self.0.remove([].as_slice()).map_or(Json::Null, Json::Object)
     }
 
-    /// A value; a map that was read as a section stands there as that section has it. Sections within one end before it.
-    fn shown(&mut self, key: &str, node: &Node, place: &NodePath) -> Json {
+    /// Converts a value; a map that was read as a section has that section's keys. Nested sections end before the outer one.
+    fn shown(&mut self, key: &str, node: &Node, steps: &[usize]) -> Json {
         if is_secret(key) && *node != Node::Null {
             return Json::from(HIDDEN);
         }
@@ -55,27 +54,23 @@ impl Effective {
             Node::Text(text) if is_secret(text) && text.contains(['=', ':', ' ']) => Json::from(HIDDEN),
             Node::Text(text) => Json::from(without_credentials(text)),
             Node::List(nodes) => {
-                let mut elements = Vec::new();
-                for (index, node) in nodes.iter().enumerate() {
-                    elements.push(self.shown(key, node, &place.child(index)));
-                }
-                Json::Array(elements)
+                let element = |(index, node)| self.shown(key, node, &[steps, &[index]].concat());
+                nodes.iter().enumerate().map(element).collect()
             }
             Node::Map(entries) => {
-                if let Some(section) = self.0.remove(place) {
+                if let Some(section) = self.0.remove(steps) {
                     return Json::Object(section);
                 }
-                let mut map = Map::new();
-                for (index, (key, node)) in entries.iter().enumerate() {
-                    map.insert(key.clone(), self.shown(key, node, &place.child(index)));
-                }
-                Json::Object(map)
+                let entry = |(index, (key, node)): (usize, &(String, Node))| {
+                    (key.clone(), self.shown(key, node, &[steps, &[index]].concat()))
+                };
+                Json::Object(entries.iter().enumerate().map(entry).collect())
             }
         }
     }
 }
 
-/// A default as the reference prints it; null when there is none, or when it comes from elsewhere.
+/// Converts a default as the reference prints it; null when there is none, or when it comes from elsewhere.
 fn default_of(printed: &str) -> Json {
     match printed {
         "-" | "required" => Json::Null,
@@ -86,7 +81,7 @@ fn default_of(printed: &str) -> Json {
     }
 }
 
-/// A text without the user and password of a `scheme://user:password@host` in it.
+/// Hides the user and password of a `scheme://user:password@host`.
 fn without_credentials(text: &str) -> String {
     let Some((before, rest)) = text.split_once("://") else {
         return text.to_owned();

@@ -1,13 +1,12 @@
 //! The line of the file that a problem is about, fit to be shown: secrets hidden, no control characters, not too long.
 //!
-//! Hidden is whatever follows a word that smells of a secret, on the line itself or on a line that encloses it. Too much
-//! is hidden rather than too little: a message ends up in logs and tickets.
+//! Everything after a name that suggests a secret is hidden, on the line itself or on a line that encloses it. Too much is
+//! hidden rather than too little, because messages end up in logs and tickets. Pure.
 
-use super::Text;
 use super::problem::Location;
 use super::yaml::Position;
 
-/// What secrets are called, in lower case.
+/// Parts of the names of secrets, in lower case.
 const SECRET_WORDS: [&str; 8] = [
     "passw",
     "secret",
@@ -19,13 +18,21 @@ const SECRET_WORDS: [&str; 8] = [
     "apikey",
 ];
 
-/// The most characters shown of a line.
+/// Greatest number of characters shown of a line.
 const MAX_WIDTH: usize = 100;
 
 const HIDDEN: char = '…';
 
-/// The place of a problem of `key`, with its excerpt.
-pub(super) fn spot(text: &Text, at: Position, key: &str) -> Location {
+/// A text, and its form before it was transformed: problems show that one, because the text may hold secrets that the
+/// file does not.
+#[derive(Debug)]
+pub(super) struct Text {
+    pub(super) read: String,
+    pub(super) source: Option<String>,
+}
+
+/// Returns the location of a problem of `key`, with its excerpt.
+pub(super) fn location(text: &Text, at: Position, key: &str) -> Location {
     let (line, column) = at;
     let excerpt = match &text.source {
         None => excerpt(&text.read, at, key),
@@ -34,8 +41,8 @@ pub(super) fn spot(text: &Text, at: Position, key: &str) -> Location {
     Location { line, column, excerpt }
 }
 
-/// The line as it was before the text was transformed, with a caret when it is the same; empty when lines came or went,
-/// for nobody knows then which line this one was.
+/// Returns the line before the text was transformed, with a caret when it is the same; empty when the number of lines
+/// changed, because the line can not be identified then.
 fn of_source(source: &str, read: &str, at: Position, key: &str) -> String {
     if source.lines().count() != read.lines().count() {
         return String::new();
@@ -49,7 +56,7 @@ fn of_source(source: &str, read: &str, at: Position, key: &str) -> String {
     shown.lines().next().unwrap_or_default().to_owned()
 }
 
-/// The line at `at` and, on a second line, a caret below its column; empty when there is no such line.
+/// Returns the line at `at` and, on a second line, a caret below its column; empty when there is no such line.
 fn excerpt(text: &str, at: Position, key: &str) -> String {
     let (line, column) = at;
     let above: Vec<&str> = text.lines().take(line).collect();
@@ -88,18 +95,18 @@ fn excerpt(text: &str, at: Position, key: &str) -> String {
     format!("{}\n{:caret$}^", shown.trim_end(), "")
 }
 
-/// Whether a value of this key may be shown.
+/// Returns whether a value of this key must be hidden.
 pub(super) fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_lowercase();
     SECRET_WORDS.iter().any(|word| key.contains(word))
 }
 
-/// How many characters of the line may be shown; `None` for all of them.
+/// Returns the number of characters of the line that may be shown; `None` for all of them.
 fn visible(source: &str, above: &[&str], key: &str) -> Option<usize> {
     secret_on_line(source).or_else(|| (is_secret(key) || enclosed_by_secret(source, above)).then_some(0))
 }
 
-/// How many characters stand before the first secret of the line.
+/// Returns the number of characters before the first secret of the line.
 fn secret_on_line(source: &str) -> Option<usize> {
     let lower = source.to_ascii_lowercase();
     let named = SECRET_WORDS
@@ -123,7 +130,7 @@ fn secret_on_line(source: &str) -> Option<usize> {
     source.get(..byte).map(|before| before.chars().count())
 }
 
-/// Whether a line that is less indented, and so encloses this one, names a secret.
+/// Returns whether a less indented line, which encloses this one, names a secret.
 fn enclosed_by_secret(source: &str, above: &[&str]) -> bool {
     let mut indent = indentation(source);
     above.iter().rev().filter(|line| !line.trim().is_empty()).any(|line| {
@@ -200,7 +207,7 @@ mod tests {
     fn a_line_is_shown_as_it_was_before_its_template() {
         let shown = |source: &str, read: &str, at: Position| {
             let (read, source) = (read.to_owned(), Some(source.to_owned()));
-            spot(&Text { read, source }, at, "").excerpt
+            location(&Text { read, source }, at, "").excerpt
         };
         let source = "host: {{ .HOST }}\nport: x";
         let read = "host: hunter2\nport: x";

@@ -1,14 +1,15 @@
 //! A configuration file becomes typed values, or every problem in it.
 //!
 //! YAML and JSON come through one door ([`load`]): JSON is YAML. Keys are matched without regard to case, as the
-//! originals' Go decoder does; `null` and an absent key are the same. A repeated key is a problem. Each value is asked
-//! for by the code that needs it ([`Section`]), so the set of known keys, their defaults and the nearest valid key of a
-//! typo come from the same lines that use them. Problems are collected, not thrown: one run names them all.
+//! originals' Go decoder does; `null` and an absent key are the same. A repeated key is a problem. Each value is
+//! read by the code that needs it ([`Section`]), so the set of known keys, their defaults and the nearest valid key of a
+//! typo come from the same lines that use them. Problems are collected: one run names them all.
 
 mod diagnostics;
 mod effective;
 mod excerpt;
 mod nearest;
+mod path;
 mod problem;
 mod secret;
 mod section;
@@ -21,12 +22,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use diagnostics::Diagnostics;
+pub use diagnostics::KnownKeys;
+use excerpt::{Text, location};
 pub use problem::{Location, Problem, Problems};
 pub use secret::{Secret, SecretError};
-pub use section::{KnownKeys, Section};
-pub use time::parse as parse_duration;
+pub use section::Section;
+pub use time::{parse as duration, parse as parse_duration};
 
-/// What an unknown key is.
+/// Severity of an unknown key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnknownKeys {
     /// A warning, so that the originals' files start.
@@ -35,7 +38,7 @@ pub enum UnknownKeys {
     Refuse,
 }
 
-/// A file that was parsed, not yet loaded.
+/// A parsed file, not yet resolved.
 #[derive(Debug)]
 pub struct Document {
     name: String,
@@ -43,34 +46,21 @@ pub struct Document {
     root: yaml::Node,
 }
 
-/// A text, and what it was before it was transformed: that is what problems show, for the text may hold secrets that
-/// the file does not.
-#[derive(Debug)]
-struct Text {
-    read: String,
-    source: Option<String>,
-}
-
-/// What a document meant.
+/// The configuration in a document.
 #[derive(Debug)]
 pub struct Loaded<T> {
     /// The typed configuration.
     pub value: T,
-    /// What the operator should know though it stops nothing: unknown keys, keys that changed meaning.
+    /// Problems that do not prevent a start: unknown keys, keys that changed meaning.
     pub warnings: Vec<Problem>,
-    /// The keys that were asked for, by section, for the test that compares the reference tables with the code.
+    /// The keys that the code reads, by section, for the test that compares the reference tables with the code.
     pub known_keys: KnownKeys,
-    /// Every key that was asked for with its value or its default, secrets hidden: JSON for people, as text, which is a
-    /// fifth of what its values would take as long as the daemon runs.
+    /// Every key that the code reads with its value or its default, secrets hidden: JSON as text, which takes a fifth of
+    /// the memory of its values.
     pub effective: Arc<str>,
 }
 
-/// Reads a duration as our own keys have them (`1m 30s`, `500ms`), or says what is wrong with the text.
-pub fn duration(text: &str) -> Result<std::time::Duration, String> {
-    time::parse(text)
-}
-
-/// Parses data, JSON or YAML, that is no configuration: it may be of any shape. A repeated key is an error.
+/// Parses JSON or YAML data of any shape. A repeated key is an error.
 pub fn data(text: &str) -> Result<serde_json::Value, String> {
     let root = yaml::parse(text).map_err(|yaml::SyntaxError { at, what }| match at {
         Some((line, column)) => format!("line {line}, column {column}: {what}"),
@@ -79,8 +69,8 @@ pub fn data(text: &str) -> Result<serde_json::Value, String> {
     root.into_json()
 }
 
-/// Reads and parses a file. `transform` sees the text first (environment templating in nerve); problems show the file's
-/// own lines.
+/// Reads and parses a file. `transform` receives the text first (environment templating in nerve); problems show the
+/// file's own lines.
 pub fn load(path: &Path, transform: impl FnOnce(String) -> Result<String, Problem>) -> Result<Document, Problems> {
     let name = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| {
@@ -105,7 +95,7 @@ pub fn load(path: &Path, transform: impl FnOnce(String) -> Result<String, Proble
 }
 
 impl Document {
-    /// Parses text; `name` is what problems call it, usually the file's path.
+    /// Parses text; `name` is its name in problems, usually the file's path.
     pub fn parse(name: &str, text: String) -> Result<Self, Problems> {
         Self::parse_from(name, text, None)
     }
@@ -119,7 +109,7 @@ impl Document {
                 root,
             }),
             Err(yaml::SyntaxError { at, what }) => {
-                let at = at.map(|at| Box::new(excerpt::spot(&text, at, "")));
+                let at = at.map(|at| Box::new(location(&text, at, "")));
                 let help = "look at the indentation, the quotes and the brackets before this place";
                 Err(Problems(vec![Problem {
                     at,
@@ -129,8 +119,8 @@ impl Document {
         }
     }
 
-    /// Lets `read` ask for what it needs and collects every problem. `strict: true` at the root refuses unknown keys
-    /// whatever `unknown` says. The root section is named `root`.
+    /// Reads the configuration with `read` and collects every problem. `strict: true` at the root refuses unknown keys for
+    /// any `unknown`. The root section is named `root`.
     pub fn resolve<T>(
         &self,
         unknown: UnknownKeys,

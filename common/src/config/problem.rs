@@ -1,4 +1,4 @@
-//! A problem in a configuration, said so that a stranger can mend it.
+//! A problem in a configuration, with its place and a remedy.
 
 use std::fmt;
 
@@ -7,13 +7,13 @@ use std::fmt;
 pub struct Problem {
     /// The file.
     pub file: String,
-    /// Where in the file, if that is known.
+    /// Its place in the file, if known.
     pub at: Option<Box<Location>>,
     /// The path of the key, e.g. `services[0].checks[1].timeoutInMilli`; empty for the file as a whole.
     pub key: String,
     /// What is wrong.
     pub what: String,
-    /// What to do, e.g. ``did you mean `timeoutInMilli`?``; may be empty.
+    /// The remedy, e.g. ``did you mean `timeoutInMilli`?``; may be empty.
     pub help: String,
 }
 
@@ -45,14 +45,14 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.file)?;
-        if let Some(spot) = &self.at {
-            write!(f, "{}:{}:", spot.line, spot.column)?;
+        if let Some(location) = &self.at {
+            write!(f, "{}:{}:", location.line, location.column)?;
         }
         if !self.key.is_empty() {
             write!(f, " {}:", self.key)?;
         }
         write!(f, " {}", self.what)?;
-        for line in self.at.iter().flat_map(|spot| spot.excerpt.lines()) {
+        for line in self.at.iter().flat_map(|location| location.excerpt.lines()) {
             write!(f, "\n    {line}")?;
         }
         if !self.help.is_empty() {

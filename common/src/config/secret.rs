@@ -1,4 +1,4 @@
-//! A secret: written out in the file, or a note of where to find it.
+//! A secret: literal in the file, or a reference to its place.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ enum Source {
     File(PathBuf),
 }
 
-/// A secret that isn't where the configuration says.
+/// An unreadable secret.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The variable is absent, or no UTF-8.
@@ -45,8 +45,8 @@ impl Secret {
         })
     }
 
-    /// The text, as it is now: a file is read again at each use, for it may be replaced. Its line end at the end is not
-    /// part of it.
+    /// Returns the current text: a file is read at each use because it may be replaced. Line ends at the file's end are
+    /// removed.
     pub fn read(&self) -> Result<String, SecretError> {
         match &self.0 {
             Source::Literal(text) => Ok(text.clone()),
@@ -61,7 +61,7 @@ impl Secret {
         }
     }
 
-    /// The text when it stands in the configuration itself, to be checked there.
+    /// Returns the text when it is literal in the configuration, for validation.
     pub fn literal(&self) -> Option<&str> {
         match &self.0 {
             Source::Literal(text) => Some(text),

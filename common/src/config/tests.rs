@@ -67,7 +67,7 @@ fn problem<T>(text: &str, read: impl FnOnce(&mut Section<'_>) -> T) -> (String, 
 
 /// Line and column.
 fn place(problem: &Problem) -> Option<(usize, usize)> {
-    problem.at.as_ref().map(|spot| (spot.line, spot.column))
+    problem.at.as_ref().map(|location| (location.line, location.column))
 }
 
 const GOOD: &str = "

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// The longest duration a key may have, 30 days: far beyond any use here, far below any overflow.
+/// Longest duration of a key, 30 days: far beyond any use, far below any overflow.
 pub(super) const MAX_DURATION: Duration = Duration::from_hours(30 * 24);
 
-/// Reads a duration longer than 0 and no longer than 30 days, or says what is wrong with the text.
+/// Parses a duration longer than 0 and no longer than 30 days (`1m 30s`, `500ms`); the error is for the operator.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text).map_err(|error| format!("is not a duration: {error}"))?;
     if duration.is_zero() {
@@ -17,7 +17,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-/// Writes a duration as [`parse`] reads it.
+/// Formats a duration as [`parse`] reads it.
 pub(super) fn print(duration: Duration) -> String {
     humantime::format_duration(duration).to_string()
 }
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_what_is_wrong() {
+    fn errors_name_the_problem() {
         let error = |text: &str| parse(text).expect_err("not a duration");
         let texts = ["", "30", "30 parsecs", "-1s", "soon", "0s", "31days"];
         let errors = texts.map(|text| format!("{text:?} {}", error(text))).join("\n");

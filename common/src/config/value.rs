@@ -1,38 +1,21 @@
-//! One value of the file, its place, and what it is as a typed value.
+//! One value of the file with its place, and its conversion to a typed value. Pure.
 
-use super::diagnostics::NodePath;
+use super::diagnostics::Message;
 use super::excerpt::is_secret;
+use super::path::NodePath;
 use super::yaml::Node;
 
-/// A value that is there and not null.
+/// A value that is present and not null.
 #[derive(Debug)]
 pub(super) struct Value<'a> {
     pub(super) node: &'a Node,
-    pub(super) place: NodePath,
-    /// Its path as people write it, e.g. `services[0].port`.
-    pub(super) key: String,
+    pub(super) at: NodePath,
 }
 
-/// Why a value is not what was asked for.
-#[derive(Debug)]
-pub(super) struct Mismatch {
-    pub(super) what: String,
-    pub(super) help: String,
-}
-
-impl<'a> Value<'a> {
-    /// The element `index` of this list.
-    pub(super) fn element(&self, index: usize, node: &'a Node) -> Self {
-        Self {
-            node,
-            place: self.place.child(index),
-            key: format!("{}[{index}]", self.key),
-        }
-    }
-
-    /// Text. A number or a boolean is taken as it reads, as the original's YAML library does for a text field: an
+impl Value<'_> {
+    /// Returns the value as text. A number or a boolean is taken as it is written, as the original's YAML library does for a text field: an
     /// environment variable that happens to be all digits is still a name.
-    pub(super) fn text(&self) -> Result<String, Mismatch> {
+    pub(super) fn text(&self) -> Result<String, Message> {
         match self.node {
             Node::Text(text) => Ok(text.clone()),
             Node::Integer(number) => Ok(number.to_string()),
@@ -42,8 +25,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A whole number; one that is written with a fraction of zero counts.
-    pub(super) fn integer(&self, expected: &str) -> Result<i128, Mismatch> {
+    /// Returns a whole number; a fraction of zero is accepted.
+    pub(super) fn integer(&self, expected: &str) -> Result<i128, Message> {
         match self.node {
             Node::Integer(number) => Some(*number),
             Node::Float(number) if number.fract() == 0.0 => format!("{number:.0}").parse().ok(),
@@ -62,8 +45,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A boolean, in the words of YAML 1.1 as well, which the originals read.
-    pub(super) fn flag(&self) -> Result<bool, Mismatch> {
+    /// Returns a boolean; the words of YAML 1.1 are accepted, as by the originals.
+    pub(super) fn flag(&self) -> Result<bool, Message> {
         let word = match self.node {
             Node::Bool(flag) => return Ok(*flag),
             Node::Text(text) => text.to_ascii_lowercase(),
@@ -77,13 +60,13 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// `must be EXPECTED, not …`. An empty `help` is filled in where the value itself tells what happened.
-    pub(super) fn mismatch(&self, expected: &str, help: &str) -> Mismatch {
+    /// `must be EXPECTED, not …`. The value itself may give a better `help`.
+    pub(super) fn mismatch(&self, expected: &str, help: &str) -> Message {
         let found = match self.node {
             Node::Null => "null".to_owned(),
             Node::List(_) => "a list".to_owned(),
             Node::Map(_) => "a map".to_owned(),
-            _ if is_secret(&self.key) => "the value it has".to_owned(),
+            _ if is_secret(&self.at.key) => "the value it has".to_owned(),
             Node::Bool(flag) => flag.to_string(),
             Node::Integer(number) => number.to_string(),
             Node::Float(number) => number.to_string(),
@@ -94,15 +77,12 @@ impl<'a> Value<'a> {
             Node::Text(text) if text.contains(NO_VALUE) => "a template printed it: set the variable that it names",
             _ => help,
         };
-        Mismatch {
-            what: format!("must be {expected}, not {found}"),
-            help: help.to_owned(),
-        }
+        Message::new(format!("must be {expected}, not {found}"), help)
     }
 }
 
-/// What a template prints for a variable that is not set.
+/// The output of a template for a variable that is not set.
 pub(super) const NO_VALUE: &str = "<no value>";
 
-/// The longest text that a message repeats.
+/// Greatest length of a text that a message repeats.
 const MAX_QUOTED: usize = 40;

@@ -1,55 +1,63 @@
 //! One map of the file, read key by key.
 //!
-//! Each question records its key, so what a section knows, what each key's default is, and what a typo was meant to be
-//! all come from the questions. A value that is wrong is a problem and gives the default (or nothing), so that reading
-//! goes on and finds the next problem.
+//! Each read registers its key, so the known keys of a section, their defaults, and the suggestions for a typo come from
+//! the lines that read them. A wrong value is a problem and gives the default (or nothing), so that reading continues and
+//! finds the next problem.
 
-mod asking;
+mod read_keys;
 mod unknown;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::diagnostics::{Diagnostic, Diagnostics, NodePath};
+use super::diagnostics::{Diagnostics, Message, Severity};
 use super::nearest::nearest;
+use super::path::NodePath;
 use super::secret::Secret;
 use super::time;
-use super::value::{Mismatch, Value};
+use super::value::Value;
 use super::yaml::{End, Node};
 
-/// The keys that were asked for: section name to key to default (as the reference prints it; `-` for none).
-pub type KnownKeys = BTreeMap<String, BTreeMap<String, String>>;
-
-/// One map of the file. Dropping it reports the keys nobody asked for.
+/// One map of the file. Dropping it reports the keys that were not read.
+///
+/// ```
+/// use common::config::{Document, UnknownKeys};
+///
+/// let document = Document::parse("x.yaml", "prot: 80".to_owned())?;
+/// let loaded = document.resolve(UnknownKeys::Warn, |root| Some(root.integer_or("port", 3454, 1..=65535)))?;
+/// assert_eq!(loaded.value, 3454);
+/// assert_eq!(loaded.warnings[0].help, "did you mean `port`?");
+/// # Ok::<(), common::config::Problems>(())
+/// ```
 #[derive(Debug)]
 pub struct Section<'a> {
     diagnostics: &'a Diagnostics,
     entries: &'a [(String, Node)],
-    place: NodePath,
-    key: String,
-    /// What the reference calls it.
+    at: NodePath,
+    /// Its name in the reference.
     name: String,
-    asked: BTreeMap<&'static str, String>,
-    /// Its reader may have given up before asking for everything: then an unasked key proves nothing.
+    /// The keys read so far with their defaults.
+    read_keys: BTreeMap<&'static str, String>,
+    /// Whether its reader may have stopped before it read all keys: then a key that was not read may be a known one.
     aborted: bool,
 }
 
-/// What the reference prints where a key has no default.
+/// The default of a key that has none, in the reference.
 const NO_DEFAULT: &str = "-";
 
-/// What the reference prints for a key that must be there.
+/// The default of a required key, in the reference.
 const REQUIRED: &str = "required";
 
 impl<'a> Section<'a> {
     /// Text, when the key is there. A number or a boolean is taken as it reads, as in Go-Nerve.
     pub fn text(&mut self, key: &'static str) -> Option<String> {
-        self.ask(key, NO_DEFAULT).and_then(|value| self.text_of(&value))
+        self.lookup(key, NO_DEFAULT).and_then(|value| self.text_of(&value))
     }
 
     /// Text; the empty string means the default, as in Go.
     pub fn text_or(&mut self, key: &'static str, default: &str) -> String {
-        let value = self.ask(key, if default.is_empty() { NO_DEFAULT } else { default });
+        let value = self.lookup(key, if default.is_empty() { NO_DEFAULT } else { default });
         let text = value.and_then(|value| self.text_of(&value));
         text.filter(|text| !text.is_empty())
             .unwrap_or_else(|| default.to_owned())
@@ -57,19 +65,13 @@ impl<'a> Section<'a> {
 
     /// Text that must be there and not be empty; its absence is a problem and gives `None`.
     pub fn required_text(&mut self, key: &'static str) -> Option<String> {
-        let Some(value) = self.ask(key, REQUIRED) else {
+        let Some(value) = self.lookup(key, REQUIRED) else {
             self.missing(key, format!("add `{key}: …`"));
             return None;
         };
         let text = self.text_of(&value);
         if text.as_ref().is_some_and(String::is_empty) {
-            self.report(
-                &value,
-                Mismatch {
-                    what: "must not be empty".to_owned(),
-                    help: String::new(),
-                },
-            );
+            self.report(&value, Message::new("must not be empty", ""));
         }
         let text = text.filter(|text| !text.is_empty());
         self.aborted |= text.is_none();
@@ -102,16 +104,16 @@ impl<'a> Section<'a> {
 
     /// A boolean.
     pub fn flag_or(&mut self, key: &'static str, default: bool) -> bool {
-        let value = self.ask(key, &default.to_string());
+        let value = self.lookup(key, &default.to_string());
         value
-            .and_then(|value| self.take(&value, value.flag()))
+            .and_then(|value| self.accept(&value, value.flag()))
             .unwrap_or(default)
     }
 
-    /// The originals' `…InMilli`: whole milliseconds, at most 30 days; absent and `0` mean the default.
+    /// A `…InMilli` of the originals: whole milliseconds, at most 30 days; absent and `0` mean the default.
     pub fn milliseconds_or(&mut self, key: &'static str, default: Duration) -> Duration {
-        let longest = u64::try_from(time::MAX_DURATION.as_millis()).unwrap_or(u64::MAX);
-        self.number(key, &default.as_millis().to_string(), &(1..=longest))
+        let max = u64::try_from(time::MAX_DURATION.as_millis()).unwrap_or(u64::MAX);
+        self.number(key, &default.as_millis().to_string(), &(1..=max))
             .map_or(default, Duration::from_millis)
     }
 
@@ -126,57 +128,40 @@ impl<'a> Section<'a> {
     }
 
     fn duration_of(&mut self, key: &'static str, default: &str) -> Option<Duration> {
-        let value = self.ask(key, default)?;
+        let value = self.lookup(key, default)?;
         let read = match value.node {
             Node::Text(text) if text.is_empty() => return None,
-            Node::Text(text) => time::parse(text).map_err(|what| Mismatch {
-                what,
-                help: "write for example `1m 30s` or `500ms`".to_owned(),
-            }),
+            Node::Text(text) => {
+                time::parse(text).map_err(|what| Message::new(what, "write for example `1m 30s` or `500ms`"))
+            }
             Node::Integer(number) => Err(value.mismatch(
                 "a duration with its unit",
                 &format!("write for example `{number}s` or `{number}ms`"),
             )),
             _ => Err(value.mismatch("a duration such as `1m 30s`", "")),
         };
-        self.take(&value, read)
+        self.accept(&value, read)
     }
 
     /// A list of texts; absent is empty.
     pub fn texts(&mut self, key: &'static str) -> Vec<String> {
-        self.ask(key, NO_DEFAULT)
+        self.lookup(key, NO_DEFAULT)
             .map(|value| self.texts_of(&value))
             .unwrap_or_default()
     }
 
     /// A map of text to text; absent is empty. Its keys keep their case.
     pub fn text_map(&mut self, key: &'static str) -> BTreeMap<String, String> {
-        let mut map = BTreeMap::new();
-        for (name, value) in self.free_map(key, "a map of text to text") {
-            // Go reads a null into a text as the empty one.
-            let text = if *value.node == Node::Null {
-                Some(String::new())
-            } else {
-                self.text_of(&value)
-            };
-            map.extend(text.map(|text| (name, text)));
-        }
-        map
+        // Go reads a null into a text as the empty one.
+        let map = self.free_map(key, "a map of text to text", Self::text_of);
+        map.into_iter().collect()
     }
 
     /// A map of name to list of texts, in the file's order; absent is empty. Its keys keep their case.
     pub fn text_lists(&mut self, key: &'static str) -> Vec<(String, Vec<String>)> {
-        let map = self.free_map(key, "a map of name to list");
-        map.into_iter()
-            .map(|(name, value)| {
-                let texts = if *value.node == Node::Null {
-                    Vec::new()
-                } else {
-                    self.texts_of(&value)
-                };
-                (name, texts)
-            })
-            .collect()
+        self.free_map(key, "a map of name to list", |section, value| {
+            Some(section.texts_of(value))
+        })
     }
 
     /// One of several words (matched without regard to case); another word is a problem that lists them. An empty
@@ -187,7 +172,7 @@ impl<'a> Section<'a> {
         default: &'static str,
         choices: &[(&'static str, T)],
     ) -> Option<T> {
-        let value = self.ask(key, if default.is_empty() { REQUIRED } else { default });
+        let value = self.lookup(key, if default.is_empty() { REQUIRED } else { default });
         let choice = match value {
             Some(value) if *value.node != Node::Text(String::new()) => self.choice_of(&value, choices),
             _ if default.is_empty() => {
@@ -202,7 +187,7 @@ impl<'a> Section<'a> {
 
     /// The same without a default: absent and empty give `None`.
     pub fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&'static str, T)]) -> Option<T> {
-        let value = self.ask(key, NO_DEFAULT)?;
+        let value = self.lookup(key, NO_DEFAULT)?;
         if *value.node == Node::Text(String::new()) {
             return None;
         }
@@ -211,38 +196,28 @@ impl<'a> Section<'a> {
 
     fn choice_of<T: Copy>(&self, value: &Value<'_>, choices: &[(&'static str, T)]) -> Option<T> {
         let name = self.text_of(value)?;
-        let choice = chosen(&name, choices);
-        if choice.is_none() {
+        let message = || {
             let words = || choices.iter().map(|(word, _)| *word);
-            let help = nearest(&name, words()).map(did_you_mean);
-            self.report(
-                value,
-                value.mismatch(&format!("one of {}", join(words())), &help.unwrap_or_default()),
-            );
-        }
-        choice
+            let help = nearest(&name, words()).map(did_you_mean).unwrap_or_default();
+            value.mismatch(&format!("one of {}", join(words())), &help)
+        };
+        self.accept(value, chosen(&name, choices).ok_or_else(message))
     }
 
     /// A nested map, known in the reference as `name`; `None` when absent.
     pub fn section(&mut self, key: &'static str, name: &str) -> Option<Section<'a>> {
-        let value = self.ask(key, NO_DEFAULT)?;
-        self.section_of(value, name)
+        let value = self.lookup(key, NO_DEFAULT)?;
+        Self::from_value(self.diagnostics, value, name)
     }
 
     /// A list of maps. Read all of them before giving up on one, so that every problem is found.
     pub fn sections(&mut self, key: &'static str, name: &str) -> Vec<Section<'a>> {
-        let Some(value) = self.ask(key, NO_DEFAULT) else {
+        let Some(value) = self.lookup(key, NO_DEFAULT) else {
             return Vec::new();
         };
-        let Node::List(nodes) = value.node else {
-            self.report(
-                &value,
-                value.mismatch("a list of maps", "begin each map of the list with `- `"),
-            );
-            return Vec::new();
-        };
-        let elements = nodes.iter().enumerate().map(|(index, node)| value.element(index, node));
-        elements.filter_map(|element| self.section_of(element, name)).collect()
+        let elements = self.elements(&value, "a list of maps", "begin each map of the list with `- `");
+        let section = |element| Self::from_value(self.diagnostics, element, name);
+        elements.into_iter().filter_map(section).collect()
     }
 
     /// Renames this section in the reference once its `type` is known, e.g. `check http`.
@@ -250,16 +225,11 @@ impl<'a> Section<'a> {
         name.clone_into(&mut self.name);
     }
 
-    /// A key that is accepted and does nothing; when present it is a warning that says why.
+    /// A key that is accepted and has no effect; when present it is a warning with the reason.
     pub fn ignored(&mut self, key: &'static str, why: &str) {
-        if let Some(value) = self.ask(key, NO_DEFAULT) {
-            self.diagnostics.warnings.borrow_mut().push(Diagnostic {
-                place: value.place,
-                end: End::Key,
-                key: value.key,
-                what: format!("is ignored: {why}"),
-                help: "remove it".to_owned(),
-            });
+        if let Some(value) = self.lookup(key, NO_DEFAULT) {
+            let message = Message::new(format!("is ignored: {why}"), "remove it");
+            self.diagnostics.add(Severity::Warning, value.at, End::Key, message);
         }
     }
 
@@ -271,14 +241,12 @@ impl<'a> Section<'a> {
     /// A problem found by the reader, at `key` (or at the section itself when empty).
     pub fn problem(&mut self, key: &str, what: impl Into<String>, help: impl Into<String>) {
         self.aborted = true;
-        let finding = self.finding(key, what.into(), help.into());
-        self.diagnostics.problems.borrow_mut().push(finding);
+        self.report_at(Severity::Problem, key, Message::new(what, help));
     }
 
     /// A warning found by the reader, at `key` (or at the section itself when empty).
     pub fn warning(&mut self, key: &str, what: impl Into<String>, help: impl Into<String>) {
-        let finding = self.finding(key, what.into(), help.into());
-        self.diagnostics.warnings.borrow_mut().push(finding);
+        self.report_at(Severity::Warning, key, Message::new(what, help));
     }
 }
 
@@ -287,7 +255,7 @@ fn chosen<T: Copy>(name: &str, choices: &[(&'static str, T)]) -> Option<T> {
     found.map(|(_, choice)| *choice)
 }
 
-/// Words in a message.
+/// Lists words in a message.
 fn join<'w>(words: impl Iterator<Item = &'w str>) -> String {
     words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }

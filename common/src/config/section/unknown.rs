@@ -1,29 +1,25 @@
-//! The keys that nobody asked for, reported when the section is done with.
+//! The keys that the code does not read, reported when the section is dropped.
 
-use super::super::diagnostics::Diagnostic;
+use super::super::diagnostics::{Message, Severity};
 use super::super::nearest::nearest;
 use super::super::yaml::End;
-use super::asking::{MERGE_KEY, join_path};
+use super::read_keys::MERGE_KEY;
 use super::{Section, did_you_mean, join};
 
-/// The most keys that a message lists.
+/// Greatest number of keys that a message lists.
 const MAX_LISTED: usize = 12;
 
 impl Drop for Section<'_> {
     fn drop(&mut self) {
+        let read = || self.read_keys.iter().map(|(key, default)| (*key, default.as_str()));
         let mut known = self.diagnostics.known_keys.borrow_mut();
-        let defaults = self
-            .asked
-            .iter()
-            .map(|(key, default)| ((*key).to_owned(), default.clone()));
+        let defaults = read().map(|(key, default)| (key.to_owned(), default.to_owned()));
         known.entry(self.name.clone()).or_default().extend(defaults);
-        let asked = self
-            .asked
-            .iter()
-            .map(|(key, default)| (*key, default.as_str(), self.find(key)));
-        self.diagnostics.effective.borrow_mut().take_in(&self.place, asked);
-        // A section of which nothing was asked was not read at all.
-        if !self.aborted && !self.asked.is_empty() {
+        let values = read().map(|(key, default)| (key, default, self.find(key)));
+        let mut effective = self.diagnostics.effective.borrow_mut();
+        effective.add_section(&self.at.steps, values);
+        // A section none of whose keys was read was not read at all.
+        if !self.aborted && !self.read_keys.is_empty() {
             self.report_unknown();
         }
     }
@@ -32,23 +28,20 @@ impl Drop for Section<'_> {
 impl Section<'_> {
     fn report_unknown(&self) {
         for (index, (name, _)) in self.entries.iter().enumerate() {
-            if self.is_asked(name) || name == MERGE_KEY {
-                continue;
+            if !self.is_read(name) && name != MERGE_KEY {
+                let message = Message::new("is not a known key", self.suggestion(name));
+                let at = self.at.entry(index, name);
+                self.diagnostics.add(Severity::Doubt, at, End::Key, message);
             }
-            self.diagnostics.doubt(Diagnostic {
-                place: self.place.child(index),
-                end: End::Key,
-                key: join_path(&self.key, name),
-                what: "is not a known key".to_owned(),
-                help: self.what_was_meant(name),
-            });
         }
     }
 
-    fn what_was_meant(&self, name: &str) -> String {
-        match nearest(name, self.asked.keys().copied()) {
+    fn suggestion(&self, name: &str) -> String {
+        match nearest(name, self.read_keys.keys().copied()) {
             Some(key) => did_you_mean(key),
-            None if self.asked.len() <= MAX_LISTED => format!("known here: {}", join(self.asked.keys().copied())),
+            None if self.read_keys.len() <= MAX_LISTED => {
+                format!("known here: {}", join(self.read_keys.keys().copied()))
+            }
             None => format!("the reference lists the keys of `{}`", self.name),
         }
     }

@@ -1,8 +1,8 @@
 //! The only file that names `serde_yaml`: text becomes a tree, and a place in the tree becomes a line and a column.
 //!
 //! The tree is ours because `serde_yaml`'s own mapping keeps the last of two equal keys in silence; here every entry
-//! stays, in the file's order, for the reader to judge. Neither tree carries positions. But an error raised while a value
-//! is read is given that value's position, so [`locate`] reads the text again, walks to the place and fails there.
+//! stays, in the file's order, for the reader to judge. Neither tree carries positions. An error raised while a value is
+//! read has that value's position, so [`locate`] reads the text again, walks to the place and fails there.
 
 use std::fmt;
 
@@ -54,15 +54,15 @@ pub(super) type Entries = Vec<(String, Node)>;
 /// Line and column, from 1; the column counts characters.
 pub(super) type Position = (usize, usize);
 
-/// Why the text is no document at all.
+/// A text that is no document.
 #[derive(Debug)]
 pub(super) struct SyntaxError {
     pub(super) at: Option<Position>,
     pub(super) what: String,
 }
 
-/// The deepest that lists and maps in brackets may lie in each other. The parser refuses less than that by itself, but takes
-/// a time for it that grows with the square of the depth: minutes for a file of one megabyte.
+/// Greatest depth of nested brackets. The parser refuses less by itself, but the time it takes grows with the square of the
+/// depth: minutes for a file of one megabyte.
 const MAX_DEPTH: usize = 1000;
 
 /// Parses the one document of `text`; an empty text is null.
@@ -88,7 +88,7 @@ pub(super) fn parse(text: &str) -> Result<Node, SyntaxError> {
         })
 }
 
-/// The end of a path through the tree.
+/// The part of the last step that is located.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     /// The last step's key. A list has none: then it is the element.
@@ -97,8 +97,8 @@ pub(super) enum End {
     Value,
 }
 
-/// Where the node at the end of `path` begins in `text`, or else the nearest node above it. Each step is the index of a
-/// map's entry or of a list's element.
+/// Returns the beginning in `text` of the node at the end of `path`, or else of the nearest node above it. Each step is the
+/// index of a map's entry or of a list's element.
 pub(super) fn locate(text: &str, path: &[usize], end: End) -> Option<Position> {
     let here = Failing { path, end };
     here.deserialize(serde_yaml::Deserializer::from_str(text))
@@ -131,8 +131,8 @@ fn first_forbidden_character(text: &str) -> Option<SyntaxError> {
     None
 }
 
-/// Where brackets lie deeper than [`MAX_DEPTH`] in each other. What stands in quotes or in a comment is not counted; it need
-/// not be exact about either, for the parser is.
+/// Returns the position at which brackets are nested deeper than [`MAX_DEPTH`]. Quotes and comments are not counted; they are
+/// recognised roughly, because the parser is exact.
 fn too_deep(text: &str) -> Option<Position> {
     let mut depth: usize = 0;
     let mut quote = None;
@@ -236,7 +236,7 @@ impl<'de> Visitor<'de> for NodeSeed {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
         let mut entries = Entries::new();
-        // A key is a text whatever it looks like: `80:` is "80".
+        // Every key is text: `80:` is "80".
         while let Some(key) = map.next_key::<String>()? {
             entries.push((key, map.next_value_seed(NodeSeed)?));
         }
@@ -244,7 +244,7 @@ impl<'de> Visitor<'de> for NodeSeed {
     }
 }
 
-/// Reads nothing: walks `path` and fails at its end, for the error to carry the position.
+/// Walks `path` and fails at its end, so that the error carries the position.
 struct Failing<'p> {
     path: &'p [usize],
     end: End,
@@ -258,7 +258,7 @@ impl<'de> DeserializeSeed<'de> for Failing<'_> {
     }
 }
 
-/// At the path's end every kind of value meets a default method, and those fail.
+/// At the path's end every kind of value gets to a default method, which fails.
 impl<'de> Visitor<'de> for Failing<'_> {
     type Value = ();
 

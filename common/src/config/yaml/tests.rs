@@ -75,7 +75,7 @@ fn anchors_and_aliases() {
 }
 
 #[test]
-fn syntax_errors_say_where() {
+fn syntax_errors_have_positions() {
     for (text, at, what) in [
         (
             "a: 1\nb: [1, 2\nc: 3\n",
