@@ -38,14 +38,14 @@ impl RunningRouter {
     /// Ends the router when its tasks stop; HAProxy runs on for a successor.
     pub fn detach(&self) {
         if let RouterHandle::Haproxy(haproxy) = &self.handle {
-            haproxy.leave(true);
+            haproxy.detach();
         }
     }
 
     /// Ends the router when its tasks stop, with an HAProxy that synapse runs for it.
     pub fn stop(&self) {
         if let RouterHandle::Haproxy(haproxy) = &self.handle {
-            haproxy.leave(false);
+            haproxy.stop();
         }
     }
 

@@ -159,7 +159,7 @@ async fn a_haproxy_in_another_container_is_not_taken_for_a_process_of_this_one()
     eventually("it is refused", TIMEOUT, async || {
         let status = site.synapse.status().await?;
         let error = status.pointer("/routers/0/haproxy/last_error").map(ToString::to_string);
-        let is_said = error.is_some_and(|error| error.contains("say `runHaproxy: false`"));
+        let is_said = error.is_some_and(|error| error.contains("set `runHaproxy: false`"));
         ensure(is_said, || status.to_string())
     })
     .await;

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::desired::Server;
-use crate::haproxy::{Haproxy, HaproxyStatus, ServerStatistics, ServerStatus, ServiceStatus};
+use crate::haproxy::{Haproxy, HaproxyStatus, ServerPhase, ServerStatistics, ServerStatus, ServiceStatus};
 use crate::pipeline::catalog::{Note, Outcome, ServiceOutcome, Verdict, ZoneOutcome};
 use crate::pipeline::guard::{GuardCommand, Guarded, HeldInstance, HoldReason};
 use crate::pipeline::{GuardRequest, PipelineHandle};
@@ -83,10 +83,10 @@ fn haproxy() -> RouterHandle {
             id: "web_1".to_owned(),
             quarantined: Some("unknown keyword".to_owned()),
             servers: vec![
-                server("", "draining"),
+                server("", ServerPhase::Draining),
                 ServerStatus {
                     statistics: Some(Arc::new(counted)),
-                    ..server("b", "active")
+                    ..server("b", ServerPhase::Active)
                 },
             ],
             free_slots: 8,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::holds::HeldView;
 use crate::desired::Server;
-use crate::haproxy::{HaproxyStatus, LastReload, PanicThresholdStatus, ServerStatus, ServiceStatus};
+use crate::haproxy::{HaproxyStatus, LastReload, PanicThresholdStatus, ServerPhase, ServerStatus, ServiceStatus};
 use crate::name::ServerName;
 use crate::pipeline::catalog::{Note, ServiceOutcome};
 use crate::pipeline::guard::Guarded;
@@ -121,8 +121,8 @@ struct PlaceView {
     server: ServerName,
     /// Its id there.
     slot: u32,
-    /// `active` or `draining`.
-    state: &'static str,
+    /// Its phase.
+    state: ServerPhase,
     /// In HAProxy's words: `UP`, `DOWN`, `no check`…; absent before it was first asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     check: Option<Arc<str>>,

@@ -1,24 +1,25 @@
-//! Keeps HAProxy exactly as desired, and reports it only when HAProxy has confirmed it.
+//! Keeps HAProxy exactly as desired, and reports it as applied only when HAProxy has confirmed it.
 //!
 //! ```text
-//! Desired ─▶ desired ─▶ slots ─▶ plan ─┬─▶ runtime commands ─▶ read back ─▶ file
-//!                       ▲            └─▶ candidate ─▶ haproxy -c ─▶ rename ─▶ reload ─▶ verdict
-//!                       └──── what HAProxy says it is (pid, structure, servers)
+//! Desired ─▶ slots ─▶ plan ─┬─▶ runtime commands ─▶ read back ─▶ file
+//!              ▲            └─▶ candidate ─▶ haproxy -c ─▶ rename ─▶ reload ─▶ verdict
+//!              └──── what HAProxy reports (pid, structure, servers)
 //! ```
 //!
-//! What an operator should know of it is in synapse's reference, under "How HAProxy is driven".
+//! The operator's view is in synapse's reference, under "How HAProxy is driven".
 //!
 //! # Invariants
 //!
-//! - Membership goes through the runtime API at once; a reload is for structure alone, has a reason, and never holds up
-//!   a change that needs none.
-//! - Applied means read back. What differs is repaired, at the latest by the look every `reconcileInterval`.
+//! - Membership goes through the runtime API at once; a reload is for structure alone, has a reason, and never delays a
+//!   change that needs none.
+//! - Applied means read back. Differences are repaired, at the latest after `reconcileInterval`.
 //! - The file on disk restarts HAProxy into the desired state at any time; it is replaced whole or not at all.
 //! - HAProxy outlives synapse; the next synapse changes nothing that is right.
 //! - A service HAProxy refuses is left out while the rest goes on.
 
 mod actor;
 mod cfg;
+mod error;
 mod plan;
 mod preview;
 mod process;
@@ -46,38 +47,43 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{ApplyBudget, HaproxyConfig, HaproxyControl, PaceConfig, ServersMode, ServiceConfig};
-use crate::desired::{Server, default_servers};
-
+use crate::desired::default_servers;
 use crate::router::Locks;
 use crate::router::scheduler::ApplyScheduler;
 pub use actor::Channels;
-use actor::state::State;
 use actor::state::dynamic::Capabilities;
-use actor::{Actor, Request, Shared, UnderWay};
+use actor::state::{ServiceState, State};
+use actor::{Actor, Request, Shared, Timers, Work};
 use cfg::render::{self, ConfigTemplate};
+pub use error::HaproxyError;
+use plan::Plan;
+pub use plan::dynamic::Provisioning;
 use plan::options::OperatorOptions;
 pub use plan::reason::LABELS as RELOAD_REASONS;
 pub use preview::{Preview, preview};
 use process::master::{Control, with_suffix};
-use process::reload::Engine;
+use process::reload::ReloadMethod;
 use process::validate::Checker;
 use runtime::parse;
 pub use runtime::parse::ServerStatistics;
-pub use status::{HaproxyStatus, LastReload, PanicThresholdStatus, ReloadCount, ServerStatus, ServiceStatus};
+pub use status::{
+    ControlMode, HaproxyStatus, LastReload, PanicThresholdStatus, ReloadCount, ReloadResult, ServerPhase, ServerStatus,
+    ServiceStatus,
+};
 
-/// The oldest HAProxy with the runtime API and the reload this relies on.
-const OLDEST: (u32, u32) = (2, 6);
-/// The newest that takes a frontend and a backend of one name, as the originals' services are named.
-const NEWEST: (u32, u32) = (3, 2);
-/// How long `haproxy -v` may take.
+/// The first release with the runtime API and the reload that are needed.
+const MIN_RELEASE: (u32, u32) = (2, 6);
+/// The last release that accepts a frontend and a backend of one name, as services of the originals have.
+const MAX_RELEASE: (u32, u32) = (3, 2);
+/// Time limit for `haproxy -v`.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A handle to a router: what it shows, and a reload by hand.
+/// A handle to a router: its status, and a reload on request.
 #[derive(Clone, Debug)]
 pub struct Haproxy {
     shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
-    /// Whether HAProxy is stopped when the task ends, if it is ours to stop.
+    /// Whether HAProxy is stopped when the task ends.
     stop_on_exit: Arc<AtomicBool>,
 }
 
@@ -90,24 +96,29 @@ pub struct HaproxyTask {
 }
 
 impl Haproxy {
-    /// The state as of the last step.
+    /// Returns the status as of the last step.
     pub fn status(&self) -> Arc<HaproxyStatus> {
         self.shared.status.load_full()
     }
 
-    /// The file as it should be on disk; empty before HAProxy was first seen.
+    /// Returns the file as it should be on disk; empty before HAProxy was first observed.
     pub fn rendered(&self) -> String {
         self.shared.rendered.load().as_str().to_owned()
     }
 
-    /// The task is about to end: HAProxy runs on for an successor, or, without one, is stopped if synapse runs it.
-    pub fn leave(&self, has_successor: bool) {
-        self.stop_on_exit.store(!has_successor, Ordering::Relaxed);
+    /// Makes HAProxy run on when the task ends, for a successor.
+    pub fn detach(&self) {
+        self.stop_on_exit.store(false, Ordering::Relaxed);
     }
 
-    /// Reloads HAProxy and waits for its verdict. An error is for the operator.
-    pub async fn reload(&self) -> Result<(), String> {
-        let gone = || "synapse is stopping".to_owned();
+    /// Makes HAProxy stop when the task ends, if synapse runs it.
+    pub fn stop(&self) {
+        self.stop_on_exit.store(true, Ordering::Relaxed);
+    }
+
+    /// Reloads HAProxy and waits for the result.
+    pub async fn reload(&self) -> Result<(), Arc<HaproxyError>> {
+        let gone = || Arc::new(HaproxyError::Aborted("synapse is stopping"));
         let (reply, verdict) = oneshot::channel();
         self.requests.send(reply).await.map_err(|_| gone())?;
         verdict.await.unwrap_or_else(|_| Err(gone()))
@@ -127,22 +138,22 @@ impl Haproxy {
 }
 
 impl HaproxyTask {
-    /// Runs until `stop`; HAProxy goes on, unless `stopOnExit`.
+    /// Runs until `stop`; HAProxy runs on, unless `stopOnExit`.
     pub async fn run(self, stop: CancellationToken) {
         let Self { actor, _lock } = self;
         actor.run(stop).await;
     }
 }
 
-/// The command line of an HAProxy that synapse drives and does not run itself (`runHaproxy: false`).
+/// Returns the command line of an HAProxy that synapse drives and does not run itself (`runHaproxy: false`).
 pub fn kept_elsewhere(config: &HaproxyConfig) -> Option<[String; 7]> {
-    match engine(config).0 {
-        Engine::Managed(control) if !control.run => Some(control.argv()),
-        Engine::Managed(_) | Engine::External { .. } => None,
+    match reload_method(config).0 {
+        ReloadMethod::Managed(control) if !control.run => Some(control.argv()),
+        ReloadMethod::Managed(_) | ReloadMethod::External { .. } => None,
     }
 }
 
-/// Whether another configuration needs another file in HAProxy, whoever its servers are.
+/// Whether another configuration needs another file in HAProxy, independent of its servers.
 pub fn differs_in_structure(
     (was, services_before): (&HaproxyConfig, &[ServiceConfig]),
     (is, services): (&HaproxyConfig, &[ServiceConfig]),
@@ -158,14 +169,13 @@ pub fn differs_in_structure(
         || options(services_before) != options(services)
 }
 
-/// Checks what a router of HAProxy needs on this machine: the program, the directory of the file, and to be the only one
-/// there. Starts nothing. `first_apply` is dropped when HAProxy was seen to be
-/// as desired for the first time.
+/// Builds a router of HAProxy; checks what it needs on this machine: the program, the directory of the file, and to be the
+/// only one there. Starts nothing. `first_apply` is dropped when HAProxy was seen as desired for the first time.
 pub async fn build(
     config: HaproxyConfig,
     services: Arc<Vec<ServiceConfig>>,
     pace: PaceConfig,
-    links: Channels,
+    channels: Channels,
     first_apply: Latch,
     locks: &mut Locks,
 ) -> Result<(Haproxy, HaproxyTask), Fatal> {
@@ -174,18 +184,22 @@ pub async fn build(
     let version = version(&program).await?;
     let capabilities = capabilities(&config, &program, &version)?;
     let lock = lock(&config.config_path, locks)?;
-    let Operators { options, defaults } = Operators::of(&config, &services)?;
+    let services_state = service_states(&config, &services)?;
     let managed = matches!(config.control, HaproxyControl::Managed { .. });
-    let (engine, stop_on_exit) = engine(&config);
+    let (method, stop_on_exit) = reload_method(&config);
     let stop_on_exit = Arc::new(AtomicBool::new(stop_on_exit));
     let checker = Checker {
         program,
         path: with_suffix(&config.config_path, ".candidate"),
         mode: mode(&config.config_path, managed),
     };
-    let frame = Arc::new(ConfigTemplate::new(&config, &services));
+    let template = Arc::new(ConfigTemplate::new(&config, &services));
     let status = HaproxyStatus {
-        control: if managed { "managed" } else { "external" },
+        control: if managed {
+            ControlMode::Managed
+        } else {
+            ControlMode::External
+        },
         version,
         ..HaproxyStatus::default()
     };
@@ -202,16 +216,18 @@ pub async fn build(
     };
     let (requests, receiver) = mpsc::channel(8);
     let actor = Actor {
-        pace: ApplyScheduler::new(pace),
-        under_way: UnderWay::new(Instant::now(), config.start_wait),
+        scheduler: ApplyScheduler::new(pace),
+        work: Work::default(),
+        timers: Timers::new(Instant::now(), config.start_wait),
         config,
-        engine,
+        method,
         stop_on_exit: Arc::clone(&stop_on_exit),
         checker,
         shared: Arc::clone(&shared),
-        links,
+        channels,
         requests: receiver,
-        state: State::new(frame, capabilities, options, defaults),
+        state: State::new(template, capabilities, services_state),
+        plan: Plan::Nothing,
         first_apply: Some(first_apply),
         status,
         statistics: parse::Statistics::new(),
@@ -225,29 +241,22 @@ pub async fn build(
     Ok((haproxy, task))
 }
 
-/// What the operator says of the servers of each service.
-struct Operators {
-    options: BTreeMap<String, OperatorOptions>,
-    defaults: BTreeMap<String, Vec<Server>>,
+/// The state of each service before its watcher has answered.
+fn service_states(config: &HaproxyConfig, services: &[ServiceConfig]) -> Result<BTreeMap<String, ServiceState>, Fatal> {
+    let state = |service: &ServiceConfig| {
+        let http = render::is_http(&config.defaults, &service.backend);
+        let cookie = service.haproxy.cookie.filter(|_| http);
+        let mut options = OperatorOptions::with_cookie(&service.server_options, cookie)
+            .map_err(|error| Fatal::config(format!("serverOptions of service {}: {error}", service.id)))?;
+        options.policy = config.options_policy;
+        let defaults = default_servers(&service.selection).collect();
+        Ok((service.id.clone(), ServiceState::new(options, defaults)))
+    };
+    services.iter().map(state).collect()
 }
 
-impl Operators {
-    fn of(config: &HaproxyConfig, services: &[ServiceConfig]) -> Result<Self, Fatal> {
-        let (mut all, mut defaults) = (BTreeMap::new(), BTreeMap::new());
-        for service in services {
-            defaults.insert(service.id.clone(), default_servers(&service.selection).collect());
-            let http = render::is_http(&config.defaults, &service.backend);
-            let cookie = service.haproxy.cookie.filter(|_| http);
-            let mut options = OperatorOptions::with_cookie(&service.server_options, cookie)
-                .map_err(|error| Fatal::config(format!("serverOptions of service {}: {error}", service.id)))?;
-            options.policy = config.options_policy;
-            all.insert(service.id.clone(), options);
-        }
-        Ok(Self { options: all, defaults })
-    }
-}
-
-fn engine(config: &HaproxyConfig) -> (Engine, bool) {
+/// The way of reloads, and whether HAProxy is stopped with synapse.
+fn reload_method(config: &HaproxyConfig) -> (ReloadMethod, bool) {
     match &config.control {
         HaproxyControl::Managed {
             run,
@@ -261,7 +270,7 @@ fn engine(config: &HaproxyConfig) -> (Engine, bool) {
                 socket: master_socket.clone(),
                 config: config.config_path.clone(),
             };
-            (Engine::Managed(control), *stop_on_exit)
+            (ReloadMethod::Managed(control), *stop_on_exit)
         }
         HaproxyControl::External {
             reload_command,
@@ -277,53 +286,53 @@ fn engine(config: &HaproxyConfig) -> (Engine, bool) {
             };
             let reload = command(reload_command, *reload_timeout);
             let cleanup = command(cleanup_command, *cleanup_timeout);
-            (Engine::External { reload, cleanup }, false)
+            (ReloadMethod::External { reload, cleanup }, false)
         }
     }
 }
 
-/// The program's version, as it says itself.
+/// The version that the program reports.
 async fn version(program: &str) -> Result<String, Fatal> {
     if common::process::find(program).is_none() {
         return Err(Fatal::config(format!(
             "haproxyProgram: there is no program `{program}`, so no HAProxy can be checked or started. \
-             Install HAProxy {}.{} or later, or say where it is.",
-            OLDEST.0, OLDEST.1
+             Install HAProxy {}.{} or later, or set its path.",
+            MIN_RELEASE.0, MIN_RELEASE.1
         )));
     }
-    let asked = Program {
+    let command = Program {
         argv: vec![program.to_owned(), "-v".to_owned()],
         env: Vec::new(),
         timeout: VERSION_TIMEOUT,
     };
     let failed = |why: String| {
         Fatal::config(format!(
-            "haproxyProgram: `{program} -v` does not tell the version of an HAProxy: {why}"
+            "haproxyProgram: `{program} -v` does not report the version of an HAProxy: {why}"
         ))
     };
-    let output = match asked.run().await {
+    let output = match command.run().await {
         Ok(Outcome::Success { output }) => output,
         Ok(Outcome::Failure { how, output }) => return Err(failed(format!("{how}: {}", output.trim()))),
         Err(error) => return Err(failed(error.to_string())),
     };
     let version = parse::version(&output).ok_or_else(|| failed(output.trim().to_owned()))?;
-    if !(OLDEST..=NEWEST).contains(&parse::release(&version)) {
+    if !(MIN_RELEASE..=MAX_RELEASE).contains(&parse::release(&version)) {
         return Err(Fatal::config(format!(
             "haproxyProgram: `{program}` is HAProxy {version}; one of {}.{} to {}.{} is needed.",
-            OLDEST.0, OLDEST.1, NEWEST.0, NEWEST.1
+            MIN_RELEASE.0, MIN_RELEASE.1, MAX_RELEASE.0, MAX_RELEASE.1
         )));
     }
     Ok(version)
 }
 
-/// What the program can do with servers while it runs; an error if that is less than was asked for.
+/// Whether the program supports dynamic servers; an error if they are required and it does not.
 fn capabilities(config: &HaproxyConfig, program: &str, version: &str) -> Result<Capabilities, Fatal> {
     let program_supports_dynamic_servers = parse::release(version) >= parse::MIN_DYNAMIC_RELEASE;
     if config.servers == ServersMode::Dynamic && !program_supports_dynamic_servers {
         let (major, minor) = parse::MIN_DYNAMIC_RELEASE;
         return Err(Fatal::config(format!(
-            "servers: dynamic: `{program}` is HAProxy {version}, and before {major}.{minor} servers that are made while it \
-             runs are not safe. Install a later one, or use `servers: auto`."
+            "servers: dynamic: `{program}` is HAProxy {version}, and before {major}.{minor} servers added at runtime are not \
+             safe. Install a later one, or use `servers: auto`."
         )));
     }
     Ok(Capabilities {
@@ -349,7 +358,7 @@ fn lock(path: &Path, locks: &mut Locks) -> Result<Arc<Lock>, Fatal> {
     }
 }
 
-/// The file's own mode if it is there. A file for an HAProxy that someone else runs is for others to read.
+/// The mode of the file if it exists. A file for an HAProxy of another supervisor is readable by others.
 fn mode(path: &Path, managed: bool) -> u32 {
     let default = if managed { 0o600 } else { 0o644 };
     std::fs::metadata(path).map_or(default, |metadata| metadata.permissions().mode() & 0o777)

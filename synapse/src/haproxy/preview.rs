@@ -1,14 +1,15 @@
-//! What a router would make of HAProxy, without touching it: for those who want to look first.
+//! A dry run: what a router would change in HAProxy, without touching it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::exit::Fatal;
 
-use super::{Operators, capabilities, mode, version};
+use super::{capabilities, mode, service_states, version};
 use crate::config::{HaproxyConfig, HaproxyControl, ServiceConfig};
 use crate::desired::Desired;
-use crate::haproxy::actor::state::{State, World};
+use crate::haproxy::actor::state::{ProxyState, State};
 use crate::haproxy::cfg::file::ConfigFile;
 use crate::haproxy::cfg::render::ConfigTemplate;
 use crate::haproxy::plan::Plan;
@@ -18,20 +19,20 @@ use crate::haproxy::process::validate::{Checker, Quarantine};
 use crate::haproxy::runtime::client;
 use crate::haproxy::runtime::socket::Session;
 
-/// What would be done.
+/// The changes of a dry run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Preview {
-    /// Commands, or the reload with its reason; empty when everything is as it should be.
+    /// Commands, or the reload with its reason; empty if HAProxy is as desired.
     pub acts: Vec<String>,
-    /// The file on disk, empty when there is none.
+    /// The file on disk, empty if there is none.
     pub before: String,
     /// The file as it would be.
     pub after: String,
-    /// What would be left out, as `service: HAProxy's words`.
+    /// The services that would be left out, as `service: reason`.
     pub left_out: Vec<String>,
 }
 
-/// Looks at HAProxy and at the file, and decides as the router would.
+/// Observes HAProxy and the file, and decides as the router would.
 ///
 /// # Errors
 /// When there is no HAProxy program of a known version, or it refuses the file outside of any service.
@@ -41,34 +42,26 @@ pub async fn preview(config: &HaproxyConfig, services: &[ServiceConfig], desired
     let managed = matches!(config.control, HaproxyControl::Managed { .. });
     let before = std::fs::read_to_string(&config.config_path).unwrap_or_default();
     let disk = ConfigFile::parse(&before);
-    let operators = Operators::of(config, services)?;
     let mut state = State::new(
         Arc::new(ConfigTemplate::new(config, services)),
         capabilities(config, program, &version)?,
-        operators.options,
-        operators.defaults,
+        service_states(config, services)?,
     );
-    state.want(desired);
-    state.world = World::Absent;
+    state.set_desired(desired);
+    state.proxy = ProxyState::Down;
     if let Ok(mut session) = Session::open(&config.stats_socket).await {
-        let asked = async {
-            Ok::<_, std::io::Error>((
-                client::identify(&mut session).await?,
-                client::table(&mut session).await?,
-            ))
-        };
-        let (live, table) = asked.await.map_err(|error| {
+        let (worker, table) = client::observe(&mut session).await.map_err(|error| {
             let socket = config.stats_socket.display();
             Fatal::runtime(format!("HAProxy does not answer on {socket}: {error}"))
         })?;
-        state.saw(live, table, || ConfigFile::parse(&before));
+        state.observe(worker, table, || ConfigFile::parse(&before));
     }
     state.stop_waiting(&disk);
     state.assign();
-    let plan = match state.world {
-        World::Absent => Plan::Reload(ReloadReason::FirstStart),
-        World::Foreign(_) => Plan::Reload(ReloadReason::Adoption),
-        World::Loaded(_) | World::Unknown => state.plan(),
+    let plan = match state.proxy {
+        ProxyState::Down => Plan::Reload(ReloadReason::FirstStart),
+        ProxyState::Foreign(_) => Plan::Reload(ReloadReason::Adoption),
+        ProxyState::Loaded(_) | ProxyState::Unknown => state.plan(),
     };
     let acts = plan.lines();
     let (after, quarantine) = match plan {
@@ -78,15 +71,19 @@ pub async fn preview(config: &HaproxyConfig, services: &[ServiceConfig], desired
                 path: candidate_path(config),
                 mode: mode(&config.config_path, managed),
             };
-            let found = state.candidate(&reason, &disk, managed).prepare(&checker).await;
+            let found = state
+                .candidate(&reason, &disk, managed.then(BTreeSet::new))
+                .prepare(&checker)
+                .await;
             std::fs::remove_file(&checker.path).ok();
-            let found = found.map_err(Fatal::config)?;
+            let found = found.map_err(|error| Fatal::config(error.to_string()))?;
             (found.file.text.as_str().to_owned(), found.quarantine)
         }
-        Plan::Runtime(_) | Plan::Nothing => match &state.world {
-            World::Loaded(loaded) => (loaded.text.as_str().to_owned(), Quarantine::new()),
-            World::Unknown | World::Absent | World::Foreign(_) => (before.clone(), Quarantine::new()),
-        },
+        Plan::Runtime(_) | Plan::Nothing => {
+            let loaded = state.proxy.loaded();
+            let text = loaded.map_or(&before, |loaded| &*loaded.text);
+            (text.clone(), Quarantine::new())
+        }
     };
     Ok(Preview {
         acts,
@@ -94,12 +91,12 @@ pub async fn preview(config: &HaproxyConfig, services: &[ServiceConfig], desired
         after,
         left_out: quarantine
             .iter()
-            .map(|(service, known)| format!("{service}: {}", known.words))
+            .map(|(service, known)| format!("{service}: {}", known.reason))
             .collect(),
     })
 }
 
-/// Beside the file, so that relative paths in it mean the same, and not where a running synapse has its own.
+/// Beside the file, so that relative paths in it mean the same, and not the path of a running synapse.
 fn candidate_path(config: &HaproxyConfig) -> PathBuf {
     with_suffix(&config.config_path, &format!(".preview-{}", std::process::id()))
 }

@@ -9,12 +9,6 @@ use prometheus_client::encoding::DescriptorEncoder;
 use super::{counters, gauges};
 use crate::haproxy::{HaproxyStatus, RELOAD_REASONS};
 
-/// Reloads that failed.
-pub(super) fn failed_reloads(status: &HaproxyStatus) -> u64 {
-    let failed = status.reloads.iter().filter(|reload| reload.result == "failed");
-    failed.map(|reload| reload.count).sum()
-}
-
 pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, all: &[Arc<HaproxyStatus>]) -> Result<(), Error> {
     let sum = |of: fn(&HaproxyStatus) -> u64| all.iter().map(|status| of(status)).sum::<u64>();
     let every = RELOAD_REASONS
@@ -22,7 +16,7 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, all: &[Arc<HaproxyStat
         .flat_map(|reason| ["ok", "failed"].map(|result| ((*reason, result), 0)));
     let mut reloads: BTreeMap<(&str, &str), u64> = every.collect();
     for reload in all.iter().flat_map(|status| &status.reloads) {
-        *reloads.entry((reload.reason, reload.result)).or_default() += reload.count;
+        *reloads.entry((reload.reason, reload.result.as_str())).or_default() += reload.count;
     }
     counters(
         encoder,

@@ -21,7 +21,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::time::Instant;
 
 use crate::api::age_seconds;
-use crate::haproxy::HaproxyStatus;
+use crate::haproxy::{HaproxyStatus, ReloadResult};
 use crate::pipeline::catalog::{Outcome, ServiceOutcome};
 use crate::pipeline::guard::Guarded;
 use crate::running::RunningState;
@@ -109,7 +109,7 @@ fn encode_updates(
         }
     }
     for status in haproxies {
-        *failures.entry("haproxy").or_default() += haproxy::failed_reloads(status);
+        *failures.entry("haproxy").or_default() += status.reloads(ReloadResult::Failed);
         *failures.entry("haproxy_socket").or_default() += status.runtime_commands_failed;
     }
     gauges(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::bench::{Backend, Fixture, eventually, server, server_at};
 use crate::own;
+use synapse::haproxy::ServerPhase;
 
 #[tokio::test]
 async fn jitter_puts_off_a_new_configuration_and_nothing_else() {
@@ -26,7 +27,8 @@ async fn jitter_puts_off_a_new_configuration_and_nothing_else() {
     eventually("the new instance is served", async || {
         let status = bench.status();
         let servers = status.services.iter().flat_map(|service| &service.servers);
-        servers.filter(|server| server.state == "active").count() == 2 && status.pending.contains("the sections differ")
+        servers.filter(|server| server.state == ServerPhase::Active).count() == 2
+            && status.pending.contains("the sections differ")
     })
     .await;
     assert_eq!(bench.names("web_1", 6).await, ["one", "two"]);
@@ -196,7 +198,7 @@ async fn whoever_leaves_haproxy_to_an_heir_does_not_stop_it() {
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one)])]);
     bench.in_sync().await;
-    bench.handle().leave(true);
+    bench.handle().detach();
     bench.stop().await;
     assert!(!bench.is_dead());
     assert_eq!(bench.get("web_1").await.as_deref(), Some("one"));

@@ -1,7 +1,7 @@
 //! The one task that owns HAProxy: its socket, its file, its process.
 //!
-//! Level-triggered: whatever wakes it (a change, a timer, the end of a process or of a reload), it looks at all that is
-//! desired and all that is known, does the next step, and remembers as applied only what HAProxy confirmed.
+//! Level-triggered: any event (a change, a timer, the end of a process or of a reload) makes it compare all that is desired
+//! with all that is observed, and do the next step. Only what HAProxy has confirmed counts as applied.
 
 mod reload_step;
 mod runtime_step;
@@ -25,30 +25,31 @@ use tracing::{error, warn};
 
 use crate::config::HaproxyConfig;
 use crate::desired::Desired;
-use crate::haproxy::actor::state::{State, World};
+use crate::haproxy::actor::state::State;
+use crate::haproxy::error::HaproxyError;
 use crate::haproxy::plan::Plan;
 use crate::haproxy::process::master::Master;
-use crate::haproxy::process::reload::{Done, Engine};
+use crate::haproxy::process::reload::{Done, ReloadMethod};
 use crate::haproxy::process::validate::Checker;
 use crate::haproxy::runtime::parse::Statistics;
-use crate::haproxy::status::HaproxyStatus;
+use crate::haproxy::status::{HaproxyStatus, ReloadResult};
 use crate::health::Health;
 use crate::router::scheduler::{ApplyScheduler, RateLimit};
 use reload_step::read_disk;
 
-/// How soon HAProxy is asked again when it gave no usable answer.
+/// Delay before the next query when HAProxy gave no usable answer.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
-/// How soon a file that could not be written is tried again.
+/// Delay before the next attempt to write the file.
 const SAVE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// What binds a router to the decisions about its servers.
+/// The channels between a router and the pipeline.
 #[derive(Debug)]
 pub struct Channels {
-    /// The servers it should have.
+    /// The desired servers.
     pub desired: watch::Receiver<Arc<Desired>>,
-    /// Whether somebody waits for news of their health.
+    /// Whether changes of their health are awaited.
     pub attention: watch::Receiver<bool>,
-    /// Where HAProxy's word on them goes.
+    /// The health of servers as HAProxy reports it.
     pub health: watch::Sender<Arc<Health>>,
 }
 
@@ -59,101 +60,101 @@ pub(crate) struct Shared {
     pub(crate) rendered: ArcSwap<String>,
 }
 
-/// Someone waits for a reload.
-pub(crate) type Request = oneshot::Sender<Result<(), String>>;
+/// A requested reload, and where its result goes.
+pub(crate) type Request = oneshot::Sender<Result<(), Arc<HaproxyError>>>;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Actor {
     pub(crate) config: HaproxyConfig,
-    pub(crate) engine: Engine,
+    pub(crate) method: ReloadMethod,
     pub(crate) stop_on_exit: Arc<AtomicBool>,
     pub(crate) checker: Checker,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) links: Channels,
+    pub(crate) channels: Channels,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) state: State,
-    pub(crate) pace: ApplyScheduler,
+    /// The plan as of the last change of `state`.
+    pub(crate) plan: Plan,
+    pub(crate) scheduler: ApplyScheduler,
     /// Held until HAProxy was exactly as desired for the first time.
     pub(crate) first_apply: Option<Latch>,
-    pub(crate) under_way: UnderWay,
+    pub(crate) work: Work,
+    pub(crate) timers: Timers,
     pub(crate) status: HaproxyStatus,
-    /// What HAProxy counts, as of the last look.
+    /// HAProxy's counters as of the last observation.
     pub(crate) statistics: Statistics,
 }
 
-/// What is under way, and when what is due.
-#[derive(Debug)]
-pub(crate) struct UnderWay {
+/// The work in progress.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
     /// At most one reload or start.
     jobs: JoinSet<Done>,
     /// At most one write of the file.
     writes: JoinSet<Result<Arc<String>, FileError>>,
+    /// The operator's cleanup command.
+    cleanups: JoinSet<()>,
     master: Option<Master>,
     /// The text known to be on disk.
     saved: Option<Arc<String>>,
-    /// Who waits for a reload that has not begun.
+    /// Requests for a reload that has not begun.
     waiting: Vec<Request>,
-    /// Who waits for the one under way.
+    /// Requests that the current reload serves.
     served: Vec<Request>,
-    /// By service: what its registrations may still ask for.
-    rate_limits: BTreeMap<String, RateLimit>,
-    look_at: Instant,
-    /// From when on a look asks for what HAProxy counts too: that is ten times the work of all else it is asked.
+    /// Limits of the reloads that registrations cause, by service.
+    limits: BTreeMap<String, RateLimit>,
+    start_with: StartWith,
+}
+
+/// When something is due, or was done.
+#[derive(Debug)]
+pub(crate) struct Timers {
+    observe_at: Instant,
+    /// From then on an observation includes the counters, which cost ten times all other queries.
     count_at: Instant,
-    /// When draining slots were last asked whether they are idle.
+    /// When draining slots were last queried.
     drained_at: Instant,
     save_at: Instant,
     retry_quarantine_at: Option<Instant>,
     loaded_at: Option<Instant>,
-    /// Until when services that are not known hold up the first file.
+    /// Until when unknown services delay the first file.
     wait_until: Option<Instant>,
-    start_with: StartWith,
-    /// The operator's cleanup command.
-    cleanups: JoinSet<()>,
 }
 
-/// With which file HAProxy is to be started when it does not run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The file that HAProxy is started with when it does not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum StartWith {
     /// A new one, checked first.
+    #[default]
     New,
     /// The one on disk: it ran before, or the new one was refused.
-    TheOneOnDisk,
+    OnDisk,
 }
 
-impl UnderWay {
-    /// Nothing is, and a first look is due.
+impl Timers {
+    /// An observation is due.
     pub(crate) fn new(now: Instant, start_wait: Duration) -> Self {
         Self {
-            jobs: JoinSet::new(),
-            writes: JoinSet::new(),
-            master: None,
-            saved: None,
-            waiting: Vec::new(),
-            served: Vec::new(),
-            rate_limits: BTreeMap::new(),
-            look_at: now,
+            observe_at: now,
             count_at: now,
             drained_at: now,
             save_at: now,
             retry_quarantine_at: None,
             loaded_at: None,
             wait_until: Some(now + start_wait),
-            start_with: StartWith::New,
-            cleanups: JoinSet::new(),
         }
     }
 }
 
-/// What woke the actor.
+/// The event that woke the actor.
 enum Wake {
     Stop,
-    Look,
-    /// Somebody waits for HAProxy's word on its servers, or no longer.
+    Step,
+    /// Changes of health are awaited, or no longer.
     Attention,
-    Asked(Request),
-    Job(Box<Done>),
+    Request(Request),
+    Done(Box<Done>),
     JobLost(JoinError),
     Written(Result<Arc<String>, FileError>),
     MasterEnded(String),
@@ -168,19 +169,19 @@ impl Actor {
             }
             match self.wake(&stop).await {
                 Wake::Stop => break,
-                Wake::Look => {}
-                Wake::Attention => self.under_way.look_at = Instant::now(),
-                Wake::Asked(request) => self.under_way.waiting.push(request),
-                Wake::Job(done) => self.finish(*done),
-                Wake::JobLost(error) if error.is_cancelled() => self.lost("HAProxy ended"),
+                Wake::Step => {}
+                Wake::Attention => self.timers.observe_at = Instant::now(),
+                Wake::Request(request) => self.work.waiting.push(request),
+                Wake::Done(done) => self.finish(*done),
+                Wake::JobLost(error) if error.is_cancelled() => self.job_lost("HAProxy ended"),
                 Wake::JobLost(error) => {
-                    error!(%error, "A reload of HAProxy broke.");
-                    self.lost("it broke; the log says how");
+                    error!(%error, "A reload of HAProxy failed unexpectedly.");
+                    self.job_lost("it failed unexpectedly; see the log");
                 }
-                Wake::Written(Ok(text)) => self.under_way.saved = Some(text),
+                Wake::Written(Ok(text)) => self.work.saved = Some(text),
                 Wake::Written(Err(error)) => {
-                    self.complain(format!("the file on disk is not the desired one: {error}"));
-                    self.under_way.save_at = Instant::now() + SAVE_RETRY_DELAY;
+                    self.record_error(format!("the file on disk is not the desired one: {error}"));
+                    self.timers.save_at = Instant::now() + SAVE_RETRY_DELAY;
                 }
                 Wake::MasterEnded(how) => self.master_ended(&how),
             }
@@ -193,154 +194,147 @@ impl Actor {
 
     async fn wake(&mut self, stop: &CancellationToken) -> Wake {
         let at = self.next_timer();
-        let UnderWay {
-            jobs,
-            writes,
-            cleanups,
-            master,
-            ..
-        } = &mut self.under_way;
+        let work = &mut self.work;
         tokio::select! {
             biased;
             () = stop.cancelled() => Wake::Stop,
-            Some(done) = jobs.join_next() => match done {
-                Ok(done) => Wake::Job(Box::new(done)),
+            Some(done) = work.jobs.join_next() => match done {
+                Ok(done) => Wake::Done(Box::new(done)),
                 Err(error) => Wake::JobLost(error),
             },
-            Some(_) = cleanups.join_next() => Wake::Look,
-            Some(written) = writes.join_next() => written.map_or(Wake::Look, Wake::Written),
-            how = end(master) => Wake::MasterEnded(how),
-            Some(request) = self.requests.recv() => Wake::Asked(request),
-            // After what ends by itself: changes without end must not hide it.
-            Ok(()) = self.links.desired.changed() => Wake::Look,
-            Ok(()) = self.links.attention.changed() => Wake::Attention,
-            () = sleep_until(at) => Wake::Look,
+            Some(_) = work.cleanups.join_next() => Wake::Step,
+            Some(written) = work.writes.join_next() => written.map_or(Wake::Step, Wake::Written),
+            how = end(&mut work.master) => Wake::MasterEnded(how),
+            Some(request) = self.requests.recv() => Wake::Request(request),
+            // After all that ends by itself, which a steady stream of changes must not hide.
+            Ok(()) = self.channels.desired.changed() => Wake::Step,
+            Ok(()) = self.channels.attention.changed() => Wake::Attention,
+            () = sleep_until(at) => Wake::Step,
         }
     }
 
     fn next_timer(&self) -> Instant {
-        let due = &self.under_way;
-        let mut at = if due.jobs.is_empty() {
-            due.look_at
+        let (work, timers, now) = (&self.work, &self.timers, Instant::now());
+        let is_idle = work.jobs.is_empty();
+        let mut at = vec![if is_idle {
+            timers.observe_at
         } else {
-            Instant::now() + self.config.reconcile_interval
-        };
-        if let World::Loaded(_) = &self.state.world {
-            at = at.min(self.drain_at().unwrap_or(at));
-            if !self.is_saved() && due.writes.is_empty() && due.jobs.is_empty() && due.save_at > Instant::now() {
-                at = at.min(due.save_at);
-            }
+            now + self.config.reconcile_interval
+        }];
+        at.extend(self.drain_at());
+        let saves = self.state.proxy.loaded().is_some() && !self.is_saved() && work.writes.is_empty() && is_idle;
+        at.extend(Some(timers.save_at).filter(|save_at| saves && *save_at > now));
+        if is_idle {
+            at.extend(self.wanted_reload().and_then(|reason| self.reload_at(&reason)));
+            at.extend(timers.retry_quarantine_at);
+            at.extend(timers.wait_until);
         }
-        if due.jobs.is_empty() {
-            let reload = self.wanted_reload().and_then(|reason| self.reload_at(&reason));
-            at = [reload, due.retry_quarantine_at, due.wait_until]
-                .into_iter()
-                .flatten()
-                .fold(at, Instant::min);
-        }
-        at
+        at.into_iter().min().unwrap_or(now)
     }
 
-    /// Looks at everything and does what can be done now.
+    /// Compares desired and observed state and does what can be done now.
     async fn step(&mut self) {
         let now = Instant::now();
-        self.state.asked = !self.under_way.waiting.is_empty();
-        self.state.spent = self.spent(now);
-        if self.under_way.retry_quarantine_at.is_some_and(|at| now >= at) {
-            self.under_way.retry_quarantine_at = None;
+        self.state.requested = !self.work.waiting.is_empty();
+        self.apply_rate_limits(now);
+        if self.timers.retry_quarantine_at.is_some_and(|at| now >= at) {
+            self.timers.retry_quarantine_at = None;
             self.state.retry_quarantine = true;
         }
-        if self.under_way.wait_until.is_some_and(|at| now >= at) {
+        if self.timers.wait_until.is_some_and(|at| now >= at) {
             self.stop_waiting();
         }
         let mut reachable = true;
-        // While it is being replaced, there is nothing to be learnt of it: the job looks for itself.
-        if now >= self.under_way.look_at && self.under_way.jobs.is_empty() {
-            let was_right = self.is_applied();
-            reachable = self.look().await;
-            if was_right {
+        // During a reload there is nothing to observe: the job does that itself.
+        if now >= self.timers.observe_at && self.work.jobs.is_empty() {
+            let was_applied = self.is_applied();
+            reachable = self.observe().await;
+            self.replan();
+            if was_applied {
                 self.count_drift();
             }
-            self.tell_health();
+            self.publish_health();
         }
-        let desired = Arc::clone(&self.links.desired.borrow_and_update());
-        let grown = self.state.want(&desired);
+        let desired = Arc::clone(&self.channels.desired.borrow_and_update());
+        let changed = self.state.set_desired(&desired);
         self.state.assign();
         if reachable {
             self.release_idle(now).await;
+        }
+        self.replan();
+        if reachable {
             self.repair().await;
         }
         self.save(now);
-        self.renew(grown);
+        self.start_reload(changed);
         self.status.complete = desired.all_sources_answered() && self.is_applied();
         self.publish();
     }
 
-    /// A first file was waited for long enough: services that nobody knows yet must not keep the others from their start.
+    /// Recomputes the plan after a change of the state.
+    fn replan(&mut self) {
+        self.plan = self.state.plan();
+    }
+
+    /// Ends the wait for a complete first file, so that unknown services don't keep the others from their start.
     fn stop_waiting(&mut self) {
-        self.under_way.wait_until = None;
+        self.timers.wait_until = None;
         if !self.state.can_render() {
-            warn!("Some services are still unknown; HAProxy serves the others, and those as it last knew them.");
+            warn!("Some services are still unknown; HAProxy serves the others, and those as in its last file.");
             self.state.stop_waiting(&read_disk(&self.config.config_path));
         }
     }
 
-    /// Whether nothing is left to do with the servers as they were last seen.
+    /// Whether the servers were last seen as desired.
     fn is_applied(&self) -> bool {
-        matches!(self.state.world, World::Loaded(_)) && self.state.plan() == Plan::Nothing
+        self.state.proxy.loaded().is_some() && self.plan == Plan::Nothing
     }
 
     /// Whether the file on disk is the desired one.
     fn is_saved(&self) -> bool {
-        match &self.state.world {
-            World::Loaded(loaded) => self.under_way.saved.as_ref() == Some(&loaded.text),
-            World::Unknown | World::Absent | World::Foreign(_) => false,
-        }
+        let loaded = self.state.proxy.loaded();
+        loaded.is_some_and(|loaded| self.work.saved.as_ref() == Some(&loaded.text))
     }
 
-    /// Says what is wrong, once for each that differs.
-    fn complain(&mut self, what: String) {
+    /// Records the current error; logs it if it is another one.
+    fn record_error(&mut self, what: String) {
         if self.status.last_error != what {
-            error!(error = %what, "HAProxy is not as it should be.");
+            error!(error = %what, "HAProxy out of sync.");
             self.status.last_error = what;
         }
     }
 
-    /// What HAProxy has yet to be made, in words.
+    /// The pending reload, as text.
     fn pending(&self, applied: bool) -> String {
-        if !self.under_way.jobs.is_empty() {
+        if !self.work.jobs.is_empty() {
             return "a reload is under way".to_owned();
         }
         let wanted = if applied { None } else { self.wanted_reload() };
         wanted.map(|reason| reason.to_string()).unwrap_or_default()
     }
 
-    /// Shows the state as it is now.
+    /// Publishes the current state.
     fn publish(&mut self) {
         let applied = self.is_applied() && self.state.can_render();
         if applied {
             self.first_apply = None;
         }
-        let settled = applied && self.is_saved();
-        if settled {
+        let saved = applied && self.is_saved();
+        if saved {
             self.status.last_error.clear();
         }
-        self.status.in_sync = settled && self.state.quarantine.is_empty();
+        self.status.in_sync = saved && self.state.quarantine.is_empty();
         self.status.pending = self.pending(applied);
         let before = self.shared.status.load();
-        let reloaded = before.last_reload != self.status.last_reload
-            && self
-                .status
-                .last_reload
-                .as_ref()
-                .is_some_and(|reload| reload.result == "ok");
+        let last = self.status.last_reload.as_ref();
+        let reloaded = before.last_reload.as_ref() != last && last.is_some_and(|last| last.result == ReloadResult::Ok);
         if reloaded || before.runtime_commands_ok != self.status.runtime_commands_ok {
             self.status.last_apply = Some(common::clock::unix_millis());
         }
-        if let World::Loaded(loaded) = &self.state.world {
+        if let Some(loaded) = self.state.proxy.loaded() {
             self.shared.rendered.store(Arc::clone(&loaded.text));
         }
-        view::fill(&mut self.status, &self.state, &self.statistics);
+        view::fill(&mut self.status, &self.state, &self.plan, &self.statistics);
         self.shared.status.store(Arc::new(self.status.clone()));
     }
 }

@@ -6,12 +6,35 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 /// HAProxy takes 64 words in a command; the others are synapse's own.
 const MAX_WORDS: usize = 52;
 /// Bytes; HAProxy takes 16 KiB.
 const MAX_LENGTH: usize = 8 * 1024;
 /// Algorithms of `balance` that find servers by their place in a map, unless its hash is consistent.
 const MAP_BASED: [&str; 7] = ["source", "uri", "url_param", "hdr", "rdp-cookie", "hash", "static-rr"];
+
+/// How HAProxy gets new servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provisioning {
+    /// By a reload, so that there are spare ones in the file.
+    #[default]
+    Slots,
+    /// At runtime.
+    Dynamic,
+}
+
+impl Provisioning {
+    /// The part of a fingerprint that must equal the configuration's.
+    pub(crate) fn stable_part(self, structure: &str) -> Option<&str> {
+        match self {
+            Self::Slots => Some(structure),
+            Self::Dynamic => structure.split_once('-').map(|(stable, _)| stable),
+        }
+    }
+}
 
 /// How a backend gets servers at runtime.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

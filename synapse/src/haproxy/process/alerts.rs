@@ -1,45 +1,43 @@
-//! Ownership line HAProxy refuses. Pure.
+//! Attribution of the alerts of `haproxy -c` to services. Pure.
 
 use std::collections::BTreeMap;
 
 use crate::haproxy::cfg::render::Rendered;
 
-/// What HAProxy says against whom.
+/// The alerts of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Blame {
-    /// HAProxy's own words, by service.
+pub(crate) struct Alerts {
+    /// The texts by service.
     pub(crate) services: BTreeMap<String, String>,
-    /// Alerts that point at no service.
+    /// The texts that point at no service.
     pub(crate) rest: Vec<String>,
 }
 
-/// Sorts the alerts of `haproxy -c` by the section they point at: by line number, or by a name in quotes.
-pub(crate) fn blame(output: &str, file: &Rendered) -> Blame {
-    let mut blame = Blame::default();
+/// Attributes the alerts of `haproxy -c` to the section they point at: by line number, or by a name in quotes.
+pub(crate) fn attribute_alerts(output: &str, file: &Rendered) -> Alerts {
+    let mut alerts = Alerts::default();
     for line in output.lines().filter(|line| line.contains("[ALERT]")) {
-        let words = line.split_once(" : ").map_or(line, |(_, words)| words).trim();
-        // The last two alerts of a refusal say only that there were others.
-        if words.contains("rror(s) found in configuration file")
-            || words.contains("Fatal errors found in configuration")
+        let text = line.split_once(" : ").map_or(line, |(_, text)| text).trim();
+        // The last two alerts of a refusal report only that there were others.
+        if text.contains("rror(s) found in configuration file") || text.contains("Fatal errors found in configuration")
         {
             continue;
         }
-        match service(words, file) {
-            Some(service) => {
-                let said = blame.services.entry(service).or_default();
-                if !said.is_empty() {
-                    said.push_str("; ");
-                }
-                said.push_str(words);
-            }
-            None => blame.rest.push(words.to_owned()),
+        let Some(service) = service(text, file) else {
+            alerts.rest.push(text.to_owned());
+            continue;
+        };
+        let known = alerts.services.entry(service).or_default();
+        if !known.is_empty() {
+            known.push_str("; ");
         }
+        known.push_str(text);
     }
-    blame
+    alerts
 }
 
-fn service(words: &str, file: &Rendered) -> Option<String> {
-    let by_line = words
+fn service(text: &str, file: &Rendered) -> Option<String> {
+    let by_line = text
         .split_once('[')
         .and_then(|(_, rest)| rest.split_once(']'))
         .and_then(|(place, _)| {
@@ -48,7 +46,7 @@ fn service(words: &str, file: &Rendered) -> Option<String> {
         });
     by_line.or_else(|| {
         let mut services = file.sections.iter().filter_map(|(_, service)| service.as_ref());
-        let named = |id: &&String| words.contains(&format!("'{id}'")) || words.contains(&format!("'{id}/"));
-        services.find(named).cloned()
+        let is_named = |id: &&String| text.contains(&format!("'{id}'")) || text.contains(&format!("'{id}/"));
+        services.find(is_named).cloned()
     })
 }

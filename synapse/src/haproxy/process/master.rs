@@ -1,8 +1,8 @@
-//! HAProxy's master: started by us, found running, or run by somebody else, and told to reload or stop.
+//! HAProxy's master: started by synapse, found running, or run by another supervisor; reloads and stops it.
 //!
-//! In a process group of its own it outlives synapse. A new synapse finds it by its command socket and learns of its end
-//! by a pidfd, which unlike a process id can't come to mean another process. One that somebody else runs may be in
-//! another container, where the process ids that it speaks of are none of ours.
+//! In a process group of its own it outlives synapse. A new synapse finds it by its command socket, and its end by a pidfd,
+//! which unlike a pid never refers to another process. A master of another supervisor may be in another container, where the
+//! pids that it reports are not valid here.
 
 use std::future::pending;
 use std::io::Error;
@@ -14,20 +14,20 @@ use common::process::{Detached, SpawnError};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::time::{Instant, sleep};
 
 use crate::haproxy::runtime::parse::{self, Processes};
+use crate::haproxy::runtime::poll::Poll;
 use crate::haproxy::runtime::socket::{listener, query_master};
 
-/// How long one question may wait: a master that is just beginning can take a connection and never answer it.
-const TRY: Duration = Duration::from_millis(500);
-/// How long the master may take to answer at all.
-pub(crate) const ANSWER: Duration = Duration::from_secs(5);
+/// Time limit for one query: a starting master can accept a connection and never answer on it.
+const QUERY_TIMEOUT: Duration = Duration::from_millis(500);
+/// Time limit for any answer of the master.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How to start the master and talk to it.
+/// How to start and to reach the master.
 #[derive(Debug, Clone)]
 pub(crate) struct Control {
-    /// Whether it is ours to start.
+    /// Whether synapse starts it.
     pub(crate) run: bool,
     pub(crate) program: String,
     pub(crate) socket: PathBuf,
@@ -37,16 +37,16 @@ pub(crate) struct Control {
 /// A running master.
 #[derive(Debug)]
 pub(crate) enum Master {
-    /// Our child.
+    /// A child of synapse.
     Started(Detached),
-    /// A synapse before us started it.
+    /// Started by an earlier synapse.
     Adopted(AsyncFd<OwnedFd>, u32),
-    /// Somebody else runs it. That it has ended is seen when it does not answer.
+    /// Run by another supervisor. Its end shows when it does not answer.
     Elsewhere,
 }
 
 impl Control {
-    /// The command line: in the foreground (`-db` outweighs a `daemon` in `global`), as a master with a worker.
+    /// Returns the command line: in the foreground (`-db` outweighs a `daemon` in `global`), as a master with a worker.
     pub(crate) fn argv(&self) -> [String; 7] {
         [
             self.program.clone(),
@@ -59,45 +59,45 @@ impl Control {
         ]
     }
 
-    /// Starts it.
+    /// Starts the master.
     pub(crate) fn start(&self) -> Result<Master, SpawnError> {
         Detached::start(&self.argv()).map(Master::Started)
     }
 
-    /// Takes the master that answers, `pid` by its own word, for ours from now on.
+    /// Adopts the master that answers and reports `pid`.
     pub(crate) async fn adopt(&self, pid: u32) -> Result<Master, Error> {
         if !self.run {
             return Ok(Master::Elsewhere);
         }
-        // In another container the number would be a stranger's here.
+        // In another container the pid would be that of another process here.
         if listener(&self.socket).await? != Some(pid) {
             return Err(Error::other(
-                "it runs in another container, so that synapse can't watch over it; say `runHaproxy: false`",
+                "it runs in another container, so that synapse can't watch over it; set `runHaproxy: false`",
             ));
         }
         Master::adopt(pid)
     }
 
-    /// Asks the master for its processes.
+    /// Returns the master's processes.
     pub(crate) async fn processes(&self) -> Result<Processes, Error> {
-        let reply = query_master(&self.socket, "show proc", TRY).await?;
+        let reply = query_master(&self.socket, "show proc", QUERY_TIMEOUT).await?;
         parse::processes(&reply).ok_or_else(|| Error::other("`show proc` was not answered in a known format"))
     }
 
-    /// The same, asked again and again: for some milliseconds after a start or a reload the worker serves while the master
-    /// does not answer yet.
-    pub(crate) async fn processes_within(&self, wait: Duration) -> Result<Processes, Error> {
-        let begun = Instant::now();
+    /// Retries [`Self::processes`]: for some milliseconds after a start or a reload the worker serves while the master does
+    /// not answer yet.
+    pub(crate) async fn processes_within(&self, timeout: Duration) -> Result<Processes, Error> {
+        let mut poll = Poll::new(timeout);
         loop {
             match self.processes().await {
-                Err(_) if begun.elapsed() < wait => sleep(Duration::from_millis(5)).await,
+                Err(_) if poll.wait().await => {}
                 answer => return answer,
             }
         }
     }
 
-    /// Asks the master to reload. Up to 2.6 it answers nothing, at once; later ones say `Success=0` or `Success=1` and
-    /// the log when it is done.
+    /// Makes the master reload. Up to 2.6 it answers at once and with nothing; later ones answer `Success=0` or `Success=1`
+    /// and the log when it is done.
     pub(crate) async fn reload(&self, wait: Duration) -> Result<String, Error> {
         query_master(&self.socket, "reload", wait).await
     }
@@ -114,7 +114,7 @@ impl Master {
         Ok(Self::Adopted(AsyncFd::with_interest(fd, Interest::READABLE)?, pid))
     }
 
-    /// Its process id, `None` when it has ended or is not to be known.
+    /// Its pid; `None` when it has ended or has another supervisor.
     pub(crate) fn id(&self) -> Option<u32> {
         match self {
             Self::Started(child) => child.id(),
@@ -123,19 +123,19 @@ impl Master {
         }
     }
 
-    /// Waits for its end and says how it ended. Cancel-safe.
+    /// Waits for its end and returns how it ended. Cancel-safe.
     pub(crate) async fn ended(&mut self) -> String {
         match self {
             Self::Started(child) => child.ended().await,
             Self::Adopted(fd, _) => match fd.readable().await {
-                Ok(_) => "it was not our child, so nobody knows how".to_owned(),
+                Ok(_) => "not a child of synapse, so the reason is unknown".to_owned(),
                 Err(error) => format!("it can't be watched: {error}"),
             },
             Self::Elsewhere => pending().await,
         }
     }
 
-    /// Asks it to finish its connections and leave.
+    /// Makes it finish its connections and end.
     pub(crate) fn stop_softly(&self) -> Result<(), Error> {
         let Some(pid) = self.id() else { return Ok(()) };
         Ok(kill_process(to_pid(pid)?, Signal::USR1)?)

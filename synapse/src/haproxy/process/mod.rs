@@ -1,5 +1,5 @@
-//! HAProxy's process: its master, reloads, the validation of a file before it is loaded, and the state of servers that is
-//! handed to a new worker.
+//! HAProxy's process: its master, reloads, the validation of a file before it is loaded, and the server states that a new
+//! worker inherits.
 
 pub(crate) mod alerts;
 pub(crate) mod master;

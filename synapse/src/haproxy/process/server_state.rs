@@ -1,31 +1,31 @@
-//! Which servers were down, for the worker that follows. Pure.
+//! The server-state file: carries the failed servers over to a new worker. Pure.
 //!
-//! A new worker takes every server for healthy until its checks say otherwise: for up to `inter` it sends requests to the
-//! dead. HAProxy's cure is a file of what `show servers state` said; but it believes a port in it rather than its own
-//! configuration, so that a server that got another tenant comes back as half of each. Hence the file is written here:
-//! only who is down by a check, only at the address and with the options that the new file has for it, under the name and
-//! number it has there, and with the weight and the readiness of there. All others begin as they would without the file.
+//! A new worker takes every server for healthy until its checks fail: for up to `inter` it sends requests to dead ones.
+//! HAProxy's cure is a file with the reply to `show servers state`; but a port in it overrides the configuration, so that a
+//! server with a new instance comes back as half of each. Hence synapse writes the file: only servers that a check has
+//! marked down, only at the address and with the options that the new file has for them, under the name and id there, and
+//! with the weight and the admin state of there. All other servers start as they would without the file.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::haproxy::plan::model::{Assignment, Layout, Slot};
 use crate::haproxy::runtime::parse::MAINT_BITS;
 
-/// The file that says nothing.
-pub(crate) const NOTHING: &str = "1\n";
+/// A file without servers.
+pub(crate) const EMPTY: &str = "1\n";
 
-/// `srv_op_state`: it gets no traffic, for its checks failed.
+/// `srv_op_state`: no traffic, because the checks failed.
 const DOWN: &str = "0";
-/// In `srv_check_state`: it is being checked, so it comes back by itself.
+/// In `srv_check_state`: the checks run, so the server comes back by itself.
 const CHECKED: u32 = 0x04;
 
-/// The file for a worker with the slots of `new`, from what the worker with those of `old` says of itself.
-pub(crate) fn keep(state: &str, old: &Layout, new: &Layout) -> String {
-    kept(state, old, new).unwrap_or_else(|| NOTHING.to_owned())
+/// Returns the file for a worker with the slots of `new`, from the reply of the worker with those of `old`.
+pub(crate) fn server_state(reply: &str, old: &Layout, new: &Layout) -> String {
+    down_servers(reply, old, new).unwrap_or_else(|| EMPTY.to_owned())
 }
 
-fn kept(state: &str, old: &Layout, new: &Layout) -> Option<String> {
-    let mut lines = state.lines().map(str::trim).filter(|line| !line.is_empty());
+fn down_servers(reply: &str, old: &Layout, new: &Layout) -> Option<String> {
+    let mut lines = reply.lines().map(str::trim).filter(|line| !line.is_empty());
     let (version, head) = (lines.next()?, lines.next()?);
     let columns: Vec<&str> = head.strip_prefix('#')?.split_ascii_whitespace().collect();
     if version != "1" {
@@ -38,14 +38,14 @@ fn kept(state: &str, old: &Layout, new: &Layout) -> Option<String> {
             fields: line.split_ascii_whitespace().collect(),
         };
         if let Some(slot) = row.successor(old, new) {
-            file.push_str(&row.under(slot));
+            file.push_str(&row.renamed(slot));
             file.push('\n');
         }
     }
     Some(file)
 }
 
-/// One server's line.
+/// The line of one server.
 struct Row<'l> {
     columns: &'l [&'l str],
     fields: Vec<&'l str>,
@@ -63,7 +63,7 @@ impl Row<'_> {
         Some(self.field("srv_op_state")? == DOWN && admin & MAINT_BITS == 0 && check & CHECKED != 0)
     }
 
-    /// The slot in which the same instance, checked in the same way, goes on.
+    /// The slot in which the same instance continues with the same checks.
     fn successor<'s>(&self, old: &Layout, new: &'s Layout) -> Option<&'s Slot> {
         if !self.is_down()? {
             return None;
@@ -73,12 +73,12 @@ impl Row<'_> {
         let (backend, name) = (self.field("be_name")?, self.field("srv_name")?);
         let is_at = |slot: &Slot| matches!(slot.assignment, Assignment::Active { address: at, .. } if at == address);
         let before = old.get(backend)?.slots.iter().find(|slot| *slot.name == *name)?;
-        let mut heirs = new.get(backend)?.slots.iter();
-        heirs.find(|slot| is_at(before) && is_at(slot) && slot.options == before.options)
+        let mut slots = new.get(backend)?.slots.iter();
+        slots.find(|slot| is_at(before) && is_at(slot) && slot.options == before.options)
     }
 
-    /// The line as `slot`'s.
-    fn under(&self, slot: &Slot) -> String {
+    /// The line with the name, id and weight of `slot`.
+    fn renamed(&self, slot: &Slot) -> String {
         let weight = match slot.assignment {
             Assignment::Active { weight, .. } => weight,
             Assignment::Free | Assignment::Draining { .. } | Assignment::Gone => 1,
@@ -132,11 +132,11 @@ mod tests {
     }
 
     #[test]
-    fn who_is_down_stays_down_under_its_new_name() {
+    fn a_down_server_stays_down_under_its_new_name() {
         let old = layout(vec![slot(7, "slot_7", "check", "10.0.0.1:80")]);
         let new = layout(vec![slot(2, "web_10.0.0.1:80", "check", "10.0.0.1:80")]);
         let state = format!("{HEAD}{}", row("slot_7", "10.0.0.1:80", 0, 4, 6));
-        let file = keep(&state, &old, &new);
+        let file = server_state(&state, &old, &new);
         assert_eq!(
             file.lines().last().unwrap(),
             "3 web_1 2 web_10.0.0.1:80 10.0.0.1 0 0 5 5 12 8 2 0 6 0 0 0 - 80 - 0 0 - - 0"
@@ -145,34 +145,30 @@ mod tests {
     }
 
     #[test]
-    fn nobody_inherits_what_is_not_theirs() {
+    fn only_the_same_instance_inherits_its_state() {
         let old = layout(vec![slot(7, "a", "check", "10.0.0.1:80")]);
         let down = |name, address| format!("{HEAD}{}", row(name, address, 0, 0, 6));
         let same = down("a", "10.0.0.1:80");
         let new = |options, address| layout(vec![slot(7, "a", options, address)]);
-        let heirs = |state: &str, new: &Layout| keep(state, &old, new).lines().count() - 2;
-        assert_eq!(heirs(&same, &new("check", "10.0.0.1:80")), 1);
-        assert_eq!(heirs(&same, &new("check", "10.0.0.1:81")), 0, "reborn on another port");
-        assert_eq!(
-            heirs(&same, &new("check ssl", "10.0.0.1:80")),
-            0,
-            "checked in another way"
-        );
-        assert_eq!(heirs(&same, &Layout::new()), 0, "gone");
+        let successors = |state: &str, new: &Layout| server_state(state, &old, new).lines().count() - 2;
+        assert_eq!(successors(&same, &new("check", "10.0.0.1:80")), 1);
+        assert_eq!(successors(&same, &new("check", "10.0.0.1:81")), 0, "another port");
+        assert_eq!(successors(&same, &new("check ssl", "10.0.0.1:80")), 0, "other checks");
+        assert_eq!(successors(&same, &Layout::new()), 0, "gone");
         let same_new = new("check", "10.0.0.1:80");
-        assert_eq!(heirs(&down("b", "10.0.0.1:80"), &same_new), 0, "not ours");
-        assert_eq!(heirs(&down("a", "10.0.0.2:80"), &same_new), 0, "moved by hand");
+        assert_eq!(successors(&down("b", "10.0.0.1:80"), &same_new), 0, "not ours");
+        assert_eq!(successors(&down("a", "10.0.0.2:80"), &same_new), 0, "moved by hand");
         for (op, admin, check) in [(2, 0, 6), (1, 0, 6), (0, 1, 6), (0, 0, 2), (0, 32, 6)] {
             let state = format!("{HEAD}{}", row("a", "10.0.0.1:80", op, admin, check));
-            assert_eq!(heirs(&state, &same_new), 0, "{op} {admin} {check}");
+            assert_eq!(successors(&state, &same_new), 0, "{op} {admin} {check}");
         }
     }
 
     proptest! {
         #[test]
-        fn whatever_haproxy_says_the_file_is_one(text in "(1\n# be_name srv_name.{0,80}\n)?.{0,200}") {
+        fn any_reply_gives_a_valid_file(text in "(1\n# be_name srv_name.{0,80}\n)?.{0,200}") {
             let new = layout(vec![slot(7, "a", "check", "10.0.0.1:80")]);
-            let file = keep(&text, &new, &new);
+            let file = server_state(&text, &new, &new);
             prop_assert!(file.starts_with("1\n") && file.ends_with('\n'));
         }
     }

@@ -1,5 +1,5 @@
-//! Finds a file that HAProxy will take: renders a candidate, tries its new ports, has HAProxy check it, and leaves out
-//! what can't be, until the rest is right. One bad service never stops another.
+//! Finds a file that HAProxy accepts: renders a candidate, tries its new ports, has HAProxy check it, and leaves services out
+//! until the rest is right. One bad service never stops another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -10,55 +10,56 @@ use std::time::Duration;
 
 use common::process::{Outcome, Program};
 
-use crate::haproxy::cfg::render::{ConfigTemplate, Provisioning, Rendered};
-use crate::haproxy::plan::dynamic::DynamicServers;
+use crate::haproxy::cfg::render::{ConfigTemplate, Rendered};
+use crate::haproxy::error::HaproxyError;
+use crate::haproxy::plan::dynamic::{DynamicServers, Provisioning};
 use crate::haproxy::plan::model::{DesiredBackend, Layout};
 use crate::haproxy::plan::slots::layout_for_reload;
-use crate::haproxy::process::alerts::blame;
+use crate::haproxy::process::alerts::attribute_alerts;
 
-/// How long HAProxy may take to check a file.
+/// Time limit for `haproxy -c`.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How much of a service is left out.
+/// The part of a service that is left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Left {
-    /// The options its instances brought along.
+pub(crate) enum QuarantineScope {
+    /// The options of its instances.
     Options,
-    /// All of it: a port is taken.
-    ForItsPort,
+    /// All of it: a port is in use.
+    PortInUse,
     /// All of it: HAProxy refuses its lines.
-    ForItsLines,
+    InvalidConfig,
 }
 
-/// A service that is not whole in the file, and why.
+/// A service that is not complete in the file, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Quarantined {
-    pub(crate) left: Left,
-    /// HAProxy's own words, or the system's.
-    pub(crate) words: String,
+    pub(crate) scope: QuarantineScope,
+    /// The alert of HAProxy, or the system's error.
+    pub(crate) reason: String,
 }
 
 /// By service.
 pub(crate) type Quarantine = BTreeMap<String, Quarantined>;
 
-/// What a file is to be made of.
+/// The content of a new file.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
-    pub(crate) frame: Arc<ConfigTemplate>,
-    /// What HAProxy has loaded: slots keep their ids.
+    pub(crate) template: Arc<ConfigTemplate>,
+    /// The slots that HAProxy has loaded, which keep their ids.
     pub(crate) layout: Layout,
     /// A service without desired servers keeps its slots as they are.
     pub(crate) desired: BTreeMap<String, Arc<DesiredBackend>>,
-    /// How the file gets new servers, and the services that do while HAProxy runs.
-    pub(crate) kind: Provisioning,
+    pub(crate) provisioning: Provisioning,
+    /// The services that get new servers at runtime.
     pub(crate) dynamic_backends: BTreeMap<String, DynamicServers>,
-    /// What is left out from the start.
+    /// The parts left out from the start.
     pub(crate) quarantine: Quarantine,
-    /// What our HAProxy listens on already; `None` when that is not known, and no port can be tried.
+    /// The addresses that our HAProxy already listens on; `None` if unknown, so that no port can be tried.
     pub(crate) binds: Option<BTreeSet<SocketAddr>>,
 }
 
-/// A file HAProxy has found right.
+/// A file that HAProxy accepts.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) file: Rendered,
@@ -75,130 +76,115 @@ pub(crate) struct Checker {
 }
 
 impl Candidate {
-    /// Finds the most of it that HAProxy takes. An error means that nothing can be done by leaving out services.
-    pub(crate) async fn prepare(mut self, checker: &Checker) -> Result<Prepared, String> {
+    /// Finds the largest part of it that HAProxy accepts. An error means that leaving out services does not help.
+    pub(crate) async fn prepare(mut self, checker: &Checker) -> Result<Prepared, HaproxyError> {
         self.try_ports()?;
         loop {
-            let layout = self.lay_out();
-            let file = self.frame.render(&layout, self.kind);
-            let Err(output) = checker.check(&file).await? else {
+            let file = self.render(&self.new_layout());
+            let Some(output) = checker.check(&file).await? else {
                 return Ok(Prepared {
                     file,
                     quarantine: self.quarantine,
                 });
             };
-            let blame = blame(&output, &file);
+            let alerts = attribute_alerts(&output, &file);
+            let rest = alerts.rest.join("; ");
             let mut narrowed = false;
-            for (service, words) in blame.services {
-                narrowed |= self.leave_out(&service, &words);
+            for (service, reason) in alerts.services {
+                narrowed |= self.leave_out(&service, reason);
             }
-            if !narrowed && !self.search(checker, &blame.rest.join("; ")).await? {
-                let words = if blame.rest.is_empty() {
-                    output
-                } else {
-                    blame.rest.join("; ")
-                };
-                return Err(format!(
-                    "HAProxy refuses the file outside of any service, so nothing was changed: {words}"
-                ));
+            if !narrowed && !self.search(checker, &rest).await? {
+                return Err(HaproxyError::Refused(if rest.is_empty() { output } else { rest }));
             }
         }
+    }
+
+    fn render(&self, layout: &Layout) -> Rendered {
+        self.template.render(layout, self.provisioning)
+    }
+
+    fn quarantine(&mut self, service: &str, scope: QuarantineScope, reason: String) {
+        self.quarantine
+            .insert(service.to_owned(), Quarantined { scope, reason });
     }
 
     /// Leaves out a little more of `service`: its instances' options first, then all of it. `false` if it is out.
-    fn leave_out(&mut self, service: &str, words: &str) -> bool {
-        let options = self
-            .desired
-            .get(service)
-            .is_some_and(|desired| desired.servers.iter().any(|server| !server.instance_options.is_empty()));
-        let left = match self.quarantine.get(service).map(|known| known.left) {
-            None if options => Left::Options,
-            None | Some(Left::Options) => Left::ForItsLines,
-            Some(Left::ForItsPort | Left::ForItsLines) => return false,
+    fn leave_out(&mut self, service: &str, reason: String) -> bool {
+        let desired = self.desired.get(service);
+        let has_options = desired.is_some_and(|desired| {
+            let mut servers = desired.servers.iter();
+            servers.any(|server| !server.instance_options.is_empty())
+        });
+        let scope = match self.quarantine.get(service).map(|known| known.scope) {
+            None if has_options => QuarantineScope::Options,
+            None | Some(QuarantineScope::Options) => QuarantineScope::InvalidConfig,
+            Some(QuarantineScope::PortInUse | QuarantineScope::InvalidConfig) => return false,
         };
-        self.quarantine.insert(
-            service.to_owned(),
-            Quarantined {
-                left,
-                words: words.to_owned(),
-            },
-        );
+        self.quarantine(service, scope, reason);
         true
     }
 
-    /// HAProxy's words point nowhere: finds a service without which the file is right.
-    async fn search(&mut self, checker: &Checker, words: &str) -> Result<bool, String> {
-        let layout = self.lay_out();
-        if checker
-            .check(&self.frame.render(&Layout::new(), self.kind))
-            .await?
-            .is_err()
-        {
+    /// Finds a service without which the file is right, if the alerts point at none.
+    async fn search(&mut self, checker: &Checker, reason: &str) -> Result<bool, HaproxyError> {
+        if checker.check(&self.render(&Layout::new())).await?.is_some() {
             return Ok(false);
         }
-        for (service, _) in self.frame.binds().filter(|(service, _)| layout.contains_key(*service)) {
+        let template = Arc::clone(&self.template);
+        let layout = self.new_layout();
+        for (service, _) in template.binds().filter(|(service, _)| layout.contains_key(*service)) {
             let mut fewer = layout.clone();
             fewer.remove(service);
-            if checker.check(&self.frame.render(&fewer, self.kind)).await?.is_ok() {
-                self.quarantine.insert(
-                    service.to_owned(),
-                    Quarantined {
-                        left: Left::ForItsLines,
-                        words: words.to_owned(),
-                    },
-                );
+            if checker.check(&self.render(&fewer)).await?.is_none() {
+                self.quarantine(service, QuarantineScope::InvalidConfig, reason.to_owned());
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn lay_out(&self) -> Layout {
+    /// The layout of all that is not left out.
+    fn new_layout(&self) -> Layout {
         let mut layout = Layout::new();
-        for (service, _) in self.frame.binds() {
-            let left = self.quarantine.get(service).map(|known| known.left);
-            if matches!(left, Some(Left::ForItsLines | Left::ForItsPort)) {
-                continue;
-            }
+        for (service, _) in self.template.binds() {
             let (old, dynamic) = (self.layout.get(service), self.dynamic_backends.get(service));
-            let backend = match self.desired.get(service) {
-                Some(desired) if left.is_some() => Some(layout_for_reload(old, &desired.plain(), dynamic)),
-                Some(desired) => Some(layout_for_reload(old, desired, dynamic)),
-                None => old.cloned(),
+            let scope = self.quarantine.get(service).map(|known| known.scope);
+            let backend = match (scope, self.desired.get(service)) {
+                (Some(QuarantineScope::PortInUse | QuarantineScope::InvalidConfig), _) => continue,
+                (Some(QuarantineScope::Options), Some(desired)) => {
+                    Some(layout_for_reload(old, &desired.plain(), dynamic))
+                }
+                (None, Some(desired)) => Some(layout_for_reload(old, desired, dynamic)),
+                (_, None) => old.cloned(),
             };
             layout.extend(backend.map(|backend| (service.into(), backend)));
         }
-        self.frame.add_shadows(&mut layout);
+        self.template.add_shadows(&mut layout);
         layout
     }
 
-    /// A port that can't be bound would stop every listener for two seconds (see `bind`).
-    fn try_ports(&mut self) -> Result<(), String> {
-        let Some(ours) = &self.binds else { return Ok(()) };
+    /// Tries the ports first: one that can't be bound would stop every listener for two seconds (see `bind`).
+    fn try_ports(&mut self) -> Result<(), HaproxyError> {
+        let Some(ours) = self.binds.take() else { return Ok(()) };
+        let template = Arc::clone(&self.template);
         let mut taken: BTreeMap<SocketAddr, &str> = BTreeMap::new();
-        for address in &self.frame.base_binds {
-            try_port(*address, ours).map_err(|error| format!("an extra section can't listen on {address}: {error}"))?;
+        for address in &template.base_binds {
+            try_port(*address, &ours).map_err(|reason| HaproxyError::Bind {
+                address: *address,
+                reason,
+            })?;
             taken.insert(*address, "an extra section");
         }
-        for (service, binds) in self.frame.binds() {
+        for (service, binds) in template.binds() {
             for address in binds {
                 let tried = match taken.get(address) {
                     Some(other) => Err(format!("{other} listens there")),
-                    None => try_port(*address, ours),
+                    None => try_port(*address, &ours),
                 };
                 match tried {
-                    Ok(()) => {
-                        taken.insert(*address, service);
-                    }
+                    Ok(()) => _ = taken.insert(*address, service),
                     Err(error) => {
-                        let words = format!("can't listen on {address}: {error}");
-                        self.quarantine.insert(
-                            service.to_owned(),
-                            Quarantined {
-                                left: Left::ForItsPort,
-                                words,
-                            },
-                        );
+                        let reason = format!("can't listen on {address}: {error}");
+                        self.quarantine(service, QuarantineScope::PortInUse, reason);
                     }
                 }
             }
@@ -207,7 +193,8 @@ impl Candidate {
     }
 }
 
-/// Without `SO_REUSEPORT`, so that another process's socket there is noticed. What we may not bind HAProxy perhaps may.
+/// Binds without `SO_REUSEPORT`, so that the socket of another process there is noticed. If the permission is missing here,
+/// HAProxy may have it.
 fn try_port(address: SocketAddr, ours: &BTreeSet<SocketAddr>) -> Result<(), String> {
     if ours.contains(&address) {
         return Ok(());
@@ -221,26 +208,29 @@ fn try_port(address: SocketAddr, ours: &BTreeSet<SocketAddr>) -> Result<(), Stri
 }
 
 impl Checker {
-    /// `haproxy -c`: `Ok(Err(output))` when HAProxy refuses the file. An alert is a refusal whatever the exit code.
-    async fn check(&self, file: &Rendered) -> Result<Result<(), String>, String> {
-        common::file::write_atomic(&self.path, file.text.as_bytes(), self.mode).map_err(|error| error.to_string())?;
-        let argv = [self.program.as_str(), "-c", "-f", &self.path.to_string_lossy()]
-            .map(str::to_owned)
-            .to_vec();
+    /// Runs `haproxy -c`; returns its output if it refuses the file. An alert is a refusal independent of the exit code.
+    async fn check(&self, file: &Rendered) -> Result<Option<String>, HaproxyError> {
+        common::file::write_atomic(&self.path, file.text.as_bytes(), self.mode)?;
+        let argv = [self.program.as_str(), "-c", "-f", &*self.path.to_string_lossy()];
         let program = Program {
-            argv,
+            argv: argv.map(str::to_owned).to_vec(),
             env: Vec::new(),
             timeout: CHECK_TIMEOUT,
         };
-        let verdict = match program.run().await.map_err(|error| error.to_string())? {
-            Outcome::Success { output } if !output.contains("[ALERT]") => Ok(()),
-            Outcome::Success { output } => Err(output),
-            Outcome::Failure { output, .. } if output.contains("[ALERT]") => Err(output),
-            Outcome::Failure { how, output } => return Err(format!("`haproxy -c` failed ({how}): {}", output.trim())),
-        };
-        if verdict.is_ok() {
-            std::fs::remove_file(&self.path).ok();
+        match program.run().await? {
+            Outcome::Success { output } | Outcome::Failure { output, .. } if output.contains("[ALERT]") => {
+                return Ok(Some(output));
+            }
+            Outcome::Success { .. } => {}
+            Outcome::Failure { how, output } => {
+                return Err(HaproxyError::Program {
+                    command: "haproxy -c".to_owned(),
+                    how,
+                    output: output.trim().to_owned(),
+                });
+            }
         }
-        Ok(verdict)
+        std::fs::remove_file(&self.path).ok();
+        Ok(None)
     }
 }

@@ -53,6 +53,11 @@ pub(crate) async fn identify(session: &mut Session) -> Result<Worker, Error> {
     })
 }
 
+/// Returns the worker that answers and its servers.
+pub(crate) async fn observe(session: &mut Session) -> Result<(Worker, Table), Error> {
+    Ok((identify(session).await?, table(session).await?))
+}
+
 /// Reads every server.
 pub(crate) async fn table(session: &mut Session) -> Result<Table, Error> {
     let mut reader = parse::ServersStateReader::default();

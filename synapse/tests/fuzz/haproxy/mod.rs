@@ -22,9 +22,9 @@ use crate::config::OptionsPolicy;
 use crate::config::{RouterKind, resolve};
 use crate::desired::Server;
 use crate::haproxy::cfg::file::{ConfigFile, apply_live_state};
-use crate::haproxy::cfg::render::{ConfigTemplate, Provisioning};
+use crate::haproxy::cfg::render::ConfigTemplate;
 use crate::haproxy::plan::desired::desired_backend;
-use crate::haproxy::plan::dynamic::DynamicServers;
+use crate::haproxy::plan::dynamic::{DynamicServers, Provisioning};
 use crate::haproxy::plan::model::{Assignment, Backend, DesiredBackend, DesiredServer, Layout, NOWHERE, Slot};
 use crate::haproxy::plan::options::{self, OperatorOptions, Parsed};
 use crate::haproxy::plan::slots::{

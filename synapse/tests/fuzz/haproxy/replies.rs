@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{FRAME, SERVICE, statistics};
-use crate::haproxy::cfg::render::Provisioning;
+use crate::haproxy::plan::dynamic::Provisioning;
 use crate::haproxy::plan::model::{Backend, Layout, NOWHERE};
-use crate::haproxy::process::alerts::blame;
+use crate::haproxy::process::alerts::attribute_alerts;
 use crate::haproxy::runtime::command::{Action, Command, NewServer, Refusal, Target};
 use crate::haproxy::runtime::parse::{self, Info, Processes, Statistics, Table};
 use crate::health::Check;
@@ -86,9 +86,9 @@ pub fn replies(text: &str) {
         &Layout::from([(SERVICE.into(), Backend::default())]),
         Provisioning::Slots,
     );
-    let blamed = blame(text, &file);
-    assert!(blamed.services.keys().all(|service| service == SERVICE));
-    assert!(blamed.rest.iter().map(String::len).sum::<usize>() <= text.len());
+    let alerts = attribute_alerts(text, &file);
+    assert!(alerts.services.keys().all(|service| service == SERVICE));
+    assert!(alerts.rest.iter().map(String::len).sum::<usize>() <= text.len());
 }
 
 fn say_servers(table: &Table) -> String {

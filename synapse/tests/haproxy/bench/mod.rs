@@ -16,7 +16,7 @@ use synapse::config::{
     ServiceHaproxy, WatcherConfig,
 };
 use synapse::desired::{Desired, Server, Service};
-use synapse::haproxy::{Channels, Haproxy, HaproxyStatus, HaproxyTask, ServerStatus, build};
+use synapse::haproxy::{Channels, Haproxy, HaproxyStatus, HaproxyTask, ServerPhase, ServerStatus, build};
 use synapse::health::Health;
 use synapse::router::Locks;
 use tempfile::TempDir;
@@ -324,7 +324,10 @@ impl Fixture {
                     .flat_map(|servers| servers.iter())
                     .map(|server| (server.address, server.weight.unwrap_or(1)))
                     .collect();
-                let active = found.servers.iter().filter(|server| server.state == "active");
+                let active = found
+                    .servers
+                    .iter()
+                    .filter(|server| server.state == ServerPhase::Active);
                 wanted == active.map(|server| (server.address, server.weight)).collect()
             });
             let settled = status.in_sync && same;
@@ -342,7 +345,7 @@ impl Fixture {
         service
             .servers
             .iter()
-            .find(|server| server.address == backend.address && server.state == "active")
+            .find(|server| server.address == backend.address && server.state == ServerPhase::Active)
             .cloned()
     }
 
@@ -350,7 +353,7 @@ impl Fixture {
         self.status()
             .reloads
             .iter()
-            .map(|count| (count.reason, count.result, count.count))
+            .map(|count| (count.reason, count.result.as_str(), count.count))
             .collect()
     }
 

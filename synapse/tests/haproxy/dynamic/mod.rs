@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use synapse::config::ServersMode;
 use synapse::desired::Server;
+use synapse::haproxy::Provisioning;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -83,21 +84,21 @@ async fn membership(flavour: Flavour) -> Fixture {
 async fn members_come_and_go_in_the_slots_of_the_machines_own() {
     let bench = membership(Flavour::Packaged).await;
     assert!(bench.on_disk().contains("slot_2 127.0.0.1:1 id 2 weight 1 disabled"));
-    assert_eq!(bench.status().servers, "slots");
+    assert_eq!(bench.status().servers, Provisioning::Slots);
 }
 
 #[tokio::test]
 async fn members_come_and_go_in_the_slots_of_3_0() {
     let bench = membership(Flavour::Slots).await;
     assert!(bench.on_disk().contains("slot_2 127.0.0.1:1 id 2 weight 1 disabled"));
-    assert_eq!(bench.status().servers, "slots");
+    assert_eq!(bench.status().servers, Provisioning::Slots);
 }
 
 #[tokio::test]
 async fn members_are_made_and_deleted_by_3_0() {
     let bench = membership(Flavour::Dynamic).await;
     assert!(!bench.on_disk().contains("disabled"), "{}", bench.on_disk());
-    assert_eq!(bench.status().servers, "dynamic");
+    assert_eq!(bench.status().servers, Provisioning::Dynamic);
     let server = bench.status().services[0].servers[0].clone();
     eventually("the others are deleted", async || {
         names_in(&bench, "web_1").await == [server.name.to_string()]
@@ -319,10 +320,10 @@ async fn from_slots_to_dynamic_and_back_is_one_reload_each() {
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one), server(&two)])]);
     bench.in_sync().await;
-    for (mode, word) in [
-        (ServersMode::Auto, "dynamic"),
-        (ServersMode::Slots, "slots"),
-        (ServersMode::Dynamic, "dynamic"),
+    for (mode, provisioning) in [
+        (ServersMode::Auto, Provisioning::Dynamic),
+        (ServersMode::Slots, Provisioning::Slots),
+        (ServersMode::Dynamic, Provisioning::Dynamic),
     ] {
         bench.stop().await;
         bench.config.servers = mode;
@@ -330,8 +331,8 @@ async fn from_slots_to_dynamic_and_back_is_one_reload_each() {
         eventually("it was reloaded", async || bench.reloads() == [("structure", "ok", 1)]).await;
         bench.in_sync().await;
         assert_eq!(bench.names("web_1", 4).await, ["one", "two"]);
-        assert_eq!(bench.status().servers, word);
-        assert_eq!(bench.on_disk().contains("slot_3 "), word == "slots");
+        assert_eq!(bench.status().servers, provisioning);
+        assert_eq!(bench.on_disk().contains("slot_3 "), provisioning == Provisioning::Slots);
     }
 }
 

@@ -1,133 +1,131 @@
-//! Servers that HAProxy makes and deletes while it runs. Pure.
+//! Servers that HAProxy adds and deletes at runtime. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::{State, World};
+use super::State;
 use crate::config::ServersMode;
-use crate::haproxy::cfg::render::{ConfigTemplate, Provisioning};
-use crate::haproxy::plan::dynamic::DynamicServers;
-use crate::haproxy::plan::model::{Assignment, NOWHERE, Slot};
+use crate::haproxy::cfg::render::ConfigTemplate;
+use crate::haproxy::plan::dynamic::{DynamicServers, Provisioning};
+use crate::haproxy::plan::model::{Assignment, NOWHERE};
 use crate::haproxy::plan::slots;
+use crate::haproxy::runtime::client::Worker;
 use crate::haproxy::runtime::command::Target;
 
-/// Whether HAProxy gets new servers while it runs.
+/// Whether HAProxy can add servers at runtime, and may.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Capabilities {
     pub(crate) mode: ServersMode,
-    /// What the program on this machine can; the worker that runs knows better.
+    /// Of the program on this machine; the running worker takes precedence.
     pub(crate) program_supports_dynamic_servers: bool,
 }
 
 impl Capabilities {
-    pub(crate) fn kind(self, worker_makes_servers: Option<bool>) -> Provisioning {
-        let supports_dynamic_servers = worker_makes_servers.unwrap_or(self.program_supports_dynamic_servers);
+    /// How HAProxy gets new servers. If dynamic servers are required and the worker has none, the actor logs it.
+    pub(crate) fn provisioning(self, worker: Option<&Worker>) -> Provisioning {
+        let program = self.program_supports_dynamic_servers;
         match self.mode {
-            ServersMode::Auto | ServersMode::Dynamic if supports_dynamic_servers => Provisioning::Dynamic,
-            // That one that can't was asked for it, is said where it is seen.
+            ServersMode::Auto | ServersMode::Dynamic
+                if worker.map_or(program, |worker| worker.supports_dynamic_servers) =>
+            {
+                Provisioning::Dynamic
+            }
             ServersMode::Slots | ServersMode::Auto | ServersMode::Dynamic => Provisioning::Slots,
         }
     }
 }
 
-/// The backends that get new servers while HAProxy runs, without those in which it refused one.
-pub(crate) fn dynamic_backends<'f>(
-    frame: &'f ConfigTemplate,
-    kind: Provisioning,
-    dynamic_disabled: &BTreeSet<String>,
-) -> BTreeMap<&'f str, &'f DynamicServers> {
-    let mut dynamic_backends = match kind {
+/// The backends that get new servers at runtime according to the configuration.
+pub(crate) fn dynamic_backends(
+    template: &ConfigTemplate,
+    provisioning: Provisioning,
+) -> BTreeMap<&str, &DynamicServers> {
+    match provisioning {
         Provisioning::Slots => BTreeMap::new(),
-        Provisioning::Dynamic => frame.dynamic_backends(),
-    };
-    dynamic_backends.retain(|service, _| !dynamic_disabled.contains(*service));
-    dynamic_backends
+        Provisioning::Dynamic => template.dynamic_backends(),
+    }
 }
 
 impl State {
     /// How HAProxy gets new servers.
-    pub(crate) fn kind(&self) -> Provisioning {
-        self.capabilities.kind(match &self.world {
-            World::Loaded(loaded) => Some(loaded.live.supports_dynamic_servers),
-            World::Foreign(live) => Some(live.supports_dynamic_servers),
-            World::Unknown | World::Absent => None,
-        })
+    pub(crate) fn provisioning(&self) -> Provisioning {
+        self.capabilities.provisioning(self.proxy.worker())
     }
 
-    /// The backends that get new servers while HAProxy runs.
-    pub(crate) fn dynamic_backends(&self) -> BTreeMap<&str, &DynamicServers> {
-        self.dynamic_backends_of(self.kind())
+    /// The backends that get new servers at runtime, without those in which HAProxy refused one.
+    pub(crate) fn dynamic_backends(&self, provisioning: Provisioning) -> BTreeMap<&str, &DynamicServers> {
+        let mut found = dynamic_backends(&self.template, provisioning);
+        found.retain(|id, _| self.services.get(*id).is_none_or(|service| !service.dynamic_disabled));
+        found
     }
 
-    pub(crate) fn dynamic_backends_of(&self, kind: Provisioning) -> BTreeMap<&str, &DynamicServers> {
-        dynamic_backends(&self.frame, kind, &self.dynamic_disabled)
-    }
-
-    /// Takes in which servers there are, as of the last look. Where it is not known who should serve, whoever does goes on.
+    /// Syncs the layout with the servers HAProxy last reported. Services without a desired state are left untouched.
     pub(crate) fn sync_with_live(&mut self) {
-        let kind = self.kind();
-        let World::Loaded(loaded) = &mut self.world else { return };
-        let mut met = false;
-        for (service, dynamic) in dynamic_backends(&self.frame, kind, &self.dynamic_disabled) {
-            let Some(backend) = loaded
-                .layout
-                .get_mut(service)
-                .filter(|_| self.desired.contains_key(service))
-            else {
+        let provisioning = self.provisioning();
+        let Some(loaded) = self.proxy.loaded_mut() else { return };
+        let mut synced = false;
+        for (id, dynamic) in dynamic_backends(&self.template, provisioning) {
+            let Some(service) = self.services.get_mut(id).filter(|service| !service.dynamic_disabled) else {
+                continue;
+            };
+            let (Some(_), Some(backend)) = (&service.desired, loaded.layout.get_mut(id)) else {
                 continue;
             };
             let before = backend.clone();
-            let leave = |name: &str| {
-                dynamic.is_operator_server(name) || self.undeletable.contains(&(service.to_owned(), name.into()))
-            };
-            slots::sync_with_live(backend, loaded.table.get(service), leave);
+            let leave = |name: &str| dynamic.is_operator_server(name) || service.undeletable.contains(name);
+            slots::sync_with_live(backend, loaded.table.get(id), leave);
             if *backend != before {
-                met = true;
-                self.changed.insert(service.to_owned());
+                synced = true;
+                service.changed = true;
             }
         }
-        if met {
+        if synced {
             loaded.write();
         }
     }
 
-    /// HAProxy did not make this server: its backend has slots from now on.
+    /// HAProxy refused to add this server: its backend has slots from now on.
     pub(crate) fn add_refused(&mut self, target: &Target) {
-        let World::Loaded(loaded) = &mut self.world else { return };
-        let service = &*target.backend;
-        let live = loaded.table.get(service);
-        let is_there = |slot: &Slot| live.is_some_and(|live| live.servers.contains_key(&slot.name));
-        // Somebody else was first: that is another thing.
-        if live.is_some_and(|live| live.servers.contains_key(&target.server)) {
+        let (Some(loaded), Some(service)) = (self.proxy.loaded_mut(), self.services.get_mut(&*target.backend)) else {
+            return;
+        };
+        let live = loaded.table.get(&target.backend);
+        let is_live = |name: &str| live.is_some_and(|live| live.servers.contains_key(name));
+        // Another client was first: that is no refusal of its kind.
+        if is_live(&target.server) {
             return;
         }
-        self.dynamic_disabled.insert(service.to_owned());
-        self.changed.insert(service.to_owned());
-        if let Some(backend) = loaded.layout.get_mut(service) {
-            backend.slots.retain(|slot| !slot.dynamic || is_there(slot));
+        service.dynamic_disabled = true;
+        service.changed = true;
+        if let Some(backend) = loaded.layout.get_mut(&target.backend) {
+            backend.slots.retain(|slot| !slot.dynamic || is_live(&slot.name));
         }
         loaded.write();
     }
 
-    /// HAProxy did not delete this server: for now, for it is still `busy`, or as long as this worker lives.
-    pub(crate) fn delete_refused(&mut self, target: &Target, busy: bool) {
-        let World::Loaded(loaded) = &mut self.world else { return };
-        let live = loaded
-            .table
-            .get(&target.backend)
-            .and_then(|live| live.servers.get(&target.server));
+    /// HAProxy did not delete this server because it is busy: it drains on.
+    pub(crate) fn delete_delayed(&mut self, target: &Target) {
+        let Some(loaded) = self.proxy.loaded_mut() else { return };
+        let live = loaded.table.get(&target.backend);
+        let live = live.and_then(|live| live.servers.get(&target.server));
         let address = live.and_then(|live| live.address).unwrap_or(NOWHERE);
-        let Some(backend) = loaded.layout.get_mut(&*target.backend) else {
-            return;
-        };
-        if !busy {
-            self.undeletable
-                .insert((target.backend.to_string(), target.server.clone()));
-            backend.slots.retain(|slot| slot.name != target.server || !slot.dynamic);
-        }
-        for slot in backend.slots.iter_mut().filter(|slot| slot.name == target.server) {
-            if slot.assignment == Assignment::Gone {
+        let backend = loaded.layout.get_mut(&target.backend);
+        for slot in backend.into_iter().flat_map(|backend| &mut backend.slots) {
+            if slot.name == target.server && slot.assignment == Assignment::Gone {
                 slot.assignment = Assignment::Draining { address };
             }
+        }
+    }
+
+    /// HAProxy refused to delete this server: it is ignored as long as this worker lives.
+    pub(crate) fn delete_refused(&mut self, target: &Target) {
+        if let Some(backend) = self
+            .proxy
+            .loaded_mut()
+            .and_then(|loaded| loaded.layout.get_mut(&target.backend))
+            && let Some(service) = self.services.get_mut(&*target.backend)
+        {
+            service.undeletable.insert(target.server.clone());
+            backend.slots.retain(|slot| slot.name != target.server || !slot.dynamic);
         }
     }
 }

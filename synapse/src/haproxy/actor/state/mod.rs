@@ -1,4 +1,4 @@
-//! All that is known, and what follows from it. Pure.
+//! The state that the actor decides on, and what follows from it. Pure.
 
 pub(crate) mod dynamic;
 
@@ -8,9 +8,6 @@ use std::sync::Arc;
 
 use crate::config::PanicThreshold;
 use crate::desired::{Desired, Server};
-use crate::health::Health;
-use crate::name::{BackendName, ServerName};
-
 use crate::haproxy::cfg::file::{ConfigFile, FileText, apply_live_state};
 use crate::haproxy::cfg::render::ConfigTemplate;
 use crate::haproxy::plan::desired::desired_backend;
@@ -19,41 +16,122 @@ use crate::haproxy::plan::options::OperatorOptions;
 use crate::haproxy::plan::reason::ReloadReason;
 use crate::haproxy::plan::slots::{self, DynamicContext, Unassigned, assign};
 use crate::haproxy::plan::{Plan, plan};
-use crate::haproxy::process::validate::{Candidate, Left, Quarantine};
+use crate::haproxy::process::validate::{Candidate, Quarantine, QuarantineScope};
 use crate::haproxy::runtime::client::Worker;
 use crate::haproxy::runtime::parse::{IdleServers, Table};
+use crate::health::Health;
+use crate::name::{BackendName, ServerName};
 use dynamic::Capabilities;
 
-/// What is known of HAProxy.
+/// The observed state of HAProxy.
 #[derive(Debug)]
-pub(crate) enum World {
-    /// Not asked yet, or it did not answer in a way that could be loaded.
+pub(crate) enum ProxyState {
+    /// Not queried yet, or it did not answer in a known way.
     Unknown,
-    /// Nobody listens on the stats socket.
-    Absent,
-    /// It runs with a structure that the file on disk does not explain.
+    /// No process listens on the stats socket.
+    Down,
+    /// It runs with a structure that is not that of the file on disk.
     Foreign(Worker),
-    /// It runs with slots we know.
+    /// It runs with known slots.
     Loaded(Box<Loaded>),
 }
 
-/// A HAProxy whose slots we know.
+/// A HAProxy with known slots.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    /// Who should sit where.
+    /// The desired assignments.
     pub(crate) layout: Layout,
-    /// The file HAProxy has loaded, with them in it.
+    /// The file that HAProxy has loaded, with these assignments.
     pub(crate) text: Arc<String>,
-    /// The same without them.
+    /// The same without servers.
     file: FileText,
-    /// The fingerprint our configuration gives these slots.
+    /// The fingerprint that the configuration gives these slots.
     structure: String,
-    /// The worker, as of the last look.
-    pub(crate) live: Worker,
-    /// Its servers, as of the last look.
+    /// The worker as of the last observation.
+    pub(crate) worker: Worker,
+    /// Its servers as of the last observation.
     pub(crate) table: Table,
-    /// What it listens on.
+    /// The addresses it listens on.
     pub(crate) binds: BTreeSet<SocketAddr>,
+}
+
+/// A service with draining slots, and the numbers of the backends that may have requests for them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Draining<'s> {
+    pub(crate) service: &'s str,
+    pub(crate) backend: u32,
+    /// Requests that a panic threshold has sent there keep a slot in use too.
+    pub(crate) shadow: Option<u32>,
+}
+
+/// The state of one service.
+#[derive(Debug)]
+pub(crate) struct ServiceState {
+    operator: OperatorOptions,
+    /// `defaultServers`, for a service of which nothing else is known.
+    defaults: Vec<Server>,
+    /// The input of `desired`.
+    servers: Option<Arc<[Server]>>,
+    /// `None` until its watcher has answered.
+    pub(crate) desired: Option<Arc<DesiredBackend>>,
+    /// Whether a new assignment is due.
+    changed: bool,
+    unassigned: Option<Unassigned>,
+    /// Whether its registrations have caused so many reloads that other services go first.
+    pub(crate) rate_limited: bool,
+    /// Whether HAProxy refused to add a server, so that the service has slots.
+    dynamic_disabled: bool,
+    /// Servers that HAProxy refused to delete.
+    undeletable: BTreeSet<ServerName>,
+}
+
+/// The state that the actor decides on.
+#[derive(Debug)]
+pub(crate) struct State {
+    template: Arc<ConfigTemplate>,
+    capabilities: Capabilities,
+    pub(crate) services: BTreeMap<String, ServiceState>,
+    pub(crate) proxy: ProxyState,
+    pub(crate) quarantine: Quarantine,
+    /// Whether the parts left out may be right by now.
+    pub(crate) retry_quarantine: bool,
+    /// Backends whose weights HAProxy does not change.
+    pub(crate) fixed_weights: BTreeSet<BackendName>,
+    /// The change that the runtime API could not make.
+    pub(crate) drift: Option<String>,
+    /// Whether an operator has requested a reload.
+    pub(crate) requested: bool,
+    /// Whether a first file waits for services whose watchers have not answered.
+    waits_for_sources: bool,
+}
+
+impl ProxyState {
+    pub(crate) fn loaded(&self) -> Option<&Loaded> {
+        match self {
+            Self::Loaded(loaded) => Some(loaded),
+            Self::Unknown | Self::Down | Self::Foreign(_) => None,
+        }
+    }
+
+    fn loaded_mut(&mut self) -> Option<&mut Loaded> {
+        match self {
+            Self::Loaded(loaded) => Some(loaded),
+            Self::Unknown | Self::Down | Self::Foreign(_) => None,
+        }
+    }
+
+    /// The worker that answered last.
+    pub(crate) fn worker(&self) -> Option<&Worker> {
+        match self {
+            Self::Loaded(loaded) => Some(&loaded.worker),
+            Self::Foreign(worker) => Some(worker),
+            Self::Unknown | Self::Down => None,
+        }
+    }
+
+    fn has_slots(&self, service: &str) -> bool {
+        self.loaded().is_some_and(|loaded| loaded.layout.contains_key(service))
+    }
 }
 
 impl Loaded {
@@ -63,235 +141,166 @@ impl Loaded {
     }
 }
 
-/// A service with slots that are draining, and where HAProxy counts what is bound to them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Draining<'s> {
-    pub(crate) service: &'s str,
-    /// The number of its backend.
-    pub(crate) backend: u32,
-    /// Number of the shadow backend: requests that a panic rule has sent there keep a slot in use too.
-    pub(crate) shadow: Option<u32>,
-}
-
-/// What the actor decides on.
-#[derive(Debug)]
-pub(crate) struct State {
-    frame: Arc<ConfigTemplate>,
-    capabilities: Capabilities,
-    operators: BTreeMap<String, OperatorOptions>,
-    /// `defaultServers`, for a service that nothing else is known of.
-    defaults: BTreeMap<String, Vec<Server>>,
-    servers: BTreeMap<String, Arc<[Server]>>,
-    /// By service; one whose watcher has never answered is not here.
-    pub(crate) desired: BTreeMap<String, Arc<DesiredBackend>>,
-    /// Services whose desired servers changed since the last [`Self::assign`].
-    changed: BTreeSet<String>,
-    pub(crate) world: World,
-    pub(crate) quarantine: Quarantine,
-    /// What is left out may be right by now.
-    pub(crate) retry_quarantine: bool,
-    unassigned: BTreeMap<String, Unassigned>,
-    /// Services whose registrations have asked for so many reloads that others go first.
-    pub(crate) spent: BTreeSet<String>,
-    /// Backends whose weights HAProxy does not change.
-    pub(crate) fixed_weights: BTreeSet<BackendName>,
-    /// Backends in which HAProxy refused to make a server: they have slots.
-    dynamic_disabled: BTreeSet<String>,
-    /// Servers that HAProxy refused to delete, by service and name.
-    undeletable: BTreeSet<(String, ServerName)>,
-    /// What the runtime API could not bring about.
-    pub(crate) drift: Option<String>,
-    /// Somebody asked for a reload.
-    pub(crate) asked: bool,
-    patience: Patience,
-}
-
-/// Whether a first file waits for services whose watchers have not answered.
-#[derive(Debug, PartialEq, Eq)]
-enum Patience {
-    Waiting,
-    Over,
+impl ServiceState {
+    /// The state of a service whose watcher has not answered.
+    pub(crate) fn new(operator: OperatorOptions, defaults: Vec<Server>) -> Self {
+        Self {
+            operator,
+            defaults,
+            servers: None,
+            desired: None,
+            changed: false,
+            unassigned: None,
+            rate_limited: false,
+            dynamic_disabled: false,
+            undeletable: BTreeSet::new(),
+        }
+    }
 }
 
 impl State {
-    /// Nothing is known.
     pub(crate) fn new(
-        frame: Arc<ConfigTemplate>,
+        template: Arc<ConfigTemplate>,
         capabilities: Capabilities,
-        operators: BTreeMap<String, OperatorOptions>,
-        defaults: BTreeMap<String, Vec<Server>>,
+        services: BTreeMap<String, ServiceState>,
     ) -> Self {
         Self {
-            frame,
+            template,
             capabilities,
-            operators,
-            defaults,
-            servers: BTreeMap::new(),
-            desired: BTreeMap::new(),
-            changed: BTreeSet::new(),
-            world: World::Unknown,
+            services,
+            proxy: ProxyState::Unknown,
             quarantine: Quarantine::new(),
             retry_quarantine: false,
-            unassigned: BTreeMap::new(),
-            spent: BTreeSet::new(),
             fixed_weights: BTreeSet::new(),
-            dynamic_disabled: BTreeSet::new(),
-            undeletable: BTreeSet::new(),
             drift: None,
-            asked: false,
-            patience: Patience::Waiting,
+            requested: false,
+            waits_for_sources: true,
         }
     }
 
-    /// Takes the desired servers. A service that is not known (any more) stays as it is: unknown is not empty. What is
-    /// only remembered from before the start counts where no HAProxy runs that knows better. `true` if anything changed.
-    pub(crate) fn want(&mut self, desired: &Desired) -> bool {
+    /// Takes the desired servers; returns whether an assignment is due. An unknown service stays as it is: unknown is not
+    /// empty. Remembered servers count only if no HAProxy runs, which would have newer ones.
+    pub(crate) fn set_desired(&mut self, desired: &Desired) -> bool {
         for service in &desired.services {
-            let (Some(servers), Some(operator)) = (&service.servers, self.operators.get_mut(&service.id)) else {
+            let (Some(servers), Some(state)) = (&service.servers, self.services.get_mut(&service.id)) else {
                 continue;
             };
-            if self.servers.get(&service.id) == Some(servers) {
+            let is_newer = matches!(self.proxy, ProxyState::Unknown) || self.proxy.has_slots(&service.id);
+            if state.servers.as_ref() == Some(servers) || service.remembered && is_newer {
                 continue;
             }
-            let known_better = match &self.world {
-                World::Unknown => true,
-                World::Loaded(loaded) => loaded.layout.contains_key(service.id.as_str()),
-                World::Absent | World::Foreign(_) => false,
-            };
-            if service.remembered && known_better {
-                continue;
-            }
-            let now = Arc::new(desired_backend(servers, operator));
-            let before = self.desired.get(&service.id).map(|desired| desired.option_sets());
-            // What HAProxy refused with these options it may take with others.
-            self.retry_quarantine |=
-                self.quarantine.contains_key(&service.id) && before.is_some_and(|before| before != now.option_sets());
-            self.servers.insert(service.id.clone(), Arc::clone(servers));
-            self.desired.insert(service.id.clone(), now);
-            self.changed.insert(service.id.clone());
+            let new = desired_backend(servers, &mut state.operator);
+            let before = state.desired.as_ref();
+            // HAProxy may accept other options than those it refused.
+            self.retry_quarantine |= self.quarantine.contains_key(&service.id)
+                && before.is_some_and(|before| before.option_sets() != new.option_sets());
+            state.servers = Some(Arc::clone(servers));
+            state.desired = Some(Arc::new(new));
+            state.changed = true;
         }
-        !self.changed.is_empty()
+        self.services.values().any(|service| service.changed)
     }
 
-    /// Enough was waited: a service whose watcher has not answered keeps the slots it has in HAProxy or in the file
-    /// (`disk`), and one that has none there starts with its default servers rather than keep every other from its start.
+    /// Ends the wait for unknown services. Such a service keeps the slots it has in HAProxy or in the file (`disk`); without
+    /// slots there it starts with its default servers, so that all others can start.
     pub(crate) fn stop_waiting(&mut self, disk: &ConfigFile) {
-        self.patience = Patience::Over;
-        let loaded = match &self.world {
-            World::Loaded(loaded) => Some(&loaded.layout),
-            World::Unknown | World::Absent | World::Foreign(_) => None,
-        };
-        for (service, operator) in &mut self.operators {
-            let has_slots = disk.layout.contains_key(service.as_str())
-                || loaded.is_some_and(|slots| slots.contains_key(service.as_str()));
-            if !has_slots && !self.desired.contains_key(service) {
-                let servers = self.defaults.get(service).map(Vec::as_slice).unwrap_or_default();
-                self.desired
-                    .insert(service.clone(), Arc::new(desired_backend(servers, operator)));
-                self.changed.insert(service.clone());
+        self.waits_for_sources = false;
+        for (id, service) in &mut self.services {
+            let has_slots = disk.layout.contains_key(id.as_str()) || self.proxy.has_slots(id);
+            if !has_slots && service.desired.is_none() {
+                let desired = desired_backend(&service.defaults, &mut service.operator);
+                service.desired = Some(Arc::new(desired));
+                service.changed = true;
             }
         }
     }
 
-    /// Takes in what HAProxy says. `disk` is read only when needed.
-    pub(crate) fn saw(&mut self, live: Worker, table: Table, disk: impl FnOnce() -> ConfigFile) {
-        if let World::Loaded(loaded) = &mut self.world
-            && loaded.live.structure == live.structure
-            && loaded.live.supports_dynamic_servers == live.supports_dynamic_servers
+    /// Takes what HAProxy reports. `disk` is read only if needed.
+    pub(crate) fn observe(&mut self, worker: Worker, table: Table, disk: impl FnOnce() -> ConfigFile) {
+        if let Some(loaded) = self.proxy.loaded_mut()
+            && loaded.worker.structure == worker.structure
+            && loaded.worker.supports_dynamic_servers == worker.supports_dynamic_servers
         {
-            // Perhaps another process, but of the same file.
-            loaded.live = live;
+            // Perhaps another process, but with the same file.
+            loaded.worker = worker;
             loaded.table = table;
             self.sync_with_live();
             return;
         }
         let disk = disk();
-        if disk.structure.is_some() && disk.structure == live.structure {
-            self.adopt(disk, live, table);
+        if disk.structure.is_some() && disk.structure == worker.structure {
+            self.adopt(disk, worker, table);
         } else {
-            self.world = World::Foreign(live);
+            self.proxy = ProxyState::Foreign(worker);
         }
     }
 
-    /// HAProxy runs the file that `disk` was read from.
-    pub(crate) fn adopt(&mut self, mut disk: ConfigFile, live: Worker, table: Table) {
+    /// Takes over a HAProxy that runs the file on disk.
+    pub(crate) fn adopt(&mut self, mut disk: ConfigFile, worker: Worker, table: Table) {
         apply_live_state(&mut disk.layout, &table);
-        self.frame.sync_shadows(&mut disk.layout);
-        self.loaded(disk, live, table);
+        self.template.sync_shadows(&mut disk.layout);
+        self.set_loaded(disk, worker, table);
     }
 
-    /// HAProxy runs the file that `disk` was read from, and the same instances should be in it.
-    pub(crate) fn loaded(&mut self, disk: ConfigFile, live: Worker, table: Table) {
-        let kind = self.capabilities.kind(Some(live.supports_dynamic_servers));
+    /// Takes a HAProxy that runs `disk` with the instances in it.
+    pub(crate) fn set_loaded(&mut self, disk: ConfigFile, worker: Worker, table: Table) {
+        let provisioning = self.capabilities.provisioning(Some(&worker));
         let mut layout = disk.layout;
-        self.undeletable.clear();
-        for (service, dynamic) in self.dynamic_backends_of(kind) {
+        for (service, dynamic) in self.dynamic_backends(provisioning) {
             if let Some(backend) = layout.get_mut(service) {
                 slots::make_dynamic(backend, dynamic);
             }
         }
-        self.world = World::Loaded(Box::new(Loaded {
+        self.proxy = ProxyState::Loaded(Box::new(Loaded {
             text: Arc::new(disk.text.with_servers(&layout)),
             file: disk.text,
-            structure: self.frame.render(&layout, kind).structure,
+            structure: self.template.render(&layout, provisioning).structure,
             layout,
             binds: disk.binds.into_iter().collect(),
-            live,
+            worker,
             table,
         }));
-        self.unassigned.clear();
-        self.changed = self.desired.keys().cloned().collect();
+        for service in self.services.values_mut() {
+            service.undeletable.clear();
+            service.unassigned = None;
+            service.changed = service.desired.is_some();
+        }
         self.sync_with_live();
     }
 
-    /// Gives the instances of changed services their slots.
+    /// Assigns the instances of changed services to slots.
     pub(crate) fn assign(&mut self) {
-        let changed = std::mem::take(&mut self.changed);
-        let kind = self.kind();
-        let World::Loaded(loaded) = &mut self.world else {
-            self.changed = changed;
-            return;
-        };
-        let dynamic_backends = dynamic::dynamic_backends(&self.frame, kind, &self.dynamic_disabled);
+        let provisioning = self.provisioning();
+        let Some(loaded) = self.proxy.loaded_mut() else { return };
+        let dynamic_backends = dynamic::dynamic_backends(&self.template, provisioning);
         let mut moved = false;
-        for service in changed {
-            let (Some(desired), Some(backend)) = (self.desired.get(&service), loaded.layout.get_mut(service.as_str()))
-            else {
+        for (id, service) in self.services.iter_mut().filter(|(_, service)| service.changed) {
+            service.changed = false;
+            let (Some(desired), Some(backend)) = (&service.desired, loaded.layout.get_mut(id.as_str())) else {
                 continue;
             };
-            let room = dynamic_backends.get(service.as_str()).map(|dynamic| DynamicContext {
+            let dynamic = dynamic_backends.get(id.as_str()).filter(|_| !service.dynamic_disabled);
+            let context = dynamic.map(|dynamic| DynamicContext {
                 dynamic,
-                live: loaded.table.get(service.as_str()),
+                live: loaded.table.get(id.as_str()),
             });
-            let (now, unassigned) = if self
-                .quarantine
-                .get(&service)
-                .is_some_and(|known| known.left == Left::Options)
-            {
-                assign(backend, &desired.plain(), room)
-            } else {
-                assign(backend, desired, room)
-            };
+            let quarantined = self.quarantine.get(id);
+            let plain = quarantined.filter(|known| known.scope == QuarantineScope::Options);
+            let plain = plain.map(|_| desired.plain());
+            let (now, unassigned) = assign(backend, plain.as_ref().unwrap_or(desired), context);
             moved |= now != *backend;
             *backend = now;
-            match unassigned {
-                Some(why) => self.unassigned.insert(service, why),
-                None => self.unassigned.remove(&service),
-            };
+            service.unassigned = unassigned;
         }
         if moved {
-            self.frame.sync_shadows(&mut loaded.layout);
+            self.template.sync_shadows(&mut loaded.layout);
             loaded.write();
         }
     }
 
-    /// The services with slots that are draining.
+    /// The services with draining slots.
     pub(crate) fn draining(&self) -> impl Iterator<Item = Draining<'_>> {
-        let loaded = match &self.world {
-            World::Loaded(loaded) => Some(loaded),
-            World::Unknown | World::Absent | World::Foreign(_) => None,
-        };
-        loaded.into_iter().flat_map(move |loaded| {
+        self.proxy.loaded().into_iter().flat_map(move |loaded| {
             let number = |name: &str| loaded.table.get(name).map(|live| live.id);
             self.services().filter_map(move |service| {
                 loaded.layout.get(service).filter(|backend| backend.is_draining())?;
@@ -304,32 +313,35 @@ impl State {
         })
     }
 
-    /// Whether an instance waits for a slot of a service that has some draining.
+    /// Whether an instance waits for a slot of a service that has draining ones.
     pub(crate) fn lacks_a_slot(&self) -> bool {
-        self.draining()
-            .any(|draining| self.unassigned.get(draining.service) == Some(&Unassigned::Exhausted))
+        let mut states = self
+            .draining()
+            .filter_map(|draining| self.services.get(draining.service));
+        states.any(|service| service.unassigned == Some(Unassigned::Exhausted))
     }
 
-    /// Draining slots of `service` that were `idle` become free; who waits for a slot may then have one. Not those that
-    /// HAProxy was not seen to have taken out of use yet: a request may still have found its way there.
+    /// Frees the draining slots of `service` that were `idle`, for the instances that wait. A slot that HAProxy was not yet
+    /// seen to have in maintenance stays: a request may still have found its way there.
     pub(crate) fn release(&mut self, service: &str, mut idle: IdleServers) {
-        if let World::Loaded(loaded) = &mut self.world
+        if let Some(loaded) = self.proxy.loaded_mut()
             && let Some(backend) = loaded.layout.get_mut(service)
             && let Some(live) = loaded.table.get(service)
+            && let Some(state) = self.services.get_mut(service)
         {
             idle.retain(|name| live.servers.get(name).is_some_and(|server| server.maint));
             slots::release(backend, &idle);
-            self.changed.insert(service.to_owned());
+            state.changed = true;
         }
     }
 
-    /// What to do next; nothing when HAProxy's slots are not known.
+    /// Plans the next step; nothing if HAProxy's slots are unknown.
     pub(crate) fn plan(&self) -> Plan {
-        let World::Loaded(loaded) = &self.world else {
+        let Some(loaded) = self.proxy.loaded() else {
             return Plan::Nothing;
         };
         let structural = self.structural(loaded).filter(|_| self.can_render());
-        let dynamic_backends = self.dynamic_backends();
+        let dynamic_backends = self.dynamic_backends(self.provisioning());
         plan(
             &loaded.layout,
             &loaded.table,
@@ -339,119 +351,121 @@ impl State {
         )
     }
 
-    /// Why what is loaded will not do.
+    /// The reason why the loaded structure will not do.
     fn structural(&self, loaded: &Loaded) -> Option<ReloadReason> {
-        if self.asked {
+        if self.requested {
             return Some(ReloadReason::Operator);
         }
         if let Some(what) = &self.drift {
             return Some(ReloadReason::Drift { what: what.clone() });
         }
-        // Before what may be put off: an instance waits for this one.
-        if let Some(reason) = self.waiting(false) {
+        // Before all that may be delayed: an instance waits for this one.
+        if let Some(reason) = self.unassigned(|service| !service.rate_limited) {
             return Some(reason);
         }
-        let kind = self.kind();
-        let running = loaded
-            .live
-            .structure
-            .as_deref()
-            .and_then(|running| kind.stable_part(running));
-        if running != kind.stable_part(&loaded.structure) {
+        let provisioning = self.provisioning();
+        let running = loaded.worker.structure.as_deref();
+        if running.and_then(|running| provisioning.stable_part(running)) != provisioning.stable_part(&loaded.structure)
+        {
             let what = "the configuration is not the one HAProxy has loaded".to_owned();
             return Some(ReloadReason::Structure { what });
         }
-        let missing = self.frame.binds().map(|(service, _)| service).find(|service| {
-            !loaded.layout.contains_key(*service)
-                && self.desired.contains_key(*service)
-                && !self.quarantine.contains_key(*service)
-        });
-        if let Some(service) = missing {
+        let is_missing = |service: &&str| {
+            !loaded.layout.contains_key(*service) && self.is_known(service) && !self.quarantine.contains_key(*service)
+        };
+        if let Some(service) = self.services().find(is_missing) {
             let what = format!("{service} is new");
             return Some(ReloadReason::Structure { what });
         }
         if self.retry_quarantine && !self.quarantine.is_empty() {
             return Some(ReloadReason::Quarantine);
         }
-        self.waiting(true)
+        self.unassigned(|service| service.rate_limited)
     }
 
-    /// That an instance waits for a reload: of a service that may have one now, or of one that has had too many.
-    fn waiting(&self, spent: bool) -> Option<ReloadReason> {
-        let (service, why) = self
-            .unassigned
-            .iter()
-            .find(|(service, _)| self.spent.contains(*service) == spent)?;
-        let service = service.clone();
-        Some(match why {
-            Unassigned::Exhausted => ReloadReason::SlotsExhausted { service },
-            Unassigned::NoMatchingSlot => ReloadReason::OptionClass { service },
+    /// The reload that an instance of one of these services waits for.
+    fn unassigned(&self, among: impl Fn(&ServiceState) -> bool) -> Option<ReloadReason> {
+        let mut services = self.services.iter().filter(|(_, service)| among(service));
+        services.find_map(|(id, service)| {
+            let service_id = id.clone();
+            service.unassigned.map(|reason| match reason {
+                Unassigned::Exhausted => ReloadReason::SlotsExhausted { service: service_id },
+                Unassigned::NoMatchingSlot => ReloadReason::OptionClass { service: service_id },
+            })
         })
     }
 
-    /// What HAProxy says of the servers it has, as of the last look.
+    /// The checks' results that HAProxy reported last.
     pub(crate) fn health(&self) -> Health {
         let mut health = Health::default();
-        if let World::Loaded(loaded) = &self.world {
-            for service in self.services() {
-                let servers = loaded.table.get(service).map(|backend| backend.servers.values());
-                for server in servers.into_iter().flatten() {
-                    if let Some((address, check)) = server.address.zip(server.check) {
-                        health.insert(service, address, check);
-                    }
+        for service in self.services() {
+            let backend = self.proxy.loaded().and_then(|loaded| loaded.table.get(service));
+            for server in backend.iter().flat_map(|backend| backend.servers.values()) {
+                if let Some((address, check)) = server.address.zip(server.check) {
+                    health.insert(service, address, check);
                 }
             }
         }
         health
     }
 
-    /// What the panic rule of a service takes: its shadow backend and the rule.
+    /// The shadow backend and the panic threshold of a service.
     pub(crate) fn shadow(&self, service: &str) -> Option<(&str, PanicThreshold)> {
-        self.frame.shadow(service)
+        self.template.shadow(service)
     }
 
-    /// The services, in the file's order.
+    /// The services in the file's order.
     pub(crate) fn services(&self) -> impl Iterator<Item = &str> {
-        self.frame.binds().map(|(service, _)| service)
+        self.template.binds().map(|(service, _)| service)
     }
 
-    /// Whether a file can be made without taking servers from a service that is only unknown.
+    /// The desired servers of a service.
+    pub(crate) fn desired(&self, service: &str) -> Option<&Arc<DesiredBackend>> {
+        self.services.get(service)?.desired.as_ref()
+    }
+
+    fn is_known(&self, service: &str) -> bool {
+        self.desired(service).is_some()
+    }
+
+    /// Whether a file can be made without removing servers of a service that is only unknown.
     pub(crate) fn can_render(&self) -> bool {
-        if self.patience == Patience::Over {
-            return true;
-        }
-        let loaded = match &self.world {
-            World::Loaded(loaded) => Some(&loaded.layout),
-            World::Unknown | World::Absent | World::Foreign(_) => None,
-        };
-        self.frame.binds().all(|(service, _)| {
-            self.desired.contains_key(service) || loaded.is_some_and(|layout| layout.contains_key(service))
-        })
+        let is_known = |service: &str| self.is_known(service) || self.proxy.has_slots(service);
+        !self.waits_for_sources || self.services().all(is_known)
     }
 
-    /// What a reload for `reason` should load; `disk` when HAProxy's slots are not known. `ours`: no HAProxy of ours can
-    /// listen anywhere when none answers, for nobody else starts it.
-    pub(crate) fn candidate(&self, reason: &ReloadReason, disk: &ConfigFile, ours: bool) -> Candidate {
-        let (layout, binds) = match &self.world {
-            World::Loaded(loaded) => (loaded.layout.clone(), Some(loaded.binds.clone())),
-            World::Absent => (disk.layout.clone(), ours.then(BTreeSet::new)),
-            World::Foreign(_) | World::Unknown => (disk.layout.clone(), None),
+    /// The content that a reload for `reason` should load. If HAProxy's slots are unknown, those in `disk` count.
+    /// `binds_while_down` are the addresses in use while no HAProxy answers, if known.
+    pub(crate) fn candidate(
+        &self,
+        reason: &ReloadReason,
+        disk: &ConfigFile,
+        binds_while_down: Option<BTreeSet<SocketAddr>>,
+    ) -> Candidate {
+        let (layout, binds) = match &self.proxy {
+            ProxyState::Loaded(loaded) => (&loaded.layout, Some(loaded.binds.clone())),
+            ProxyState::Down => (&disk.layout, binds_while_down),
+            ProxyState::Foreign(_) | ProxyState::Unknown => (&disk.layout, None),
         };
-        let anew = self.retry_quarantine
+        let from_scratch = self.retry_quarantine
             || matches!(
                 reason,
                 ReloadReason::Quarantine | ReloadReason::FirstStart | ReloadReason::Operator
             );
-        let dynamic_backends = self.dynamic_backends().into_iter();
+        let provisioning = self.provisioning();
+        let dynamic_backends = self.dynamic_backends(provisioning).into_iter();
+        let services = self.services.iter();
         Candidate {
-            frame: Arc::clone(&self.frame),
-            kind: self.kind(),
+            template: Arc::clone(&self.template),
+            provisioning,
             dynamic_backends: dynamic_backends
                 .map(|(service, dynamic)| (service.to_owned(), dynamic.clone()))
                 .collect(),
-            layout,
-            desired: self.desired.clone(),
-            quarantine: if anew {
+            layout: layout.clone(),
+            desired: services
+                .filter_map(|(id, service)| Some((id.clone(), Arc::clone(service.desired.as_ref()?))))
+                .collect(),
+            quarantine: if from_scratch {
                 Quarantine::new()
             } else {
                 self.quarantine.clone()

@@ -22,7 +22,7 @@ use crate::config::{HaproxyConfig, HaproxyControl, PanicThreshold, SHARED_FRONTE
 use crate::haproxy::cfg::bind;
 use crate::haproxy::cfg::format::{HEADER, push_line, push_servers, structure_line};
 use crate::haproxy::cfg::panic_threshold;
-use crate::haproxy::plan::dynamic::DynamicServers;
+use crate::haproxy::plan::dynamic::{DynamicServers, Provisioning};
 use crate::haproxy::plan::model::{Backend, Layout};
 use crate::name::BackendName;
 
@@ -62,34 +62,6 @@ const LOAD_STATE: &str = "load-server-state-from-file global";
 const RETRY_ONLY_READS: &str = "http-request disable-l7-retry unless METH_GET";
 /// Without it a reload closes idle client connections at once, and a client that has just sent a request on one loses it.
 const KEEP_IDLE: &str = "option idle-close-on-response";
-
-/// How HAProxy gets new servers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Provisioning {
-    /// By a reload, so that there are spare ones in the file.
-    #[default]
-    Slots,
-    /// At runtime.
-    Dynamic,
-}
-
-impl Provisioning {
-    /// The name in the status.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Slots => "slots",
-            Self::Dynamic => "dynamic",
-        }
-    }
-
-    /// The part of a fingerprint that must equal the configuration's.
-    pub(crate) fn stable_part(self, structure: &str) -> Option<&str> {
-        match self {
-            Self::Slots => Some(structure),
-            Self::Dynamic => structure.split_once('-').map(|(stable, _)| stable),
-        }
-    }
-}
 
 /// The part of the file that does not change while synapse runs.
 #[derive(Debug, PartialEq, Eq)]

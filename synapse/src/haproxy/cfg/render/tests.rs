@@ -8,9 +8,10 @@ use crate::config::{ExtraSection, SelectionConfig, ServiceHaproxy, WatcherConfig
 use crate::desired::Server;
 use crate::haproxy::cfg::file::ConfigFile;
 use crate::haproxy::plan::desired::desired_backend;
+
 use crate::haproxy::plan::options::OperatorOptions;
 use crate::haproxy::plan::slots::{assign, layout_for_reload};
-use crate::haproxy::process::alerts::blame;
+use crate::haproxy::process::alerts::attribute_alerts;
 
 fn config() -> HaproxyConfig {
     HaproxyConfig {
@@ -200,7 +201,7 @@ fn the_shared_frontend_has_lines_of_present_services_only() {
     let file = rich().render(&all, Provisioning::Slots);
     let alert = |text: &str| {
         let line = file.text.lines().position(|line| line.trim() == text).unwrap() + 1;
-        blame(
+        attribute_alerts(
             &format!("[ALERT]    (1) : config : parsing [/h.cfg:{line}] : no.\n"),
             &file,
         )
@@ -325,7 +326,7 @@ fn alerts_are_attributed_to_services_by_line() {
         "[WARNING]  (1) : config : parsing [/run/haproxy.cfg:1] : nothing.\n".into(),
     ]
     .concat();
-    let found = blame(&text, &file);
+    let found = attribute_alerts(&text, &file);
     assert_eq!(
         found.services.keys().map(String::as_str).collect::<BTreeSet<_>>(),
         BTreeSet::from(["web_1", "tcp_2", "empty_3"])
@@ -542,7 +543,7 @@ fn an_alert_of_a_shadow_backend_is_attributed_to_its_service() {
     let (frame, layout) = rules();
     let file = frame.render(&layout, Provisioning::Slots);
     let shadow = file.text.lines().position(|line| line == "backend all_1_all").unwrap() + 1;
-    let found = blame(
+    let found = attribute_alerts(
         &format!("[ALERT]    (1) : config : parsing [/h.cfg:{}] : no.\n", shadow + 1),
         &file,
     );
