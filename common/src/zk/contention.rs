@@ -1,7 +1,7 @@
-//! Two living processes that register the same instance: seen, slowed down, told.
+//! Detects and slows down two live processes that register the same instance. Pure.
 //!
-//! A node of another session is taken over at once (it is a predecessor's), unless it took the node from us: then its
-//! owner lives, would take it back at once, and both would write for ever. Each loss doubles the wait.
+//! A node of another session is taken over at once (it is a predecessor's), unless that session took the node from us:
+//! then its owner is alive, would take it back at once, and both would write endlessly. Each loss doubles the wait.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use crate::backoff::{Backoff, BackoffConfig};
 const TURN_BACKOFF: BackoffConfig = BackoffConfig {
     min: Duration::from_secs(2),
     max: Duration::from_mins(1),
-    // Longer than the two longest waits of a pair that takes turns.
+    // Longer than the two longest waits of two processes that take turns.
     healthy_after: Duration::from_secs(150),
 };
 
-/// Who holds the node, and since when we wait for it.
+/// The holder of the node and the wait for it.
 #[derive(Debug)]
 pub(super) struct Contention {
     /// The session through which we hold the node.
     held: Option<i64>,
     /// The session that took it from us.
     rival: Option<i64>,
-    /// Not to be taken back before.
+    /// Earliest moment to take it back.
     not_before: Option<Instant>,
     backoff: Backoff,
 }
@@ -38,20 +38,20 @@ impl Contention {
         }
     }
 
-    /// The node is ours, through `session`.
+    /// Records that the node is ours, through `session`.
     pub(super) fn hold(&mut self, session: i64, now: Instant) {
         self.held = Some(session);
         self.not_before = None;
         self.backoff.succeeded(now);
     }
 
-    /// The node was given up by our own desired.
+    /// Records that our own desired state gave the node up.
     pub(super) fn release(&mut self) {
         self.held = None;
     }
 
-    /// The node was seen owned by `owner`, ephemeral and not us; we are `session`. True when that is a new contention, to
-    /// be told.
+    /// Records an ephemeral node owned by `owner`, another session than our own `session`. True when that is a new
+    /// contention, which is logged.
     pub(super) fn seen(&mut self, owner: i64, session: i64, now: Instant, chance: f64) -> bool {
         if self.held != Some(session) {
             return false;
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_get_longer_up_to_a_minute_and_are_told_once() {
+    fn turns_get_longer_up_to_a_minute_and_are_reported_once() {
         let mut now = Instant::now();
         let mut contention = Contention::new();
         let mut waits = Vec::new();

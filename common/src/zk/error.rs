@@ -1,14 +1,14 @@
-//! What can go wrong in one call, by what the caller has to do about it.
+//! The failures of one call, by the caller's reaction.
 //!
 //! A lost connection has many faces in the client: `ConnectionLoss`, an I/O error or "no response" wrapped in `Custom`,
-//! a reply that can't be read. They all mean the same: nobody knows whether the request took effect.
+//! an unreadable reply. They all mean the same: it is unknown whether the request took effect.
 
 use zookeeper_client::Error as ClientError;
 
-/// A call's failure, by what the caller has to do about it.
+/// A call's failure, by the caller's reaction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// The connection was lost or nothing came back in time: it may have happened or not. Look, then try again.
+    /// The connection was lost or the reply timed out: the request may have taken effect. Observe, then retry.
     #[error("outcome unknown: {0}")]
     Unknown(String),
     /// There is no connection now; nothing was sent.
@@ -17,13 +17,13 @@ pub enum CallError {
     /// This session is over; wait for the next.
     #[error("the session is over: {0}")]
     SessionLost(String),
-    /// ZooKeeper's own answer.
-    #[error("{}", said(.0))]
+    /// ZooKeeper's answer.
+    #[error("{}", described(.0))]
     Answer(ClientError),
 }
 
-/// An answer, as an operator can act on it.
-fn said(answer: &ClientError) -> String {
+/// Describes an answer with advice for the operator.
+fn described(answer: &ClientError) -> String {
     let advice = match answer {
         ClientError::NoAuth => {
             ": an ACL does not allow it; check `auth`, and the node and its parents with `zkCli getAcl`"
@@ -37,7 +37,7 @@ fn said(answer: &ClientError) -> String {
     format!("{answer}{advice}")
 }
 
-/// Sorts a client error. What is not surely an answer is an unknown outcome, which is always safe to assume.
+/// Classifies a client error. Anything that is not certainly an answer is an unknown outcome, which is always safe to assume.
 pub(super) fn classify(error: ClientError) -> CallError {
     use ClientError as E;
     match error {

@@ -1,11 +1,11 @@
-//! ZooKeeper, as nerve and synapse need it.
+//! The ZooKeeper client of nerve and synapse.
 //!
-//! - [`session`]: one session per ensemble, kept by one supervisor that resumes or rebuilds the client.
+//! - [`session`]: one session per ensemble; a supervisor resumes or rebuilds its client.
 //! - [`session_pool`]: the sessions of a process, shared by their users.
-//! - [`registration`]: one node (a [`node::NodeConfig`]) kept equal to a wanted content, owned and unique.
+//! - [`registration`]: one node (a [`node::NodeConfig`]) kept equal to its desired content, owned and unique.
 //! - [`reflector`]: the children of one path with their data, as whole snapshots with their freshness.
 //!
-//! Each comes as a pair: a handle to read and steer it, and a task to run under a supervisor.
+//! Each is a pair of a handle and a task to run under a supervisor.
 //! "Lost" has two grades: *suspended* (no connection; the session and its nodes may live on) and *expired* (the session
 //! is over; the next one is new, or the old one resumed when the server still holds it).
 

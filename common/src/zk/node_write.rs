@@ -8,14 +8,14 @@ use super::node::NodeConfig;
 use super::register_plan::{Node, Step, Target};
 use super::session_state::Session;
 
-/// What is known after a write.
+/// The observation after a write.
 #[derive(Debug)]
 pub(super) enum After {
-    /// The server's reply speaks of the node as it is now: as good as a read.
+    /// The reply describes the current node, like a read.
     Written(Node),
     /// The node is gone.
     Gone,
-    /// The node was not as seen before, or the reply does not tell.
+    /// The node differed from the observation, or the reply does not describe it.
     LookAgain,
 }
 
@@ -101,7 +101,7 @@ impl Writer<'_> {
     }
 
     /// Replaces a node by ours in one transaction, so that readers see no gap. Under another name the new one comes first,
-    /// for readers who follow the events one by one.
+    /// for readers that process events one by one.
     async fn take_over(&self, target: &Target, base: &str, content: &Bytes) -> Result<After, CallError> {
         let (old, new) = (self.path(&target.name), self.path(base));
         let options = self.options(self.config.kind.mode());

@@ -1,7 +1,7 @@
 //! The reflector on a server before 3.6, which has neither persistent watches nor multi-reads: a watch on the list and
 //! one on the data of each child, each good for one event.
 //!
-//! The client renews such watches after a reconnection, but can't reconnect at all when the watched paths of a session
+//! The client renews such watches after a reconnection, but can not reconnect when the watched paths of a session
 //! add up to more than 128 KiB: some 2,000 nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +16,10 @@ use super::reflect_state::GATHER;
 use super::reflector::{Child, ReflectorTask, connection_changed, next_resync};
 use super::session_state::Session;
 
-/// The names of the children, and the watch that tells of another list.
+/// The names of the children, and the watch on the list.
 type Listing = (BTreeSet<Arc<str>>, OneshotWatcher);
 
-/// What one connection has read, and the watches that tell when to read it again.
+/// The children read through one connection, and the watches on them.
 #[derive(Default)]
 struct Known {
     children: BTreeMap<Arc<str>, Child>,
@@ -69,7 +69,7 @@ impl ReflectorTask {
         }
     }
 
-    /// Lists and watches; an absent path has no children, and the watch tells of its creation.
+    /// Lists and watches; an absent path has no children, and the watch fires on its creation.
     async fn list(&self, session: &Session) -> Result<Listing, CallError> {
         let path = self.path.as_str();
         match session.call(|client| client.list_and_watch_children(path)).await {

@@ -1,12 +1,12 @@
 //! The children of one path, with their data, as whole snapshots.
 //!
-//! One persistent recursive watch, then one listing and one multi-read per 500 names; after that only the names that
-//! events speak of are read. The watch does not survive a reconnection (the client never renews it), so any session
-//! event on it means: start over, watch first, read after. What was read before stays published, as stale, until the
-//! new read is complete.
+//! One persistent recursive watch, then one listing and one multi-read per 500 names; after that only the names in
+//! events are read. The watch does not survive a reconnection (the client never renews it), so any session event on it
+//! restarts the reflector: watch first, then read. The last content stays published, as stale, until the new read is
+//! complete.
 //!
-//! A child whose name says everything is not read. On request nothing is watched either, and the path is read again at
-//! each interval. Nothing is ever created.
+//! A child whose name encodes its data is not read. When polling, nothing is watched and the path is read at each interval.
+//! Nothing is ever created.
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,10 +25,10 @@ use super::session_state::{Session, SessionState, connected};
 
 pub use super::snapshot::{Child, Freshness, Snapshot};
 
-/// A whole read even when no event asks for it, so that nothing stays wrong for ever.
-const RESYNC: Duration = Duration::from_mins(5);
+/// Interval of the full reads without an event, which bound the duration of any inconsistency.
+const RESYNC_INTERVAL: Duration = Duration::from_mins(5);
 
-/// Tells by a child's name that its data is not needed.
+/// Returns whether a child's name encodes its data.
 type NameEncodesData = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// The reflector's task.
@@ -41,7 +41,7 @@ pub struct ReflectorTask {
     pub(super) state: ReflectState,
     out: watch::Sender<Snapshot>,
     retry: Retry,
-    /// The epoch of the last whole read: another client may sit on a server that lags behind.
+    /// Epoch of the last full read: another client may be connected to a server that lags behind.
     synced_epoch: Option<u64>,
     name_encodes_data: NameEncodesData,
     polling: Option<Duration>,
@@ -76,25 +76,25 @@ pub fn reflector(ensemble: &Ensemble, path: String) -> (watch::Receiver<Snapshot
 }
 
 impl ReflectorTask {
-    /// Does not read the children of whose names `said` is true: they are published without data.
-    pub fn skip_data_if(mut self, said: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        self.name_encodes_data = Box::new(said);
+    /// Skips the data of children for whose names `name_encodes_data` is true: they are published without data.
+    pub fn skip_data_if(mut self, name_encodes_data: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        self.name_encodes_data = Box::new(name_encodes_data);
         self
     }
 
-    /// Watches nothing and reads the path whole at each `interval`, give or take a tenth.
+    /// Watches nothing and reads the full path at each `interval`, ± 10 %.
     pub fn polling(mut self, interval: Duration) -> Self {
         self.polling = Some(interval);
         self
     }
 
-    /// Follows until `stop`, or until nobody listens any more.
+    /// Follows until `stop`, or until there is no receiver any more.
     pub async fn run(mut self, stop: CancellationToken) {
         let out = self.out.clone();
         tokio::select! {
             () = stop.cancelled() => {}
             () = out.closed() => {}
-            // Closed before the stop: there is nothing left to follow, and the last content stays.
+            // The ensemble was closed before `stop`: the last content stays published.
             () = self.follow_all() => stop.cancelled().await,
         }
     }
@@ -107,8 +107,8 @@ impl ReflectorTask {
                 None if session.lacks_add_watch() => self.follow_one_shot(&session).await,
                 None => self.follow(&session).await,
             };
-            let wait = self.fell_behind(&session, ended);
-            // Clones keep the session open: none is held over a wait.
+            let wait = self.mark_stale(&session, ended);
+            // Clones keep the session open, so none is held during a wait.
             drop(session);
             if let Some(wait) = wait {
                 sleep(wait).await;
@@ -116,9 +116,9 @@ impl ReflectorTask {
         }
     }
 
-    /// Publishes that the content is not followed any more. Returns the wait before the next try; none when the
-    /// connection went, for its return ends the wait.
-    fn fell_behind(&mut self, session: &Session, ended: Result<(), CallError>) -> Option<Duration> {
+    /// Publishes that the content is stale. Returns the delay before the next attempt; `None` when the connection is lost,
+    /// because its return ends the wait.
+    fn mark_stale(&mut self, session: &Session, ended: Result<(), CallError>) -> Option<Duration> {
         let now = Instant::now();
         let mut news = self.state.stale(now);
         let error = ended.err();
@@ -144,7 +144,7 @@ impl ReflectorTask {
     /// Follows through one connection. `Ok` when it was lost.
     async fn follow(&mut self, session: &Session) -> Result<(), CallError> {
         let path = self.path.as_str();
-        // Watch first, read after: whatever changes from here on is an event.
+        // Watch first, then read: every change from here on is an event.
         let mut events = session
             .call(|client| client.watch(path, AddWatchMode::PersistentRecursive))
             .await?;
@@ -158,7 +158,7 @@ impl ReflectorTask {
                 () = sleep_until(due.unwrap_or(resync_at)), if due.is_some() => {
                     let names = dirty.take(Instant::now());
                     let mut reads = self.read(session, &names).await?;
-                    // An event tells that something happened to a name, only a read whether it is there.
+                    // An event names a changed child; only a read determines whether it exists.
                     for (name, child) in &mut reads {
                         if child.is_some() && self.name_encodes_data(name) {
                             *child = Some(Child::unread());
@@ -181,7 +181,7 @@ impl ReflectorTask {
                 },
                 () = sleep_until(resync_at) => {
                     if self.read_full(session).await? {
-                        tracing::warn!(path = %self.path, "The periodic read found a change that no event had told.");
+                        tracing::warn!(path = %self.path, "The periodic read found a change without an event.");
                     }
                     resync_at = next_resync();
                 }
@@ -194,15 +194,14 @@ impl ReflectorTask {
         loop {
             self.read_full(session).await?;
             tokio::select! {
-                // Hosts that have lost the server at one moment drift apart again.
+                // The jitter separates hosts that lost the server at the same moment.
                 () = sleep(interval.mul_f64(0.9 + 0.2 * fastrand::f64())) => {}
                 () = connection_changed(&mut self.link, session.epoch()) => return Ok(()),
             }
         }
     }
 
-    /// Reads the path whole and publishes it: one listing, one request per 500 children. True when the content was
-    /// another.
+    /// Reads the full path and publishes it: one listing, one request per 500 children. True when the content changed.
     async fn read_full(&mut self, session: &Session) -> Result<bool, CallError> {
         let turn = session.full_read().await;
         self.catch_up(session).await?;
@@ -212,9 +211,9 @@ impl ReflectorTask {
             Err(CallError::Answer(ClientError::NoNode)) => Vec::new(),
             Err(error) => return Err(error),
         };
-        let (said, unsaid): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| self.name_encodes_data(name));
-        let mut reads = self.read(session, &unsaid).await?;
-        reads.extend(said.into_iter().map(|name| (name, Some(Child::unread()))));
+        let (encoded, plain): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| self.name_encodes_data(name));
+        let mut reads = self.read(session, &plain).await?;
+        reads.extend(encoded.into_iter().map(|name| (name, Some(Child::unread()))));
         drop(turn);
         Ok(self.publish_full(reads))
     }
@@ -230,7 +229,7 @@ impl ReflectorTask {
         Ok(())
     }
 
-    /// Swaps in a complete read. True when the content was another.
+    /// Replaces the content by a full read. True when it changed.
     pub(super) fn publish_full(&mut self, reads: impl IntoIterator<Item = Read>) -> bool {
         let was_live = self.state.snapshot().freshness == Freshness::Live;
         let changed = self.state.swap(reads);
@@ -286,7 +285,7 @@ impl ReflectorTask {
             })
             .await?;
         if results.len() != chunk.len() {
-            // Never take a short reply for a whole one.
+            // An incomplete reply must not replace the content.
             return Err(CallError::Unknown(format!(
                 "{} results for {} reads",
                 results.len(),
@@ -304,12 +303,12 @@ impl ReflectorTask {
         Ok(())
     }
 
-    /// A child that can't be read does not stand in the way of the others.
+    /// Skips a child that cannot be read, so that the others are published.
     pub(super) fn unreadable(&self, name: &str, error: ClientError) -> Result<Option<Child>, CallError> {
         match classify(error) {
             CallError::Answer(ClientError::NoNode) => Ok(None),
             CallError::Answer(error) => {
-                tracing::warn!(path = %self.path, node = %name, %error, "A node can't be read; left out.");
+                tracing::warn!(path = %self.path, node = %name, %error, "Node cannot be read; skipped.");
                 Ok(None)
             }
             lost => Err(lost),
@@ -325,7 +324,7 @@ impl ReflectorTask {
     }
 }
 
-/// Ends when the connection was lost, even when it is back by now.
+/// Completes when the connection was lost, even if it is back already.
 pub(super) async fn connection_changed(link: &mut watch::Receiver<SessionState>, epoch: u64) {
     loop {
         if link.changed().await.is_err() {
@@ -340,5 +339,5 @@ pub(super) async fn connection_changed(link: &mut watch::Receiver<SessionState>,
 
 /// 300 s ± 25 %, so that reflectors and hosts drift apart.
 pub(super) fn next_resync() -> Instant {
-    Instant::now() + RESYNC.mul_f64(0.75 + 0.5 * fastrand::f64())
+    Instant::now() + RESYNC_INTERVAL.mul_f64(0.75 + 0.5 * fastrand::f64())
 }

@@ -1,7 +1,19 @@
-//! One node, kept equal to what its owner wants.
+//! One node, kept equal to its desired content.
 //!
-//! [`Registration`] is the handle; [`RegistrationTask`] observes the node, decides what to do about it, does it and
-//! believes nothing but the server's own word. See [`RegistrationTask::run`] for what happens at the end.
+//! [`Registration`] is the handle; [`RegistrationTask`] observes the node, plans, writes, and reports only what the server
+//! has confirmed. [`RegistrationTask::run`] describes the end.
+//!
+//! ```no_run
+//! use common::zk::{node::NodeConfig, registration::registration, session::Ensemble};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # fn start(ensemble: &Ensemble) {
+//! let node = NodeConfig::ephemeral("/services/web/i-1");
+//! let (handle, task) = registration(ensemble, node);
+//! tokio::spawn(task.run(CancellationToken::new()));
+//! handle.want(Some("{}".into()));
+//! # }
+//! ```
 
 use std::time::Duration;
 
@@ -14,39 +26,39 @@ use super::node::NodeConfig;
 use super::reconciler::RegistrationReconciler;
 use super::session::Ensemble;
 
-/// How long the end of the task is held up by a desired that the server has not confirmed.
-const LAST_EFFORT: Duration = Duration::from_secs(2);
+/// Greatest delay of the task's end by an unconfirmed withdrawal.
+const WITHDRAW_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is known of the node.
+/// The observed state of the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistrationState {
-    /// It should be there and is not known to be: why.
+    /// It should exist and that is not confirmed, for this reason.
     Pending(String),
-    /// It is there, ours, with the wanted bytes: read back, not assumed.
+    /// It exists, is ours, and was read back with the desired content.
     Registered {
         /// The transaction that created it.
         czxid: i64,
         /// The session through which it is kept: an ephemeral node's owner.
         session: i64,
     },
-    /// It should not be there, and the server said it is not.
+    /// It should not exist, and the server has confirmed that.
     Withdrawn,
-    /// It should not be there, and is not known to be gone: why.
+    /// It should not exist and its removal is not confirmed, for this reason.
     Withdrawing(String),
 }
 
-/// What the owner wants of the node.
+/// The desired state of the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Desired {
-    /// Nothing was said yet: leave alone what is there.
+    /// Not set yet: an existing node stays.
     Undecided,
-    /// It should not be there.
+    /// The node should not exist.
     Absent,
-    /// It should hold these bytes.
+    /// The node should have this content.
     Content(Bytes),
 }
 
-/// Steers and reads a registration.
+/// Handle of a registration.
 #[derive(Debug)]
 pub struct Registration {
     desired: watch::Sender<Desired>,
@@ -58,26 +70,26 @@ pub struct Registration {
 #[derive(Debug)]
 #[must_use = "nothing is registered until the task runs"]
 pub struct RegistrationTask {
-    keeper: RegistrationReconciler,
+    reconciler: RegistrationReconciler,
 }
 
-/// A registration of the node that `config` describes; its parents are created as needed.
-/// A node of this instance that an earlier session left is replaced in one transaction.
-/// Nothing is wanted at first: the node of a predecessor stays until the first [`Registration::want`].
+/// Returns a registration of the node that `config` describes; its parents are created as needed.
+/// A node of this instance from an earlier session is replaced in one transaction.
+/// The node of a predecessor stays until the first [`Registration::want`].
 pub fn registration(ensemble: &Ensemble, config: NodeConfig) -> (Registration, RegistrationTask) {
-    let (desired, wishes) = watch::channel(Desired::Undecided);
+    let (desired, changes) = watch::channel(Desired::Undecided);
     let (states, state) = watch::channel(RegistrationState::Pending("nothing was decided yet".to_owned()));
     let path = config.path();
     let config = NodeConfig {
         directory: ensemble.full_path(config.directory),
         ..config
     };
-    let keeper = RegistrationReconciler::new(config, ensemble.link(), wishes, states);
-    (Registration { desired, state, path }, RegistrationTask { keeper })
+    let reconciler = RegistrationReconciler::new(config, ensemble.link(), changes, states);
+    (Registration { desired, state, path }, RegistrationTask { reconciler })
 }
 
 impl Registration {
-    /// The node should hold these bytes (`Some`), or not be there (`None`). Idempotent; the latest wins.
+    /// Sets the desired content; `None` withdraws the node. Idempotent; the latest call wins.
     pub fn want(&self, content: Option<Bytes>) {
         let desired = content.map_or(Desired::Absent, Desired::Content);
         self.desired.send_if_modified(|now| {
@@ -87,30 +99,30 @@ impl Registration {
         });
     }
 
-    /// What is known of the node, as it changes.
+    /// Returns the observed state of the node.
     pub fn state(&self) -> watch::Receiver<RegistrationState> {
         self.state.clone()
     }
 
-    /// The node's path, without what ZooKeeper or the content add to it.
+    /// Returns the node's path, without the parts that ZooKeeper or the content add.
     pub fn path(&self) -> &str {
         &self.path
     }
 }
 
 impl RegistrationTask {
-    /// Keeps the node until `stop`; then makes one bounded effort to bring the last desired about (a desired of `None` that
-    /// the server has not confirmed yet) and ends. A node that is wanted at `stop` is left to the session's end.
+    /// Reconciles until `stop`, then makes one bounded effort to complete an unconfirmed withdrawal. A node that is desired
+    /// at `stop` is removed with its session.
     pub async fn run(self, stop: CancellationToken) {
-        let mut keeper = self.keeper;
+        let mut reconciler = self.reconciler;
         tokio::select! {
             () = stop.cancelled() => {}
-            () = keeper.keep() => stop.cancelled().await,
+            () = reconciler.run() => stop.cancelled().await,
         }
-        if keeper.owes_a_withdrawal() {
+        if reconciler.must_withdraw() {
             tokio::select! {
-                () = keeper.withdraw() => {}
-                () = sleep(LAST_EFFORT) => keeper.give_up(),
+                () = reconciler.withdraw() => {}
+                () = sleep(WITHDRAW_TIMEOUT) => reconciler.give_up(),
             }
         }
     }

@@ -1,8 +1,7 @@
-//! How long to wait after a failed call.
+//! The delay after a failed call. Pure.
 //!
-//! A lost connection needs no wait of ours: its return is the brake. Unless it is our own request that costs the
-//! connection (a server with a smaller `jute.maxbuffer` cuts the sender of more): that would go on for ever, at full
-//! speed.
+//! A lost connection needs no delay because its return limits the rate, unless our own request causes the loss (a server
+//! with a smaller `jute.maxbuffer` closes the connection of a larger request): that would repeat endlessly at full speed.
 
 use std::time::Duration;
 
@@ -11,13 +10,13 @@ use tokio::time::Instant;
 use super::error::CallError;
 use crate::backoff::{Backoff, BackoffConfig};
 
-const WAITS: BackoffConfig = BackoffConfig {
+const RETRY_BACKOFF: BackoffConfig = BackoffConfig {
     min: Duration::from_millis(200),
     max: Duration::from_secs(5),
     healthy_after: Duration::from_secs(10),
 };
 
-/// Connections that may be lost in a row, without a success between, before we wait.
+/// Consecutive losses of the connection without a delay.
 const FREE_LOSSES: u32 = 3;
 
 /// The failures since the last success.
@@ -30,18 +29,18 @@ pub(super) struct Retry {
 impl Retry {
     pub(super) fn new() -> Self {
         Self {
-            backoff: Backoff::new(WAITS),
+            backoff: Backoff::new(RETRY_BACKOFF),
             losses: 0,
         }
     }
 
-    /// All went well at `now`.
+    /// Records a success at `now`.
     pub(super) fn succeeded(&mut self, now: Instant) {
         self.losses = 0;
         self.backoff.succeeded(now);
     }
 
-    /// How long to wait after this failure; `None` when the session's link says when to go on. `connected` is the
+    /// Returns the delay after this failure; `None` when the session's state determines it. `connected` is the
     /// session's state after the failure, `chance` is uniform in `0.0..1.0`.
     pub(super) fn failed(&mut self, error: &CallError, connected: bool, now: Instant, chance: f64) -> Option<Duration> {
         let lost = match error {
@@ -64,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lost_connection_is_waited_for_on_the_link() {
+    fn a_lost_connection_has_no_delay() {
         let now = Instant::now();
         let mut retry = Retry::new();
         let lost = CallError::Unknown("connection lost".to_owned());
@@ -82,15 +81,15 @@ mod tests {
         let lost = CallError::Unknown("connection lost".to_owned());
         let waits: Vec<_> = (0..20).map(|_| retry.failed(&lost, false, now, 1.0)).collect();
         assert_eq!(waits[..3], [None; 3]);
-        assert_eq!(waits[3], Some(WAITS.min));
-        assert_eq!(waits[19], Some(WAITS.max));
+        assert_eq!(waits[3], Some(RETRY_BACKOFF.min));
+        assert_eq!(waits[19], Some(RETRY_BACKOFF.max));
     }
 
     #[test]
-    fn an_answer_is_not_asked_for_again_at_once() {
+    fn a_refused_request_is_delayed() {
         let mut retry = Retry::new();
         let answer = CallError::Answer(zookeeper_client::Error::NoAuth);
         let wait = retry.failed(&answer, true, Instant::now(), 0.0);
-        assert_eq!(wait, Some(WAITS.min / 2));
+        assert_eq!(wait, Some(RETRY_BACKOFF.min / 2));
     }
 }

@@ -1,16 +1,16 @@
-//! Who we are for ZooKeeper, and how we know that it is ZooKeeper.
+//! Authentication and TLS of a session.
 //!
-//! Secrets and certificates are read at each attempt to connect, so that what was replaced is used from then on.
+//! Secrets and certificates are read at each attempt to connect, so that replaced ones are used from then on.
 
 use zookeeper_client::{Connector, SaslOptions, TlsOptions as ClientTls};
 
 use crate::config::{Secret, Section};
 use crate::tls::{self, TlsOptions};
 
-/// How a session is secured; by default it is not.
+/// Security of a session; none by default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Security {
-    /// Who we are.
+    /// Our identity.
     pub auth: Option<Auth>,
     /// TLS, when it is used: `ca` is needed; `serverName` and `insecureSkipVerify` are not known to the client.
     pub tls: Option<TlsOptions>,
@@ -19,7 +19,7 @@ pub struct Security {
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Auth {
-    /// How the server is told.
+    /// The authentication scheme.
     pub scheme: Scheme,
     /// The name.
     pub user: String,
@@ -33,12 +33,12 @@ pub enum Scheme {
     /// ZooKeeper's own: no user has to be known to the server, and so a wrong password is noticed only where an ACL
     /// names the right one.
     Digest,
-    /// SASL with DIGEST-MD5: the server knows its users and refuses others.
+    /// SASL with DIGEST-MD5: the server has a list of users and refuses others.
     Sasl,
 }
 
 impl Security {
-    /// Reads the `auth` and `tls` of a section; `None` when one of them is wrong.
+    /// Reads `auth` and `tls` of a section; `None` when either is wrong.
     pub fn of(section: &mut Section<'_>) -> Option<Self> {
         let auth = section.section("auth", "auth").map(|mut section| auth(&mut section));
         let with_tls = section.has("tls");

@@ -1,8 +1,8 @@
-//! The session supervisor: one client per ensemble, resumed or rebuilt for ever.
+//! The session supervisor: one client per ensemble, resumed or rebuilt until the stop.
 //!
-//! A client is dead for ever once it says "expired", and it mostly says so by its own clock while the server may still
-//! hold the session. So the next client first tries to resume that session, ephemeral nodes and all, and only the
-//! server's word that it is gone makes a new one.
+//! A client that reports "expired" is unusable, and it mostly does so by its own clock while the server may still hold the
+//! session. So the next client first tries to resume that session with its ephemeral nodes; a new one is created only
+//! after the server has reported its end.
 
 use std::time::Duration;
 
@@ -28,11 +28,11 @@ const RECONNECT: BackoffConfig = BackoffConfig {
 /// How to reach an ensemble.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnsembleConfig {
-    /// `host[:port]`, tried in random order and resolved anew at every attempt; the last may carry a chroot (`/app`).
+    /// `host[:port]`, tried in random order and resolved again at every attempt; the last may carry a chroot (`/app`).
     pub hosts: Vec<String>,
-    /// What the server is asked for; it clamps to 2 to 20 ticks.
+    /// The requested timeout; the server clamps it to 2 to 20 ticks.
     pub session_timeout: Duration,
-    /// Who we are and whom we trust.
+    /// Authentication and TLS.
     pub security: Security,
 }
 
@@ -139,8 +139,8 @@ pub fn ensemble(config: EnsembleConfig) -> (Ensemble, EnsembleTask) {
     (Ensemble { link, name, chroot }, task)
 }
 
-/// Takes the chroot off the last host; empty when there is none. The client is not told of it: it does not create an
-/// absent chroot, while our own paths are created as a whole.
+/// Splits the chroot off the last host; empty when there is none. The client does not get it, because it does not create
+/// an absent chroot, while our own paths are created as a whole.
 fn split_chroot(mut hosts: Vec<String>) -> (Vec<String>, String) {
     let mut chroot = String::new();
     if let Some(last) = hosts.last_mut()
@@ -164,7 +164,7 @@ impl Ensemble {
         self.link.clone()
     }
 
-    /// A path below the chroot as the server knows it.
+    /// Returns the server's path of a path below the chroot.
     pub(super) fn full_path(&self, path: String) -> String {
         match (self.chroot.as_str(), path.as_str()) {
             ("", _) => path,
@@ -174,7 +174,7 @@ impl Ensemble {
     }
 }
 
-/// Why a client is not used any more.
+/// The reason why a client is not used any more.
 enum Ended {
     Stopped,
     /// The client is dead; the server may still know this session.
@@ -208,7 +208,7 @@ impl EnsembleTask {
     /// Tries until there is a client: of the session to resume if the server still holds it, else of a new one.
     async fn connect(&mut self, resume: &mut Option<SessionInfo>) -> Client {
         loop {
-            // One pass over the hosts; the waiting between passes is ours, jittered and capped.
+            // One pass over the hosts; the delay between passes is ours, with jitter and a cap.
             let mut connector = Client::connector()
                 .with_session_timeout(self.session_timeout)
                 .with_connection_timeout(self.session_timeout * 3 / 10)
@@ -243,7 +243,7 @@ impl EnsembleTask {
         let wait = self.backoff.failed(Instant::now(), fastrand::f64());
         self.failures = self.failures.saturating_add(1);
         if self.logged != error {
-            tracing::warn!(ensemble = %self.name, %error, "Can't connect to ZooKeeper; trying on.");
+            tracing::warn!(ensemble = %self.name, %error, "Cannot connect to ZooKeeper; retrying.");
             self.logged.clone_from(&error);
         }
         self.link.send_replace(SessionState::Connecting {
@@ -268,7 +268,7 @@ impl EnsembleTask {
 
     /// Publishes the client's state until it dies or `stop`.
     async fn serve(&mut self, client: Client, epoch: u64, stop: &CancellationToken) -> Ended {
-        // The watcher first: a change between the two is then seen twice rather than never.
+        // The watcher comes first: a change between the two is then seen twice rather than never.
         let mut states = client.state_watcher();
         let mut state = client.state();
         let info = client.session().clone();
@@ -312,8 +312,8 @@ impl EnsembleTask {
         Ended::Stopped
     }
 
-    /// The client closes the session when its last clone is gone; the server then removes its nodes at once, and not
-    /// only when the timeout is over.
+    /// Awaits the end of the session, which the client closes when its last clone is dropped; the server then removes its
+    /// nodes at once instead of after the timeout.
     async fn await_closed(&self, mut states: StateWatcher) {
         let closed = async { while !states.changed().await.is_terminated() {} };
         if timeout(CLOSE_DEADLINE, closed).await.is_ok() {
@@ -327,7 +327,7 @@ impl EnsembleTask {
     }
 }
 
-/// A failed attempt, as an operator can act on it. The client tells no reason of a failed TLS handshake.
+/// Describes a failed attempt for the operator. The client reports no reason of a failed TLS handshake.
 fn explain(error: &ClientError, tls: bool) -> String {
     match error {
         ClientError::NoHosts if tls => {

@@ -1,4 +1,4 @@
-//! The state of a session as its users see it, and how they call through it.
+//! The state of a session, and the calls through it.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use zookeeper_client::{Client, Error as ClientError, SessionState as ClientState
 
 use super::error::{CallError, classify};
 
-/// No call takes longer; what has not been answered by then has an unknown outcome.
-const CALL_DEADLINE: Duration = Duration::from_secs(5);
+/// Timeout of a call; a call without a reply by then has an unknown outcome.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many whole paths are read at once through one session: after a reconnection every reflector wants to, and
-/// each request has to be answered within its deadline.
+/// Greatest number of concurrent full reads through one session: after a reconnection every reflector starts one, and each
+/// request has to be answered within its deadline.
 const MAX_FULL_READS: usize = 8;
 
-/// The state of the session, for those who wait on it and for `/status`.
+/// The state of the session, for its users and for `/status`.
 #[derive(Debug, Clone)]
 pub enum SessionState {
     /// No session yet, or the last one expired.
@@ -97,34 +97,34 @@ impl Session {
         if state != ClientState::SyncConnected {
             return Err(CallError::NotConnected);
         }
-        match tokio::time::timeout(CALL_DEADLINE, request(&self.shared.client)).await {
+        match tokio::time::timeout(CALL_TIMEOUT, request(&self.shared.client)).await {
             Ok(reply) => reply.map_err(classify),
             Err(_) => Err(CallError::Unknown(format!(
                 "no reply within {} s",
-                CALL_DEADLINE.as_secs()
+                CALL_TIMEOUT.as_secs()
             ))),
         }
     }
 
-    /// A turn to read a whole path; the wait is bounded by the deadlines of those who read.
+    /// Acquires a permit to read a full path; the deadlines of other reads bound the wait.
     pub(super) async fn full_read(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed, so there always is a permit.
         self.shared.full_read.acquire().await.ok()
     }
 
-    /// Whether the server has refused persistent watches. Kept per session, for each such request costs the
+    /// Returns whether the server has refused persistent watches. Kept per session, because each such request costs the
     /// connection.
     pub(super) fn lacks_add_watch(&self) -> bool {
         self.shared.lacks_add_watch.load(Ordering::Relaxed)
     }
 
-    /// Remembers that the server refuses persistent watches; false when that was known.
+    /// Records that the server refuses persistent watches; false when that was recorded before.
     pub(super) fn note_lack_of_add_watch(&self) -> bool {
         !self.shared.lacks_add_watch.swap(true, Ordering::Relaxed)
     }
 }
 
-/// Waits for a usable session; `None` when there will be none any more.
+/// Waits for a usable session; `None` when the ensemble is closed.
 pub(super) async fn connected(link: &mut watch::Receiver<SessionState>) -> Option<Session> {
     loop {
         match &*link.borrow_and_update() {

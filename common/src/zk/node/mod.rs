@@ -1,7 +1,7 @@
-//! Which node a registration keeps: where, of what name and kind, who may do what with it, and how often it is written.
+//! The node of a registration: directory, name, kind, access control, and write budget.
 //!
-//! A node is recognised, not remembered: after a lost reply or a restart the instance's nodes are those whose name says
-//! so, or, where instances share a name (Airbnb's nerve, server sets), those whose content says so. Pure.
+//! A node is recognised, not remembered: after a lost reply or a restart the instance's nodes are identified by their name
+//! or, where instances share a name (Airbnb's nerve, server sets), by their content. Pure.
 
 use std::time::Duration;
 
@@ -10,28 +10,28 @@ use zookeeper_client::{Acl, AuthId, CreateMode, Permission};
 use crate::hash::sha1_hex;
 use crate::report::{self, encoded};
 
-/// The fewest digits of a sequence number; `ZooKeeper` writes ten, and more beyond 32 bits.
+/// Least number of digits of a sequence number; `ZooKeeper` writes ten, and more beyond 32 bits.
 const SEQUENCE_DIGITS: usize = 10;
 
-/// One node and how it is kept.
+/// The configuration of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeConfig {
     /// Its parent: absolute, below the chroot, without a `/` at the end; made when missing.
     pub directory: String,
     /// Its name.
     pub name: NodeName,
-    /// What becomes of it without its session, and whether a number is added to its name.
+    /// Whether it outlives its session, and whether a number is added to its name.
     pub kind: NodeKind,
-    /// Who may do what with it and the parents made for it.
+    /// Access control list of the node and of the parents created for it.
     pub access: Access,
-    /// A persistent node is written again this often, so that others can tell it from a forgotten one.
+    /// Interval at which a persistent node is written again, to distinguish it from an abandoned one.
     pub touch: Option<Duration>,
     /// How often it may be written.
     pub budget: WriteBudget,
 }
 
 impl NodeConfig {
-    /// An ephemeral node at `path`, open to everybody, written at the default pace.
+    /// Returns an ephemeral node at `path` with open access and the default write budget.
     pub fn ephemeral(path: &str) -> Self {
         let (directory, name) = path.rsplit_once('/').unwrap_or_default();
         Self {
@@ -44,14 +44,14 @@ impl NodeConfig {
         }
     }
 
-    /// Its path for people: without the parts that ZooKeeper or the content add.
+    /// Returns its path for people: without the parts that ZooKeeper or the content add.
     pub fn path(&self) -> String {
         match &self.name {
             NodeName::Own(name) | NodeName::Shared { prefix: name, .. } => format!("{}/{name}", self.directory),
         }
     }
 
-    /// The one name it can have, when there is but one.
+    /// Returns its name when only one is possible.
     pub(super) fn only_name(&self) -> Option<&str> {
         match &self.name {
             _ if self.kind.is_sequential() => None,
@@ -60,7 +60,7 @@ impl NodeConfig {
         }
     }
 
-    /// The name of a node of this content, up to its sequence number.
+    /// Returns the name of a node of this content, up to its sequence number.
     pub(super) fn base(&self, content: &[u8]) -> String {
         match &self.name {
             NodeName::Own(name) => name.clone(),
@@ -71,12 +71,12 @@ impl NodeConfig {
         }
     }
 
-    /// Ownership the child `name` of the directory is, as far as its name tells.
+    /// Returns the ownership of the directory's child `name`, as far as its name determines it.
     pub(super) fn ownership(&self, name: &str) -> Ownership {
         let named = |base: &str| self.kind.has_base(name, base);
         match &self.name {
             NodeName::Own(own) if named(own) => Ownership::Ours,
-            NodeName::Shared { prefix, .. } if named(prefix) => Ownership::AskContent,
+            NodeName::Shared { prefix, .. } if named(prefix) => Ownership::CheckContent,
             NodeName::Shared { encoded: true, .. }
                 if encoded::decode(name).is_some_and(|content| self.content_is_ours(&content)) =>
             {
@@ -86,41 +86,27 @@ impl NodeConfig {
         }
     }
 
-    /// Whether two nodes of one directory can't both be kept: each would be taken for the other.
+    /// Returns whether two nodes of one directory can not both be kept because each would be taken for the other.
     pub fn clashes(&self, other: &Self) -> bool {
         let numbered = self.kind.is_sequential();
         if numbered != other.kind.is_sequential() {
             return false;
         }
-        match (&self.name, &other.name) {
-            (NodeName::Own(one), NodeName::Own(two)) => one == two,
-            (
-                NodeName::Shared {
-                    prefix,
-                    encoded,
-                    host,
-                    port,
-                },
-                NodeName::Shared {
-                    prefix: their_prefix,
-                    encoded: theirs_encoded,
-                    host: their_host,
-                    port: their_port,
-                },
-            ) => {
-                let (same_prefix, same_address) = (prefix == their_prefix, (host, port) == (their_host, their_port));
-                match (encoded, theirs_encoded) {
-                    (true, true) => same_address,
-                    (false, false) if !numbered => same_prefix,
-                    // The content tells them apart.
-                    _ => same_prefix && same_address,
-                }
-            }
-            (NodeName::Own(_), NodeName::Shared { .. }) | (NodeName::Shared { .. }, NodeName::Own(_)) => false,
+        let (Some((prefix, encoded, address)), Some((other_prefix, other_encoded, other_address))) =
+            (self.name.shared(), other.name.shared())
+        else {
+            return self.name == other.name;
+        };
+        let (same_prefix, same_address) = (prefix == other_prefix, address == other_address);
+        match (encoded, other_encoded) {
+            (true, true) => same_address,
+            (false, false) if !numbered => same_prefix,
+            // The content distinguishes them.
+            _ => same_prefix && same_address,
         }
     }
 
-    /// Whether the content of a node of a shared name is this instance's.
+    /// Returns whether the content of a node of a shared name is this instance's.
     pub(super) fn content_is_ours(&self, content: &[u8]) -> bool {
         match &self.name {
             NodeName::Own(_) => true,
@@ -131,12 +117,12 @@ impl NodeConfig {
     }
 }
 
-/// Ownership a node is.
+/// The ownership of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ownership {
     Ours,
     /// Instances share this name.
-    AskContent,
+    CheckContent,
     Others,
 }
 
@@ -145,7 +131,7 @@ pub(super) enum Ownership {
 pub enum NodeName {
     /// No other instance's node has this name (followed by a number, for a sequential node).
     Own(String),
-    /// Other instances' nodes may have this name; the content's address tells them apart.
+    /// Other instances' nodes may have this name; the content's address distinguishes them.
     Shared {
         /// The name, up to the number.
         prefix: String,
@@ -158,12 +144,27 @@ pub enum NodeName {
     },
 }
 
-/// A node's kind.
+impl NodeName {
+    /// Returns prefix, encoding and address of a shared name.
+    fn shared(&self) -> Option<(&str, bool, (&str, u16))> {
+        match self {
+            Self::Own(_) => None,
+            Self::Shared {
+                prefix,
+                encoded,
+                host,
+                port,
+            } => Some((prefix, *encoded, (host, *port))),
+        }
+    }
+}
+
+/// A node\'s kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeKind {
-    /// Gone with its session.
+    /// Removed with its session.
     Ephemeral,
-    /// Gone with its session; ZooKeeper numbers the name.
+    /// Removed with its session; ZooKeeper numbers the name.
     EphemeralSequential,
     /// Stays until it is deleted.
     Persistent,
@@ -172,17 +173,17 @@ pub enum NodeKind {
 }
 
 impl NodeKind {
-    /// Whether it stays without a session.
+    /// Returns whether it outlives its session.
     pub fn is_persistent(self) -> bool {
         matches!(self, Self::Persistent | Self::PersistentSequential)
     }
 
-    /// Whether ZooKeeper adds a number to its name.
+    /// Returns whether ZooKeeper adds a number to its name.
     pub fn is_sequential(self) -> bool {
         matches!(self, Self::EphemeralSequential | Self::PersistentSequential)
     }
 
-    /// Whether `name` is `base`, with a number when it should have one.
+    /// Returns whether `name` is `base`, followed by a number if the kind is sequential.
     pub(super) fn has_base(self, name: &str, base: &str) -> bool {
         name.strip_prefix(base).is_some_and(|rest| {
             if self.is_sequential() {
@@ -209,13 +210,13 @@ fn is_sequence(text: &str) -> bool {
     text.len() >= SEQUENCE_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// 32 hexadecimal digits that are the same for the same words, and only for them: what makes the names of an instance's
-/// nodes its own. No secret.
+/// Returns 32 hexadecimal digits that identify these words: they make the names of an instance's nodes unique. Not a
+/// secret.
 pub fn token(words: &[&str]) -> String {
     sha1_hex(words.join("\0").as_bytes()).chars().take(32).collect()
 }
 
-/// The most writes of one registration in any span of `per`.
+/// Greatest number of writes of one registration in any span of `per`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriteBudget {
     /// At least 2: an announcement never takes the write that its withdrawal needs.
@@ -237,12 +238,12 @@ impl WriteBudget {
 pub struct Access(Vec<Acl>);
 
 impl Access {
-    /// Everybody may do everything.
+    /// Grants everything to all clients.
     pub fn world() -> Self {
         Self(vec![Acl::new(Permission::ALL, AuthId::anyone())])
     }
 
-    /// Who made it may do everything, everybody may read.
+    /// Grants everything to the creator and reading to all clients.
     pub fn creator_all_world_read() -> Self {
         Self(vec![
             Acl::new(Permission::ALL, AuthId::authed()),
@@ -250,7 +251,7 @@ impl Access {
         ])
     }
 
-    /// A list as `zkCli setAcl` takes it: `world:anyone:r,digest:USER:HASH:cdrwa`.
+    /// Parses a list in the format of `zkCli setAcl`: `digest:USER:HASH:cdrwa,ip:10.0.0.0/8:r`.
     pub fn parse(list: &str) -> Option<Self> {
         list.split(',')
             .map(|entry| parse_entry(entry.trim()))
@@ -258,7 +259,7 @@ impl Access {
             .map(Self)
     }
 
-    /// Whether it names whoever is authenticated, and so needs somebody who is.
+    /// Returns whether the list uses the `auth` scheme and therefore needs an authenticated session.
     pub fn needs_authentication(&self) -> bool {
         self.0.iter().any(|acl| acl.scheme() == "auth")
     }

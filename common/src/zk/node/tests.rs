@@ -23,7 +23,7 @@ const OURS: &[u8] = br#"{"host":"10.0.0.4","port":80,"name":"host7"}"#;
 const THEIRS: &[u8] = br#"{"host":"10.0.0.4","port":81,"name":"host7"}"#;
 
 #[test]
-fn a_name_of_our_own_tells_alone() {
+fn an_own_name_determines_the_ownership() {
     let fixed = NodeConfig::ephemeral("/services/web/one_10.0.0.4:80");
     assert_eq!(
         (fixed.directory.as_str(), fixed.only_name()),
@@ -53,9 +53,9 @@ fn a_name_of_our_own_tells_alone() {
 }
 
 #[test]
-fn a_shared_name_asks_the_content() {
+fn a_shared_name_needs_the_content() {
     let numbered = node(shared(false), NodeKind::EphemeralSequential);
-    assert_eq!(numbered.ownership("host7_0000000001"), Ownership::AskContent);
+    assert_eq!(numbered.ownership("host7_0000000001"), Ownership::CheckContent);
     assert_eq!(numbered.ownership("host70_0000000001"), Ownership::Others);
     assert!(numbered.content_is_ours(OURS) && !numbered.content_is_ours(THEIRS) && !numbered.content_is_ours(b"\xff{"));
     let member = br#"{"serviceEndpoint":{"host":"10.0.0.4","port":80},"additionalEndpoints":{},"status":"ALIVE"}"#;
@@ -78,10 +78,10 @@ fn two_nodes_clash_when_one_would_be_taken_for_the_other() {
         ((own("a"), fixed), (own("b"), fixed), false),
         ((own("a"), fixed), (own("a"), numbered), false),
         ((own("a_"), fixed), (at("a_", false, 80), fixed), false),
-        // One name, whoever is in it.
+        // One name for all contents.
         ((at("a_", false, 80), fixed), (at("a_", false, 81), fixed), true),
         ((at("a_", false, 80), fixed), (at("b_", false, 80), fixed), false),
-        // ZooKeeper's numbers: the address tells.
+        // ZooKeeper numbers them: the address decides.
         ((at("a_", false, 80), numbered), (at("a_", false, 81), numbered), false),
         ((at("a_", false, 80), numbered), (at("a_", false, 80), numbered), true),
         ((at("a_", false, 80), numbered), (at("b_", false, 80), numbered), false),
@@ -117,11 +117,11 @@ fn an_encoded_name_is_airbnbs() {
         named.ownership(&format!("{}0000000012", named.base(THEIRS))),
         Ownership::Others
     );
-    // What is too long for a name is a plain one, and its content is asked.
+    // Content too long for a name gives a plain name, and the content decides.
     let long = vec![b'x'; 49_153];
     assert_eq!(named.base(&long), "host7_");
     assert!(named.base(&long[..49_152]).starts_with("base64_65536_"));
-    assert_eq!(named.ownership("host7_0000000001"), Ownership::AskContent);
+    assert_eq!(named.ownership("host7_0000000001"), Ownership::CheckContent);
 }
 
 #[test]

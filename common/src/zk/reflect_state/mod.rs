@@ -1,4 +1,4 @@
-//! What a reflector knows: the published content, and the names that have to be read again.
+//! The state of a reflector: the published content, and the names to read again. Pure.
 //!
 //! Invariants: a new whole read is a swap, never a clear-then-fill; a lost connection takes nothing away; the
 //! generation grows exactly when the content changes.
@@ -14,9 +14,9 @@ use super::snapshot::{Child, Freshness, Snapshot};
 /// Events this close to the last read are gathered into the next one.
 pub(super) const GATHER: Duration = Duration::from_millis(20);
 
-/// Most children in one request.
+/// Greatest number of children in one request.
 const CHUNK_NAMES: usize = 500;
-/// Most bytes of paths in one request; the server cuts the connection above 1 MiB.
+/// Greatest size of the paths in one request; the server closes the connection above 1 MiB.
 const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Children by name.
@@ -47,7 +47,7 @@ impl ReflectState {
         &self.snapshot
     }
 
-    /// A whole read is complete: it replaces the content. True when the content differs from the one before.
+    /// Replaces the content by a full read. True when the content differs from the one before.
     pub(super) fn swap(&mut self, reads: impl IntoIterator<Item = Read>) -> bool {
         let first = self.snapshot.freshness == Freshness::Never;
         let old = Arc::clone(&self.snapshot.children);
@@ -55,7 +55,7 @@ impl ReflectState {
             .into_iter()
             .filter_map(|(name, child)| {
                 let child = child?;
-                // An unchanged child stays the same allocation, for those who compare.
+                // An unchanged child keeps its allocation, so that readers can compare pointers.
                 let child = match old.get(&name) {
                     Some(same) if **same == child => Arc::clone(same),
                     _ => Arc::new(child),
@@ -74,7 +74,7 @@ impl ReflectState {
         changed
     }
 
-    /// Some children were read again. True when the content changed.
+    /// Merges children that were read again. True when the content changed.
     pub(super) fn merge(&mut self, reads: impl IntoIterator<Item = Read>) -> bool {
         let mut changed = false;
         for (name, child) in reads {
@@ -100,7 +100,7 @@ impl ReflectState {
         self.snapshot.error.clear();
     }
 
-    /// The connection is away, or reading failed: the content stays. True when that was news.
+    /// Marks the content as stale because the connection is lost or reading failed. True when that is new.
     pub(super) fn stale(&mut self, now: Instant) -> bool {
         let live = self.snapshot.freshness == Freshness::Live;
         if live {
@@ -109,7 +109,7 @@ impl ReflectState {
         live
     }
 
-    /// Notes a failure to read, or its end (empty). True when that was news.
+    /// Records a failure to read, or its end (empty). True when that is new.
     pub(super) fn note_error(&mut self, error: &str) -> bool {
         let news = self.snapshot.error != error;
         if news {
@@ -133,7 +133,7 @@ impl Dirty {
         }
     }
 
-    /// When to read; `None` when there is nothing to read. After a quiet spell that is in the past: at once.
+    /// Returns when to read, which may be in the past; `None` when there is nothing to read.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         (!self.names.is_empty()).then(|| self.last_read.map_or(now, |last| last + GATHER))
     }

@@ -29,7 +29,7 @@ fn contents() -> impl Strategy<Value = BTreeMap<String, i64>> {
 }
 
 proptest! {
-    /// Whatever a reconnection does in between, readers see the old content until they see the new one.
+    /// During any reconnection readers see the old content until they see the new one.
     #[test]
     fn a_reconnection_takes_nothing_away(old in contents(), new in contents()) {
         let now = Instant::now();

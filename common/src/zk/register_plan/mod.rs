@@ -1,25 +1,24 @@
-//! What to do about an instance's nodes: decided from what was seen of them, what is wanted, and whose session asks.
+//! Plans the next step for an instance's nodes from the nodes observed, the desired node, and our identity. Pure.
 //!
 //! Invariants: an ephemeral registration touches only ephemeral nodes, a persistent one those and plain persistent ones,
-//! and each only in the version that was seen; of several nodes one is left; what is as wanted is left alone; a node that
-//! a living rival took over is not withdrawn from under it.
+//! and each only in the version observed; of several nodes one remains; a node in the desired state is not written; a node
+//! that a live rival took over is not withdrawn.
 
 use zookeeper_client::Stat;
 
 use super::node::NodeKind;
 
-/// The most bytes a node may hold. ZooKeeper cuts the connection of those who send 1 MiB, and would do so at every
-/// retry.
+/// Greatest size of a node's content. ZooKeeper closes the connection on requests of 1 MiB, at every retry.
 pub(super) const MAX_CONTENT: usize = 1_000_000;
 
-/// A node of the instance, as it was seen.
+/// An observed node of the instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
     /// Its name, with the sequence number when it has one.
     pub(super) name: String,
     /// `ephemeralOwner`: the owning session, or how the node is kept without one.
     pub(super) owner: i64,
-    /// The version of its data, which every act is conditional on.
+    /// The version of its data, on which every write is conditional.
     pub(super) version: i32,
     /// The transaction that created it.
     pub(super) czxid: i64,
@@ -47,25 +46,25 @@ impl Node {
     }
 }
 
-/// What a node should be.
+/// The desired node.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DesiredNode<'a> {
     /// Its name, up to the sequence number.
     pub(super) base: &'a str,
-    /// What it should hold.
+    /// Its content.
     pub(super) content: &'a [u8],
-    /// Whether to write it even when it holds that.
+    /// Whether to write it even if its content is the desired one.
     pub(super) touch: bool,
 }
 
-/// Who decides.
+/// The owner of the registration.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Identity {
     /// The kind of node that is kept.
     pub(super) kind: NodeKind,
     /// Our session.
     pub(super) session: i64,
-    /// The session that took the node from us while we held it, if one did.
+    /// The session that took the node from us while we held it.
     pub(super) rival: Option<i64>,
 }
 
@@ -83,7 +82,7 @@ impl Identity {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a step does nothing until it is carried out"]
 pub(super) enum Step {
-    /// All is as wanted.
+    /// The desired state is reached.
     Nothing,
     /// Create the node.
     Create,
@@ -98,12 +97,12 @@ pub(super) enum Step {
 }
 
 impl Step {
-    /// Whether it tells something new, rather than taking something back.
+    /// Returns whether the step publishes content, rather than withdrawing it.
     pub(super) fn announces(&self) -> bool {
         matches!(self, Self::Create | Self::Set(_) | Self::TakeOver(_))
     }
 
-    /// The node it takes away.
+    /// Returns the node that the step removes.
     pub(super) fn removes(&self) -> Option<&Target> {
         match self {
             Self::TakeOver(target) | Self::Delete(target) => Some(target),
@@ -112,14 +111,14 @@ impl Step {
     }
 }
 
-/// A node in the version that was seen.
+/// A node in the version observed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
     /// Its name.
     pub(super) name: String,
     /// Its version.
     pub(super) version: i32,
-    /// Who owns it.
+    /// Its owner.
     pub(super) owner: i64,
 }
 
@@ -133,21 +132,21 @@ impl Target {
     }
 }
 
-/// Why nothing may be done.
+/// The reason to do nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
-    /// The content would be refused, at the cost of the connection.
+    /// The server would close the connection because of the content's size.
     #[error("the content has {0} bytes; ZooKeeper takes at most {MAX_CONTENT}")]
     TooLarge(usize),
-    /// A node there is nobody's session's.
+    /// A node has no owning session.
     #[error("a node that is not ephemeral is in the way; remove it by hand if it is not needed")]
     NotEphemeral,
-    /// A node there is neither a session's nor plainly persistent.
+    /// A node is neither ephemeral nor plain persistent.
     #[error("a container or a node with a time to live is in the way; remove it by hand if it is not needed")]
     NotPlain,
 }
 
-/// Decides. `seen` are the instance's nodes.
+/// Returns the next step. `seen` are the instance's nodes.
 pub(super) fn plan(seen: &[Node], desired_node: Option<DesiredNode<'_>>, us: Identity) -> Step {
     if let Some(desired_node) = desired_node
         && desired_node.content.len() > MAX_CONTENT

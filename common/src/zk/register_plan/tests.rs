@@ -92,7 +92,7 @@ fn owners() -> impl Strategy<Value = i64> {
     prop_oneof![Just(SESSION), Just(0), Just(i64::MIN), Just(-1), 1..i64::MAX]
 }
 
-/// Nodes of different names; more than one only where names are numbered or told by the content.
+/// Nodes of different names; more than one only where names are numbered or the content identifies the instance.
 fn nodes() -> impl Strategy<Value = Vec<Node>> {
     let one = (
         owners(),
@@ -127,7 +127,7 @@ proptest! {
                 break;
             }
             let next = carry_out(&step, &now, desired_node, kind, 100 + u32::try_from(turn).expect("small"));
-            // Whoever was announced stays announced, by at least one node.
+            // An announced instance stays announced by at least one node.
             prop_assert!(desired_node.is_none() || now.is_empty() || !next.is_empty());
             now = next;
         }
