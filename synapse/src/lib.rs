@@ -33,4 +33,5 @@ pub mod watcher;
 pub mod zone;
 
 #[cfg(test)]
+#[path = "../tests/fuzz/seeds.rs"]
 mod seeds;

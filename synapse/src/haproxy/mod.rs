@@ -83,8 +83,6 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Haproxy {
     shared: Arc<Shared>,
     requests: mpsc::Sender<Request>,
-    /// Whether HAProxy is stopped when the task ends.
-    stop_on_exit: Arc<AtomicBool>,
 }
 
 /// The task behind a handle.
@@ -108,12 +106,12 @@ impl Haproxy {
 
     /// Makes HAProxy run on when the task ends, for a successor.
     pub fn detach(&self) {
-        self.stop_on_exit.store(false, Ordering::Relaxed);
+        self.shared.stop_on_exit.store(false, Ordering::Relaxed);
     }
 
     /// Makes HAProxy stop when the task ends, if synapse runs it.
     pub fn stop(&self) {
-        self.stop_on_exit.store(true, Ordering::Relaxed);
+        self.shared.stop_on_exit.store(true, Ordering::Relaxed);
     }
 
     /// Reloads HAProxy and waits for the result.
@@ -130,9 +128,9 @@ impl Haproxy {
             shared: Arc::new(Shared {
                 status: ArcSwap::from_pointee(status),
                 rendered: ArcSwap::default(),
+                stop_on_exit: AtomicBool::default(),
             }),
             requests: mpsc::channel(1).0,
-            stop_on_exit: Arc::default(),
         }
     }
 }
@@ -179,66 +177,70 @@ pub async fn build(
     first_apply: Latch,
     locks: &mut Locks,
 ) -> Result<(Haproxy, HaproxyTask), Fatal> {
-    let (HaproxyControl::Managed { program, .. } | HaproxyControl::External { program, .. }) = &config.control;
-    let program = program.clone();
-    let version = version(&program).await?;
-    let capabilities = capabilities(&config, &program, &version)?;
+    let (state, checker, version) = prepare(&config, &services, ".candidate").await?;
     let lock = lock(&config.config_path, locks)?;
-    let services_state = service_states(&config, &services)?;
-    let managed = matches!(config.control, HaproxyControl::Managed { .. });
     let (method, stop_on_exit) = reload_method(&config);
-    let stop_on_exit = Arc::new(AtomicBool::new(stop_on_exit));
-    let checker = Checker {
-        program,
-        path: with_suffix(&config.config_path, ".candidate"),
-        mode: mode(&config.config_path, managed),
-    };
-    let template = Arc::new(ConfigTemplate::new(&config, &services));
     let status = HaproxyStatus {
-        control: if managed {
-            ControlMode::Managed
-        } else {
-            ControlMode::External
+        control: match method {
+            ReloadMethod::Managed(_) => ControlMode::Managed,
+            ReloadMethod::External { .. } => ControlMode::External,
         },
         version,
         ..HaproxyStatus::default()
     };
     let shared = Arc::new(Shared {
         status: ArcSwap::from_pointee(status.clone()),
-        rendered: ArcSwap::from_pointee(String::new()),
+        rendered: ArcSwap::default(),
+        stop_on_exit: AtomicBool::new(stop_on_exit),
     });
-    let pace = PaceConfig {
-        budget: Some(ApplyBudget {
-            applies: 1,
-            per: config.reload_min_interval,
-        }),
-        ..pace
+    let budget = ApplyBudget {
+        applies: 1,
+        per: config.reload_min_interval,
     };
     let (requests, receiver) = mpsc::channel(8);
     let actor = Actor {
-        scheduler: ApplyScheduler::new(pace),
+        scheduler: ApplyScheduler::new(PaceConfig {
+            budget: Some(budget),
+            ..pace
+        }),
         work: Work::default(),
         timers: Timers::new(Instant::now(), config.start_wait),
-        config,
+        config: Arc::new(config),
         method,
-        stop_on_exit: Arc::clone(&stop_on_exit),
         checker,
         shared: Arc::clone(&shared),
         channels,
         requests: receiver,
-        state: State::new(template, capabilities, services_state),
+        state,
         plan: Plan::Nothing,
         first_apply: Some(first_apply),
         status,
         statistics: parse::Statistics::new(),
     };
-    let haproxy = Haproxy {
-        shared,
-        requests,
-        stop_on_exit,
+    Ok((Haproxy { shared, requests }, HaproxyTask { actor, _lock: lock }))
+}
+
+/// Returns what a router and a dry run need: the initial state, the checker, and the version of the program. `candidate` is
+/// the suffix of the file that is checked.
+async fn prepare(
+    config: &HaproxyConfig,
+    services: &[ServiceConfig],
+    candidate: &str,
+) -> Result<(State, Checker, String), Fatal> {
+    let (HaproxyControl::Managed { program, .. } | HaproxyControl::External { program, .. }) = &config.control;
+    let version = version(program).await?;
+    let checker = Checker {
+        program: program.clone(),
+        path: with_suffix(&config.config_path, candidate),
+        mode: mode(config),
     };
-    let task = HaproxyTask { actor, _lock: lock };
-    Ok((haproxy, task))
+    let state = State {
+        template: Arc::new(ConfigTemplate::new(config, services)),
+        capabilities: capabilities(config, program, &version)?,
+        services: service_states(config, services)?,
+        ..State::default()
+    };
+    Ok((state, checker, version))
 }
 
 /// The state of each service before its watcher has answered.
@@ -246,11 +248,15 @@ fn service_states(config: &HaproxyConfig, services: &[ServiceConfig]) -> Result<
     let state = |service: &ServiceConfig| {
         let http = render::is_http(&config.defaults, &service.backend);
         let cookie = service.haproxy.cookie.filter(|_| http);
-        let mut options = OperatorOptions::with_cookie(&service.server_options, cookie)
+        let mut operator = OperatorOptions::with_cookie(&service.server_options, cookie)
             .map_err(|error| Fatal::config(format!("serverOptions of service {}: {error}", service.id)))?;
-        options.policy = config.options_policy;
-        let defaults = default_servers(&service.selection).collect();
-        Ok((service.id.clone(), ServiceState::new(options, defaults)))
+        operator.policy = config.options_policy;
+        let state = ServiceState {
+            operator,
+            defaults: default_servers(&service.selection).collect(),
+            ..ServiceState::default()
+        };
+        Ok((service.id.clone(), state))
     };
     services.iter().map(state).collect()
 }
@@ -359,7 +365,11 @@ fn lock(path: &Path, locks: &mut Locks) -> Result<Arc<Lock>, Fatal> {
 }
 
 /// The mode of the file if it exists. A file for an HAProxy of another supervisor is readable by others.
-fn mode(path: &Path, managed: bool) -> u32 {
-    let default = if managed { 0o600 } else { 0o644 };
-    std::fs::metadata(path).map_or(default, |metadata| metadata.permissions().mode() & 0o777)
+fn mode(config: &HaproxyConfig) -> u32 {
+    let default = match config.control {
+        HaproxyControl::Managed { .. } => 0o600,
+        HaproxyControl::External { .. } => 0o644,
+    };
+    let metadata = std::fs::metadata(&config.config_path);
+    metadata.map_or(default, |metadata| metadata.permissions().mode() & 0o777)
 }

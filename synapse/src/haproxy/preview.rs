@@ -1,21 +1,17 @@
 //! A dry run: what a router would change in HAProxy, without touching it.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 use common::exit::Fatal;
 
-use super::{capabilities, mode, service_states, version};
+use super::prepare;
 use crate::config::{HaproxyConfig, HaproxyControl, ServiceConfig};
 use crate::desired::Desired;
-use crate::haproxy::actor::state::{ProxyState, State};
+use crate::haproxy::actor::state::ProxyState;
 use crate::haproxy::cfg::file::ConfigFile;
-use crate::haproxy::cfg::render::ConfigTemplate;
 use crate::haproxy::plan::Plan;
 use crate::haproxy::plan::reason::ReloadReason;
-use crate::haproxy::process::master::with_suffix;
-use crate::haproxy::process::validate::{Checker, Quarantine};
+use crate::haproxy::process::validate::Quarantine;
 use crate::haproxy::runtime::client;
 use crate::haproxy::runtime::socket::Session;
 
@@ -37,16 +33,12 @@ pub struct Preview {
 /// # Errors
 /// When there is no HAProxy program of a known version, or it refuses the file outside of any service.
 pub async fn preview(config: &HaproxyConfig, services: &[ServiceConfig], desired: &Desired) -> Result<Preview, Fatal> {
-    let (HaproxyControl::Managed { program, .. } | HaproxyControl::External { program, .. }) = &config.control;
-    let version = version(program).await?;
+    // Not the path of a running synapse.
+    let candidate = format!(".preview-{}", std::process::id());
+    let (mut state, checker, _) = prepare(config, services, &candidate).await?;
     let managed = matches!(config.control, HaproxyControl::Managed { .. });
     let before = std::fs::read_to_string(&config.config_path).unwrap_or_default();
     let disk = ConfigFile::parse(&before);
-    let mut state = State::new(
-        Arc::new(ConfigTemplate::new(config, services)),
-        capabilities(config, program, &version)?,
-        service_states(config, services)?,
-    );
     state.set_desired(desired);
     state.proxy = ProxyState::Down;
     if let Ok(mut session) = Session::open(&config.stats_socket).await {
@@ -66,11 +58,6 @@ pub async fn preview(config: &HaproxyConfig, services: &[ServiceConfig], desired
     let acts = plan.lines();
     let (after, quarantine) = match plan {
         Plan::Reload(reason) => {
-            let checker = Checker {
-                program: program.clone(),
-                path: candidate_path(config),
-                mode: mode(&config.config_path, managed),
-            };
             let found = state
                 .candidate(&reason, &disk, managed.then(BTreeSet::new))
                 .prepare(&checker)
@@ -94,9 +81,4 @@ pub async fn preview(config: &HaproxyConfig, services: &[ServiceConfig], desired
             .map(|(service, known)| format!("{service}: {}", known.reason))
             .collect(),
     })
-}
-
-/// Beside the file, so that relative paths in it mean the same, and not the path of a running synapse.
-fn candidate_path(config: &HaproxyConfig) -> PathBuf {
-    with_suffix(&config.config_path, &format!(".preview-{}", std::process::id()))
 }

@@ -9,6 +9,7 @@
 //! file that is torn, of another version or no snapshot at all is refused whole.
 
 #[cfg(any(test, fuzzing))]
+#[path = "../../tests/fuzz/snapshot.rs"]
 pub mod fuzz;
 #[cfg(test)]
 mod tests;

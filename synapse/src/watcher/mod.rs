@@ -27,6 +27,7 @@ use serde::Serialize;
 use crate::desired::Server;
 
 #[cfg(any(test, fuzzing))]
+#[path = "../../tests/fuzz/nodes.rs"]
 pub mod fuzz;
 /// What a source is, for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

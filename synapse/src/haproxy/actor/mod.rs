@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 use common::file::FileError;
 use common::ready::Latch;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -58,6 +58,8 @@ pub struct Channels {
 pub(crate) struct Shared {
     pub(crate) status: ArcSwap<HaproxyStatus>,
     pub(crate) rendered: ArcSwap<String>,
+    /// Whether HAProxy is stopped when the task ends.
+    pub(crate) stop_on_exit: AtomicBool,
 }
 
 /// A requested reload, and where its result goes.
@@ -66,9 +68,8 @@ pub(crate) type Request = oneshot::Sender<Result<(), Arc<HaproxyError>>>;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Actor {
-    pub(crate) config: HaproxyConfig,
+    pub(crate) config: Arc<HaproxyConfig>,
     pub(crate) method: ReloadMethod,
-    pub(crate) stop_on_exit: Arc<AtomicBool>,
     pub(crate) checker: Checker,
     pub(crate) shared: Arc<Shared>,
     pub(crate) channels: Channels,
@@ -147,69 +148,41 @@ impl Timers {
     }
 }
 
-/// The event that woke the actor.
-enum Wake {
-    Stop,
-    Step,
-    /// Changes of health are awaited, or no longer.
-    Attention,
-    Request(Request),
-    Done(Box<Done>),
-    JobLost(JoinError),
-    Written(Result<Arc<String>, FileError>),
-    MasterEnded(String),
-}
-
 impl Actor {
     /// Runs until `stop`.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        loop {
-            if stop.run_until_cancelled(self.step()).await.is_none() {
-                break;
-            }
-            match self.wake(&stop).await {
-                Wake::Stop => break,
-                Wake::Step => {}
-                Wake::Attention => self.timers.observe_at = Instant::now(),
-                Wake::Request(request) => self.work.waiting.push(request),
-                Wake::Done(done) => self.finish(*done),
-                Wake::JobLost(error) if error.is_cancelled() => self.job_lost("HAProxy ended"),
-                Wake::JobLost(error) => {
-                    error!(%error, "A reload of HAProxy failed unexpectedly.");
-                    self.job_lost("it failed unexpectedly; see the log");
-                }
-                Wake::Written(Ok(text)) => self.work.saved = Some(text),
-                Wake::Written(Err(error)) => {
-                    self.record_error(format!("the file on disk is not the desired one: {error}"));
-                    self.timers.save_at = Instant::now() + SAVE_RETRY_DELAY;
-                }
-                Wake::MasterEnded(how) => self.master_ended(&how),
+        while stop.run_until_cancelled(self.step()).await.is_some() {
+            let at = self.next_timer();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(done) = self.work.jobs.join_next() => match done {
+                    Ok(done) => self.finish(done),
+                    Err(error) if error.is_cancelled() => self.job_lost("HAProxy ended"),
+                    Err(error) => {
+                        error!(%error, "A reload of HAProxy failed unexpectedly.");
+                        self.job_lost("it failed unexpectedly; see the log");
+                    }
+                },
+                Some(_) = self.work.cleanups.join_next() => {}
+                Some(Ok(written)) = self.work.writes.join_next() => match written {
+                    Ok(text) => self.work.saved = Some(text),
+                    Err(error) => {
+                        self.record_error(format!("the file on disk is not the desired one: {error}"));
+                        self.timers.save_at = Instant::now() + SAVE_RETRY_DELAY;
+                    }
+                },
+                how = end(&mut self.work.master) => self.master_ended(&how),
+                Some(request) = self.requests.recv() => self.work.waiting.push(request),
+                // After all that ends by itself, which a steady stream of changes must not hide.
+                Ok(()) = self.channels.desired.changed() => {}
+                Ok(()) = self.channels.attention.changed() => self.timers.observe_at = Instant::now(),
+                () = sleep_until(at) => {}
             }
         }
         self.save_last().await;
-        if self.stop_on_exit.load(Ordering::Relaxed) {
+        if self.shared.stop_on_exit.load(Ordering::Relaxed) {
             self.stop_haproxy().await;
-        }
-    }
-
-    async fn wake(&mut self, stop: &CancellationToken) -> Wake {
-        let at = self.next_timer();
-        let work = &mut self.work;
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => Wake::Stop,
-            Some(done) = work.jobs.join_next() => match done {
-                Ok(done) => Wake::Done(Box::new(done)),
-                Err(error) => Wake::JobLost(error),
-            },
-            Some(_) = work.cleanups.join_next() => Wake::Step,
-            Some(written) = work.writes.join_next() => written.map_or(Wake::Step, Wake::Written),
-            how = end(&mut work.master) => Wake::MasterEnded(how),
-            Some(request) = self.requests.recv() => Wake::Request(request),
-            // After all that ends by itself, which a steady stream of changes must not hide.
-            Ok(()) = self.channels.desired.changed() => Wake::Step,
-            Ok(()) = self.channels.attention.changed() => Wake::Attention,
-            () = sleep_until(at) => Wake::Step,
         }
     }
 

@@ -76,10 +76,7 @@ impl Actor {
         self.work.served.append(&mut self.work.waiting);
         let job = Job {
             method: self.method.clone(),
-            stats_socket: self.config.stats_socket.clone(),
-            config_path: self.config.config_path.clone(),
-            state_file: self.config.state_file.clone(),
-            mode: self.checker.mode,
+            config: Arc::clone(&self.config),
             checker: self.checker.clone(),
             reason,
             candidate,

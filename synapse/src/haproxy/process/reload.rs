@@ -2,13 +2,14 @@
 //! itself that it has loaded what was written. Runs beside the actor, which goes on changing servers in the old worker.
 
 use std::io;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::process::{Outcome, Program};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use crate::config::HaproxyConfig;
 use crate::haproxy::cfg::file::ConfigFile;
 use crate::haproxy::error::HaproxyError;
 use crate::haproxy::plan::model::Layout;
@@ -39,12 +40,7 @@ pub(crate) enum ReloadMethod {
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) method: ReloadMethod,
-    pub(crate) stats_socket: PathBuf,
-    pub(crate) config_path: PathBuf,
-    /// `server-state-file`. Filled only during synapse's own reload and left empty otherwise, so that a manual reload can't
-    /// restore outdated states.
-    pub(crate) state_file: Option<PathBuf>,
-    pub(crate) mode: u32,
+    pub(crate) config: Arc<HaproxyConfig>,
     pub(crate) checker: Checker,
     pub(crate) reason: ReloadReason,
     /// The new file; `None` for the file as it is.
@@ -121,7 +117,11 @@ impl Job {
                 return Ok(Ended::Unchanged);
             }
             // Exactly the bytes that were checked.
-            common::file::write_atomic(&self.config_path, prepared.file.text.as_bytes(), self.mode)?;
+            common::file::write_atomic(
+                &self.config.config_path,
+                prepared.file.text.as_bytes(),
+                self.checker.mode,
+            )?;
             self.disk = ConfigFile::parse(&prepared.file.text);
             self.hand_over_health(&loaded).await;
         }
@@ -143,11 +143,11 @@ impl Job {
 
     /// Passes the failed servers to the next worker; without them, it finds out by its own checks.
     async fn hand_over_health(&self, loaded: &Layout) {
-        if self.state_file.is_none() || self.running.is_none() {
+        if self.config.state_file.is_none() || self.running.is_none() {
             return;
         }
         let query = async {
-            let mut session = Session::open(&self.stats_socket).await?;
+            let mut session = Session::open(&self.config.stats_socket).await?;
             session.send_one("show servers state").await
         };
         match query.await {
@@ -156,9 +156,11 @@ impl Job {
         }
     }
 
+    /// Writes the `server-state-file`, filled only during synapse's own reload and empty otherwise, so that a manual reload
+    /// can't restore outdated states.
     fn write_state(&self, text: &str) {
-        let Some(path) = &self.state_file else { return };
-        if let Err(error) = common::file::write_atomic(path, text.as_bytes(), self.mode) {
+        let Some(path) = &self.config.state_file else { return };
+        if let Err(error) = common::file::write_atomic(path, text.as_bytes(), self.checker.mode) {
             warn!(%error, "Can't write the server-state file; the new worker takes all servers for healthy.");
         }
     }
@@ -250,7 +252,7 @@ impl Job {
     }
 
     async fn observe(&self) -> Result<(Worker, Table), io::Error> {
-        client::observe(&mut Session::open(&self.stats_socket).await?).await
+        client::observe(&mut Session::open(&self.config.stats_socket).await?).await
     }
 }
 

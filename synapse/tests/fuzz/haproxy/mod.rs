@@ -1,5 +1,5 @@
-//! What the fuzz targets in `tests/fuzz` call: bytes from outside go in, and what must hold of what is made of them is
-//! asserted. In no build but theirs and the tests', which replay the targets' seeds.
+//! The fuzz targets of HAProxy, and a simulator of HAProxy: they feed bytes from outside and assert the invariants. The unit
+//! tests replay the seeds.
 
 #![allow(
     clippy::expect_used,
@@ -39,7 +39,7 @@ pub(crate) use servers::statistics;
 /// The service of [`FRAME`].
 const SERVICE: &str = "web_1";
 
-/// So much happens to a service at most.
+/// Maximal number of steps of one service.
 const STEPS: usize = 32;
 
 static FRAME: LazyLock<ConfigTemplate> = LazyLock::new(|| {
@@ -55,11 +55,11 @@ static FRAME: LazyLock<ConfigTemplate> = LazyLock::new(|| {
     ConfigTemplate::new(haproxy, &router.services)
 });
 
-/// A text as the file on disk: what is read of it is still there when its own occupants were seated in it, if it is one
-/// that HAProxy could have loaded.
+/// Checks a text as the file on disk: its content is unchanged after its own servers were written into it, if HAProxy could
+/// have loaded it.
 pub fn file(text: &str) {
     let found = ConfigFile::parse(text);
-    // What parts words for people alone: HAProxy takes it for a letter, and we never write it.
+    // Non-ASCII blanks are letters for HAProxy, and synapse never writes them.
     let odd = |c: char| c.is_whitespace() && !c.is_ascii_whitespace();
     if !names_are_unique(text) || text.contains(odd) {
         return;
@@ -87,8 +87,8 @@ fn names_are_unique(text: &str) -> bool {
     })
 }
 
-/// A text as the name and the options of a registration: what goes into the file is of the safe alphabet, is taken as it
-/// is the next time, and is read back from the file as it was meant.
+/// Checks a text as the name and the options of a registration: the part in the file is of the safe alphabet, is taken
+/// unchanged the next time, and is read back from the file as it was written.
 pub fn options(text: &str) {
     let Parsed { options, ignored } = options::parse(text, OptionsPolicy::Strict);
     let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
@@ -126,17 +126,17 @@ pub fn options(text: &str) {
     );
 }
 
-/// Bytes as what happens to one service: instances come and go, HAProxy is reloaded, somebody meddles with its servers.
-/// After each of these the plan leads to a HAProxy that is as laid out, and leaves alone who was right before. Once with
-/// slots, and once with servers that are made and deleted.
+/// Checks bytes as a history of one service: instances come and go, HAProxy is reloaded, its servers are changed externally.
+/// After each step the plan leads to the desired layout and leaves correct servers alone. Once with slots, and once with
+/// dynamic servers.
 pub fn plan(bytes: &[u8]) {
     let dynamic = DynamicServers::of(&["default-server inter 2s".to_owned()], &[]).expect("it grows");
     for dynamic in [None, Some(&dynamic)] {
-        live(bytes, dynamic);
+        simulate(bytes, dynamic);
     }
 }
 
-fn live(bytes: &[u8], dynamic: Option<&DynamicServers>) {
+fn simulate(bytes: &[u8], dynamic: Option<&DynamicServers>) {
     let mut dice = bytes.iter().copied();
     let mut wanted = DesiredBackend::default();
     let mut backend = Backend::default();
@@ -165,10 +165,10 @@ fn live(bytes: &[u8], dynamic: Option<&DynamicServers>) {
                 };
                 release(&mut backend, &idle);
             }
-            2 => meddle(&mut table, &mut dice, dynamic.is_some()),
-            _ => wanted = any_wants(&mut dice),
+            2 => change_externally(&mut table, &mut dice, dynamic.is_some()),
+            _ => wanted = any_desired(&mut dice),
         }
-        met(&mut backend, &table, dynamic);
+        sync(&mut backend, &table, dynamic);
         let unassigned;
         (backend, unassigned) = assigned(&backend, &wanted, &table, dynamic);
         assert_eq!(
@@ -180,12 +180,12 @@ fn live(bytes: &[u8], dynamic: Option<&DynamicServers>) {
             dynamic.is_none() || unassigned.is_none(),
             "a backend that grows has room for all"
         );
-        seated(&backend, &wanted, unassigned);
+        check_assignments(&backend, &wanted, unassigned);
         if step % 8 > 2 || step % 8 == 2 && dynamic.is_none() {
-            not_given_away(&before, &backend);
+            check_slots_in_use(&before, &backend);
         }
-        settle(&mut backend, &mut table, dynamic);
-        adopted(&backend, &table, dynamic);
+        apply_plan(&mut backend, &mut table, dynamic);
+        check_adoption(&backend, &table, dynamic);
     }
 }
 
@@ -204,7 +204,7 @@ fn planned(backend: &Backend, table: &Table, dynamic: Option<&DynamicServers>) -
     next(&layout(backend), table, &dynamic_backends, None, &BTreeSet::new())
 }
 
-fn met(backend: &mut Backend, table: &Table, dynamic: Option<&DynamicServers>) {
+fn sync(backend: &mut Backend, table: &Table, dynamic: Option<&DynamicServers>) {
     if dynamic.is_some() {
         sync_with_live(backend, table.get(SERVICE), |_| false);
     }
@@ -218,7 +218,7 @@ fn layout(backend: &Backend) -> Layout {
     Layout::from([(SERVICE.into(), backend.clone())])
 }
 
-fn any_wants(dice: &mut impl Iterator<Item = u8>) -> DesiredBackend {
+fn any_desired(dice: &mut impl Iterator<Item = u8>) -> DesiredBackend {
     let count = dice.next().unwrap_or_default() % 24;
     let mut servers = BTreeMap::new();
     for _ in 0..count {
@@ -270,8 +270,8 @@ fn started(backend: &Backend) -> Table {
     Table::from([(SERVICE.into(), LiveBackend { id: 3, servers })])
 }
 
-/// Somebody changes servers, and perhaps makes and deletes some.
-fn meddle(table: &mut Table, dice: &mut impl Iterator<Item = u8>, and_makes: bool) {
+/// Changes servers externally, and perhaps adds and deletes some.
+fn change_externally(table: &mut Table, dice: &mut impl Iterator<Item = u8>, and_makes: bool) {
     let servers = &mut table.get_mut(SERVICE).expect("the backend").servers;
     let names: Vec<_> = servers.iter().map(|(name, _)| name.clone()).collect();
     for name in names {
@@ -301,15 +301,16 @@ fn meddle(table: &mut Table, dice: &mut impl Iterator<Item = u8>, and_makes: boo
                     maint: how & 16 == 0,
                     ..LiveServer::default()
                 };
-                servers.insert(format!("stranger_{how}").into(), other);
+                servers.insert(format!("foreign_{how}").into(), other);
             }
             _ => {}
         }
     }
 }
 
-/// Each slot has its own id and name, and its instance is wanted; who is wanted has a slot, unless it is said why not.
-fn seated(backend: &Backend, wanted: &DesiredBackend, unassigned: Option<Unassigned>) {
+/// Asserts that each slot has its own id and name and a desired instance, and that each desired instance has a slot or there
+/// is a reason.
+fn check_assignments(backend: &Backend, wanted: &DesiredBackend, unassigned: Option<Unassigned>) {
     let ids: BTreeSet<u32> = backend.slots.iter().map(|slot| slot.id).collect();
     let names: BTreeSet<&str> = backend.slots.iter().map(|slot| &*slot.name).collect();
     assert_eq!((ids.len(), names.len()), (backend.slots.len(), backend.slots.len()));
@@ -319,14 +320,14 @@ fn seated(backend: &Backend, wanted: &DesiredBackend, unassigned: Option<Unassig
     };
     let active: Vec<SocketAddr> = backend.slots.iter().filter_map(active).collect();
     let placed: BTreeSet<SocketAddr> = active.iter().copied().collect();
-    assert_eq!(placed.len(), active.len(), "nobody sits twice");
+    assert_eq!(placed.len(), active.len(), "no instance has two slots");
     let wanted: BTreeSet<SocketAddr> = wanted.servers.iter().map(|server| server.address).collect();
     assert!(placed.is_subset(&wanted));
     assert!(placed == wanted || unassigned.is_some());
 }
 
-/// A slot in use is not given to another address.
-fn not_given_away(before: &Backend, after: &Backend) {
+/// Asserts that no slot in use was given to another address.
+fn check_slots_in_use(before: &Backend, after: &Backend) {
     let address = |slot: &Slot| match slot.assignment {
         Assignment::Free | Assignment::Gone => None,
         Assignment::Active { address, .. } | Assignment::Draining { address } => Some(address),
@@ -345,15 +346,15 @@ fn not_given_away(before: &Backend, after: &Backend) {
     }
 }
 
-/// Carries out the plan on `table`.
-fn settle(backend: &mut Backend, table: &mut Table, dynamic: Option<&DynamicServers>) {
+/// Executes the plan on `table`.
+fn apply_plan(backend: &mut Backend, table: &mut Table, dynamic: Option<&DynamicServers>) {
     if let Plan::Runtime(batch) = planned(backend, table, dynamic) {
         assert!(!batch.is_empty());
         for command in batch.commands() {
             execute(backend, table, command);
         }
     }
-    met(backend, table, dynamic);
+    sync(backend, table, dynamic);
     assert_eq!(planned(backend, table, dynamic), Plan::Nothing);
     let servers = &table.get(SERVICE).expect("the backend").servers;
     for slot in &backend.slots {
@@ -368,7 +369,7 @@ fn settle(backend: &mut Backend, table: &mut Table, dynamic: Option<&DynamicServ
     }
 }
 
-/// Whether HAProxy has in this slot whom it should.
+/// Whether HAProxy has the desired instance in this slot.
 fn is_right(slot: &Slot, server: Option<&LiveServer>) -> bool {
     let Some(server) = server else {
         return slot.dynamic && !slot.is_listed();
@@ -383,7 +384,7 @@ fn is_right(slot: &Slot, server: Option<&LiveServer>) -> bool {
     }
 }
 
-/// What HAProxy does with a command.
+/// Simulates a command.
 fn execute(backend: &Backend, table: &mut Table, command: &Command) {
     let slot = backend
         .slots
@@ -415,7 +416,7 @@ fn execute(backend: &Backend, table: &mut Table, command: &Command) {
     match &command.action {
         Action::Maint => server.maint = true,
         Action::Ready => {
-            assert!(!server.paused.check, "nobody would check it");
+            assert!(!server.paused.check, "it would stay unchecked");
             (server.maint, server.drain) = (false, false);
         }
         Action::Weight(weight) => server.weight = (*weight).into(),
@@ -433,8 +434,8 @@ fn execute(backend: &Backend, table: &mut Table, command: &Command) {
     }
 }
 
-/// The next synapse finds the same instances in the same slots.
-fn adopted(backend: &Backend, table: &Table, dynamic: Option<&DynamicServers>) {
+/// Asserts that the next synapse finds the same instances in the same slots.
+fn check_adoption(backend: &Backend, table: &Table, dynamic: Option<&DynamicServers>) {
     let text = FRAME.render(&layout(backend), Provisioning::Dynamic).text;
     let mut found = ConfigFile::parse(&text).layout;
     apply_live_state(&mut found, table);

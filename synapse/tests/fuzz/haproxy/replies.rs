@@ -1,4 +1,4 @@
-//! What HAProxy answers, and refuses.
+//! HAProxy's replies and alerts.
 
 use std::fmt::Write as _;
 
@@ -10,10 +10,10 @@ use crate::haproxy::runtime::command::{Action, Command, NewServer, Refusal, Targ
 use crate::haproxy::runtime::parse::{self, Info, Processes, Statistics, Table};
 use crate::health::Check;
 
-/// A text as each of HAProxy's replies: what was read is read again from a reply that says just that.
+/// Checks a text as each of HAProxy's replies: the content read is read again from a reply with just that content.
 pub fn replies(text: &str) {
     if let Some(table) = parse::servers_state(text) {
-        assert_eq!(parse::servers_state(&say_servers(&table)), Some(table));
+        assert_eq!(parse::servers_state(&servers_reply(&table)), Some(table));
     }
     if let Some(info) = parse::info(text) {
         let Info {
@@ -24,17 +24,17 @@ pub fn replies(text: &str) {
             stopping,
         } = &info;
         let stopping = u8::from(*stopping);
-        let said = format!(
+        let reply = format!(
             "Stopping: {stopping}\nPid: {pid}\nVersion: {version}\nUptime_sec: {uptime_secs}\n\
              Start_time_sec: {started_secs}\n"
         );
-        assert_eq!(parse::info(&said), Some(info));
+        assert_eq!(parse::info(&reply), Some(info));
     }
     if let Some(value) = parse::env(text, "X") {
         assert_eq!(parse::env(&format!("X={value}\n"), "X"), Some(value));
     }
     if let Some(processes) = parse::processes(text) {
-        assert_eq!(parse::processes(&say_processes(&processes)), Some(processes));
+        assert_eq!(parse::processes(&processes_reply(&processes)), Some(processes));
     }
     if let Some(version) = parse::version(text) {
         assert_eq!(
@@ -43,15 +43,15 @@ pub fn replies(text: &str) {
         );
     }
     let idle = parse::idle_servers(text);
-    let mut said = "# svname,idle_conn_cur,used_conn_cur,qcur,scur\n".to_owned();
+    let mut reply = "# svname,idle_conn_cur,used_conn_cur,qcur,scur\n".to_owned();
     assert!(idle.reusable.is_subset(&idle.deletable));
     for name in &idle.deletable {
         let kept = u8::from(!idle.reusable.contains(name));
-        writeln!(said, "{name},{kept},0,0,0").expect("room");
+        writeln!(reply, "{name},{kept},0,0,0").expect("room");
     }
-    assert_eq!(parse::idle_servers(&said), idle);
+    assert_eq!(parse::idle_servers(&reply), idle);
     let counted = statistics(text);
-    assert_eq!(statistics(&say_statistics(&counted)), counted);
+    assert_eq!(statistics(&statistics_reply(&counted)), counted);
 
     let target = Target {
         backend: SERVICE.into(),
@@ -73,13 +73,13 @@ pub fn replies(text: &str) {
         Action::EnableHealth,
         Action::Del,
     ] {
-        if let Err(Refusal::Other(reply)) = (Command {
+        if let Err(Refusal::Other(refusal)) = (Command {
             target: target.clone(),
             action,
         })
         .check_reply(text)
         {
-            assert!(reply.chars().count() <= 200);
+            assert!(refusal.chars().count() <= 200);
         }
     }
     let file = FRAME.render(
@@ -91,8 +91,8 @@ pub fn replies(text: &str) {
     assert!(alerts.rest.iter().map(String::len).sum::<usize>() <= text.len());
 }
 
-fn say_servers(table: &Table) -> String {
-    let mut said = "1\n# be_id srv_id srv_name be_name srv_addr srv_admin_state srv_uweight srv_port srv_agent_state \
+fn servers_reply(table: &Table) -> String {
+    let mut reply = "1\n# be_id srv_id srv_name be_name srv_addr srv_admin_state srv_uweight srv_port srv_agent_state \
         srv_op_state srv_check_state srv_check_result\n"
         .to_owned();
     for (backend, live) in table {
@@ -112,29 +112,29 @@ fn say_servers(table: &Table) -> String {
             let agent = if server.paused.agent { 18 } else { 0 };
             let (place, id, weight) = (live.id, server.id, server.weight);
             writeln!(
-                said,
+                reply,
                 "{place} {id} {name} {backend} {ip} {admin} {weight} {port} {agent} {health}"
             )
             .expect("room");
         }
     }
-    said
+    reply
 }
 
-fn say_statistics(counted: &Statistics) -> String {
-    let mut said = "# check_status,status,svname,pxname,lastchg,scur,qcur,stot,econ,eresp\n".to_owned();
+fn statistics_reply(counted: &Statistics) -> String {
+    let mut reply = "# check_status,status,svname,pxname,lastchg,scur,qcur,stot,econ,eresp\n".to_owned();
     for (backend, servers) in counted {
         for (name, server) in servers {
             let words = format!("{},{},{name},{backend}", server.check, server.status);
             let (changed, now, queued) = (server.last_change_secs, server.sessions, server.queued);
             let (total, errors, broken) = (server.total_sessions, server.connection_errors, server.response_errors);
-            writeln!(said, "{words},{changed},{now},{queued},{total},{errors},{broken}").expect("room");
+            writeln!(reply, "{words},{changed},{now},{queued},{total},{errors},{broken}").expect("room");
         }
     }
-    said
+    reply
 }
 
-fn say_processes(processes: &Processes) -> String {
+fn processes_reply(processes: &Processes) -> String {
     let Processes {
         master,
         reloads,
@@ -142,12 +142,12 @@ fn say_processes(processes: &Processes) -> String {
         workers,
         old_workers,
     } = processes;
-    let mut said = format!("#<PID> <type> <reloads>\n{master} master {reloads} [failed: {failed}] 0d00h00m01s 2.6\n");
-    said.push_str("# workers\n");
+    let mut reply = format!("#<PID> <type> <reloads>\n{master} master {reloads} [failed: {failed}] 0d00h00m01s 2.6\n");
+    reply.push_str("# workers\n");
     for worker in workers {
-        writeln!(said, "{worker} worker 0 0d00h00m01s 2.6").expect("room");
+        writeln!(reply, "{worker} worker 0 0d00h00m01s 2.6").expect("room");
     }
-    said.push_str("# old workers\n");
-    said.push_str(&"1 worker 1 0d00h00m01s 2.6\n".repeat(*old_workers));
-    said
+    reply.push_str("# old workers\n");
+    reply.push_str(&"1 worker 1 0d00h00m01s 2.6\n".repeat(*old_workers));
+    reply
 }

@@ -12,7 +12,7 @@ use crate::haproxy::runtime::client::Worker;
 use crate::haproxy::runtime::command::Target;
 
 /// Whether HAProxy can add servers at runtime, and may.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Capabilities {
     pub(crate) mode: ServersMode,
     /// Of the program on this machine; the running worker takes precedence.

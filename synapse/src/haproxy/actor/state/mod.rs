@@ -24,9 +24,10 @@ use crate::name::{BackendName, ServerName};
 use dynamic::Capabilities;
 
 /// The observed state of HAProxy.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) enum ProxyState {
     /// Not queried yet, or it did not answer in a known way.
+    #[default]
     Unknown,
     /// No process listens on the stats socket.
     Down,
@@ -65,31 +66,31 @@ pub(crate) struct Draining<'s> {
 }
 
 /// The state of one service.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct ServiceState {
-    operator: OperatorOptions,
+    pub(crate) operator: OperatorOptions,
     /// `defaultServers`, for a service of which nothing else is known.
-    defaults: Vec<Server>,
+    pub(crate) defaults: Vec<Server>,
     /// The input of `desired`.
-    servers: Option<Arc<[Server]>>,
+    pub(crate) servers: Option<Arc<[Server]>>,
     /// `None` until its watcher has answered.
     pub(crate) desired: Option<Arc<DesiredBackend>>,
     /// Whether a new assignment is due.
-    changed: bool,
-    unassigned: Option<Unassigned>,
+    pub(crate) changed: bool,
+    pub(crate) unassigned: Option<Unassigned>,
     /// Whether its registrations have caused so many reloads that other services go first.
     pub(crate) rate_limited: bool,
     /// Whether HAProxy refused to add a server, so that the service has slots.
-    dynamic_disabled: bool,
+    pub(crate) dynamic_disabled: bool,
     /// Servers that HAProxy refused to delete.
-    undeletable: BTreeSet<ServerName>,
+    pub(crate) undeletable: BTreeSet<ServerName>,
 }
 
 /// The state that the actor decides on.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct State {
-    template: Arc<ConfigTemplate>,
-    capabilities: Capabilities,
+    pub(crate) template: Arc<ConfigTemplate>,
+    pub(crate) capabilities: Capabilities,
     pub(crate) services: BTreeMap<String, ServiceState>,
     pub(crate) proxy: ProxyState,
     pub(crate) quarantine: Quarantine,
@@ -101,8 +102,8 @@ pub(crate) struct State {
     pub(crate) drift: Option<String>,
     /// Whether an operator has requested a reload.
     pub(crate) requested: bool,
-    /// Whether a first file waits for services whose watchers have not answered.
-    waits_for_sources: bool,
+    /// Whether a first file no longer waits for services whose watchers have not answered.
+    pub(crate) wait_is_over: bool,
 }
 
 impl ProxyState {
@@ -141,43 +142,7 @@ impl Loaded {
     }
 }
 
-impl ServiceState {
-    /// The state of a service whose watcher has not answered.
-    pub(crate) fn new(operator: OperatorOptions, defaults: Vec<Server>) -> Self {
-        Self {
-            operator,
-            defaults,
-            servers: None,
-            desired: None,
-            changed: false,
-            unassigned: None,
-            rate_limited: false,
-            dynamic_disabled: false,
-            undeletable: BTreeSet::new(),
-        }
-    }
-}
-
 impl State {
-    pub(crate) fn new(
-        template: Arc<ConfigTemplate>,
-        capabilities: Capabilities,
-        services: BTreeMap<String, ServiceState>,
-    ) -> Self {
-        Self {
-            template,
-            capabilities,
-            services,
-            proxy: ProxyState::Unknown,
-            quarantine: Quarantine::new(),
-            retry_quarantine: false,
-            fixed_weights: BTreeSet::new(),
-            drift: None,
-            requested: false,
-            waits_for_sources: true,
-        }
-    }
-
     /// Takes the desired servers; returns whether an assignment is due. An unknown service stays as it is: unknown is not
     /// empty. Remembered servers count only if no HAProxy runs, which would have newer ones.
     pub(crate) fn set_desired(&mut self, desired: &Desired) -> bool {
@@ -204,7 +169,7 @@ impl State {
     /// Ends the wait for unknown services. Such a service keeps the slots it has in HAProxy or in the file (`disk`); without
     /// slots there it starts with its default servers, so that all others can start.
     pub(crate) fn stop_waiting(&mut self, disk: &ConfigFile) {
-        self.waits_for_sources = false;
+        self.wait_is_over = true;
         for (id, service) in &mut self.services {
             let has_slots = disk.layout.contains_key(id.as_str()) || self.proxy.has_slots(id);
             if !has_slots && service.desired.is_none() {
@@ -431,7 +396,7 @@ impl State {
     /// Whether a file can be made without removing servers of a service that is only unknown.
     pub(crate) fn can_render(&self) -> bool {
         let is_known = |service: &str| self.is_known(service) || self.proxy.has_slots(service);
-        !self.waits_for_sources || self.services().all(is_known)
+        self.wait_is_over || self.services().all(is_known)
     }
 
     /// The content that a reload for `reason` should load. If HAProxy's slots are unknown, those in `disk` count.

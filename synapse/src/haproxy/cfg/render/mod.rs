@@ -64,7 +64,7 @@ const RETRY_ONLY_READS: &str = "http-request disable-l7-retry unless METH_GET";
 const KEEP_IDLE: &str = "option idle-close-on-response";
 
 /// The part of the file that does not change while synapse runs.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Default)]
 pub(crate) struct ConfigTemplate {
     /// Header and `global`.
     head: String,

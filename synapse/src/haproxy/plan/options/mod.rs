@@ -181,7 +181,7 @@ pub(crate) fn safe_name(name: &str) -> String {
 
 /// The operator's options for the server lines of one service: `serverOptions`, expanded once for each instance, because a
 /// template may contain `randString`, and other options at each step would be a reload at each step.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct OperatorOptions {
     /// What becomes of the options of a registration.
     pub(crate) policy: OptionsPolicy,
@@ -196,10 +196,9 @@ impl OperatorOptions {
         let one = expand(template, "one", SocketAddr::from(([192, 0, 2, 1], 1)))?;
         let two = expand(template, "two", SocketAddr::from(([192, 0, 2, 2], 2)))?;
         Ok(Self {
-            policy: OptionsPolicy::default(),
             template: template.to_owned(),
-            expanded: BTreeMap::new(),
             spare: (one == two).then(|| one.into()),
+            ..Self::default()
         })
     }
 

@@ -241,46 +241,44 @@ fn capacity(used: usize) -> usize {
     (used + used.div_ceil(3).max(MIN_SPARE)).next_power_of_two()
 }
 
-/// The slots that can be assigned, found without a walk through all slots for each instance.
+/// The slots that can be assigned, found without a walk through all slots for each instance; the first slot last.
 #[derive(Default)]
-struct FreeSlots {
-    draining: HashMap<SocketAddr, usize>,
-    /// Free slots with the name of an instance, by [`address_name`].
-    named: HashMap<String, usize>,
-    /// Free slots with a neutral name, by options; the first slot last.
-    spare: HashMap<Arc<str>, Vec<usize>>,
+struct FreeSlots(HashMap<Key, Vec<usize>>);
+
+/// The property by which an instance finds a slot.
+#[derive(PartialEq, Eq, Hash)]
+enum Key {
+    Draining(SocketAddr),
+    /// Free, with the name of an instance that ends with this [`address_name`].
+    Named(String),
+    /// Free, with a neutral name and these options.
+    Spare(Arc<str>),
 }
 
 impl FreeSlots {
     fn of(slots: &[Slot]) -> Self {
         let mut found = Self::default();
         for (index, slot) in slots.iter().enumerate().rev() {
-            match slot.assignment {
-                Assignment::Active { .. } | Assignment::Gone => {}
-                Assignment::Draining { address } => _ = found.draining.insert(address, index),
-                Assignment::Free if *slot.name == *spare_name(slot.id) => {
-                    found.spare.entry(Arc::clone(&slot.options)).or_default().push(index);
-                }
-                Assignment::Free => {
-                    let address = slot.name.rsplit_once('_').map_or("", |(_, address)| address);
-                    found.named.insert(address.to_owned(), index);
-                }
-            }
+            let key = match slot.assignment {
+                Assignment::Active { .. } | Assignment::Gone => continue,
+                Assignment::Draining { address } => Key::Draining(address),
+                Assignment::Free if *slot.name == *spare_name(slot.id) => Key::Spare(Arc::clone(&slot.options)),
+                Assignment::Free => Key::Named(slot.name.rsplit('_').next().unwrap_or_default().to_owned()),
+            };
+            found.0.entry(key).or_default().push(index);
         }
         found
     }
 
     /// Takes the slot that the instance left, the one with its name, or a spare one.
     fn take(&mut self, server: &DesiredServer, slots: &[Slot]) -> Option<usize> {
-        let fits = |index: &usize| slots.get(*index).is_some_and(|slot| slot.options == server.options);
-        if self.draining.get(&server.address).is_some_and(fits) {
-            return self.draining.remove(&server.address);
-        }
-        let name = address_name(server.address);
-        if self.named.get(&name).is_some_and(fits) {
-            return self.named.remove(&name);
-        }
-        self.spare.get_mut(&server.options)?.pop()
+        let fits = |index: &mut usize| slots.get(*index).is_some_and(|slot| slot.options == server.options);
+        let keys = [
+            Key::Draining(server.address),
+            Key::Named(address_name(server.address)),
+            Key::Spare(Arc::clone(&server.options)),
+        ];
+        keys.iter().find_map(|key| self.0.get_mut(key)?.pop_if(fits))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the fuzz target `nodes` calls. In no build but its and the tests', which replay its seeds.
+//! The fuzz target `nodes`, whose seeds the unit tests replay.
 
 #![allow(clippy::missing_panics_doc, reason = "a finding is a panic")]
 
@@ -13,8 +13,8 @@ use common::zk::reflector::Child;
 use super::Reason;
 use super::interpret::{Decoded, Interpreted};
 
-/// Bytes as the nodes of a service, their names and contents in turn, each up to a NUL: each node is taken or skipped by
-/// itself, whatever stands with_suffix it, and what is taken has an address that a server can have.
+/// Checks bytes as the nodes of a service, alternately names and contents, each up to a NUL: each node is taken or skipped
+/// independent of the others, and a taken one has an address that a server can have.
 pub fn nodes(bytes: &[u8]) {
     let mut texts = bytes.split(|byte| *byte == 0);
     let mut children: BTreeMap<Arc<str>, Arc<Child>> = BTreeMap::new();
@@ -51,12 +51,12 @@ pub fn nodes(bytes: &[u8]) {
     }
 }
 
-/// Some names have addresses, good ones and others.
+/// Interprets the nodes; some names have valid addresses.
 fn interpret(children: &BTreeMap<Arc<str>, Arc<Child>>) -> Interpreted {
     let mut nodes = Decoded::default();
     let decoder = Decoder::default();
     let bad = nodes.follow(children, &decoder);
-    assert_eq!(nodes.follow(children, &decoder), 0, "only what changed is decoded");
+    assert_eq!(nodes.follow(children, &decoder), 0, "only changed nodes are decoded");
     for name in nodes.names() {
         let safe = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_".contains(&byte);
         assert!(name.bytes().all(safe) && name.len() <= 253, "{name}");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// The content of each seed of `target`; there is one at least.
+/// Returns the content of each seed of `target`, at least one.
 pub(crate) fn seeds(target: &str) -> Vec<Vec<u8>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../tests/fuzz/seeds")

@@ -1,4 +1,4 @@
-//! What the fuzz target `snapshot` calls. In no build but its and the tests', which replay its seeds.
+//! The fuzz target `snapshot`, whose seeds the unit tests replay.
 
 #![allow(clippy::missing_panics_doc, reason = "a finding is a panic")]
 
@@ -7,16 +7,16 @@ use tokio::time::Instant;
 
 use super::{Remembered, decode, encode};
 
-/// Any bytes as a file, and again as what stands under a right first line: what is read is written as it was read, and
-/// can be shown, whatever the time.
+/// Checks any bytes as a file, and again below a valid first line: content that is read is written back unchanged, and can
+/// be shown at any time.
 pub fn snapshot(bytes: &[u8]) {
-    hold(bytes);
+    check(bytes);
     let mut whole = format!("synapse-snapshot 1 {}\n", sha1_hex(bytes)).into_bytes();
     whole.extend(bytes);
-    hold(&whole);
+    check(&whole);
 }
 
-fn hold(bytes: &[u8]) {
+fn check(bytes: &[u8]) {
     let Ok(content) = decode(bytes) else { return };
     assert_eq!(decode(&encode(&content)), Ok(content.clone()));
     for remembered in content.sources.values() {
@@ -24,7 +24,7 @@ fn hold(bytes: &[u8]) {
     }
 }
 
-/// What is shown and remembered again is the same.
+/// Checks that a state that is shown and remembered again is the same.
 fn show(remembered: &Remembered) {
     let now = Instant::now();
     let state = remembered.state(now, u64::MAX);
@@ -44,6 +44,6 @@ mod tests {
             snapshot(&seed);
             sizes.extend(decode(&seed).ok().map(|content| content.sources.len()));
         }
-        assert!(sizes.contains(&2), "one of them is whole");
+        assert!(sizes.contains(&2), "one of them is complete");
     }
 }
