@@ -1,4 +1,4 @@
-//! Capped exponential backoff with full jitter, forgotten only after a healthy spell.
+//! Capped exponential backoff with full jitter, reset only after a healthy period.
 //!
 //! Pure: the clock and the chance are arguments.
 
@@ -9,15 +9,26 @@ use tokio::time::Instant;
 /// The bounds of a [`Backoff`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BackoffConfig {
-    /// The ceiling of the first wait; every wait is at least half of it.
+    /// Upper bound of the first delay; every delay is at least half of it.
     pub min: Duration,
-    /// The ceiling of every wait.
+    /// Upper bound of every delay.
     pub max: Duration,
-    /// How long things must have gone well before the next failure counts as the first again.
+    /// Healthy period after which the next failure counts as the first again.
     pub healthy_after: Duration,
 }
 
-/// How long to wait before trying again.
+/// The delay before the next attempt.
+///
+/// ```
+/// use std::time::Duration;
+/// use common::backoff::{Backoff, BackoffConfig};
+/// use tokio::time::Instant;
+///
+/// let (second, now) = (Duration::from_secs(1), Instant::now());
+/// let mut backoff = Backoff::new(BackoffConfig { min: second, max: 5 * second, healthy_after: 10 * second });
+/// let delays = [1.0, 1.0, 1.0, 1.0].map(|chance| backoff.failed(now, chance).as_secs());
+/// assert_eq!(delays, [1, 2, 4, 5]);
+/// ```
 #[derive(Debug, Clone)]
 pub struct Backoff {
     config: BackoffConfig,
@@ -26,7 +37,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// A backoff that has seen no failure.
+    /// Returns a backoff without failures.
     pub fn new(config: BackoffConfig) -> Self {
         Self {
             config,
@@ -35,12 +46,12 @@ impl Backoff {
         }
     }
 
-    /// Things work since `now`; a failure within `healthy_after` of it still counts on from the last one.
+    /// Records a success at `now`; a failure within `healthy_after` of it still continues the series.
     pub fn succeeded(&mut self, now: Instant) {
         self.healthy_since.get_or_insert(now);
     }
 
-    /// A failure at `now`: how long to wait before the next try. `chance` is uniform in `0.0..1.0`.
+    /// Records a failure at `now` and returns the delay before the next attempt. `chance` is uniform in `0.0..1.0`.
     pub fn failed(&mut self, now: Instant, chance: f64) -> Duration {
         if self
             .healthy_since
@@ -59,7 +70,7 @@ impl Backoff {
         floor + ceiling.saturating_sub(floor).mul_f64(chance.clamp(0.0, 1.0))
     }
 
-    /// How many failures in a row.
+    /// Returns the number of consecutive failures.
     pub fn failures(&self) -> u32 {
         self.failures
     }
@@ -105,18 +116,18 @@ mod tests {
         }
 
         #[test]
-        fn only_a_healthy_spell_makes_it_forget(config in config(), failures in 1_u32..40, spell in 0_u32..200_000, again in 0_u32..200_000) {
+        fn only_a_healthy_period_resets_it(config in config(), failures in 1_u32..40, spell in 0_u32..200_000, again in 0_u32..200_000) {
             let (mut backoff, start) = (Backoff::new(config), Instant::now());
             for _ in 0..failures {
                 backoff.failed(start, 0.5);
             }
             backoff.succeeded(start);
-            // Hearing once more that all is well does not begin a new spell.
+            // Another success does not begin a new period.
             backoff.succeeded(start + spell.min(again) * MS);
             backoff.failed(start + spell * MS, 0.5);
             let healthy = spell * MS >= config.healthy_after;
             prop_assert_eq!(backoff.failures(), if healthy { 1 } else { failures + 1 });
-            // That spell is over: time alone heals nothing.
+            // That period is over: time alone does not reset it.
             let before = backoff.failures();
             backoff.failed(start + spell * MS + config.healthy_after * 2, 0.5);
             prop_assert_eq!(backoff.failures(), before + 1);

@@ -6,27 +6,11 @@ use std::collections::BTreeMap;
 use super::effective::Effective;
 use super::excerpt::{Text, location};
 use super::path::NodePath;
-use super::problem::Problem;
+use super::problem::{Message, Problem};
 use super::yaml::{End, locate};
 
 /// The keys that the code reads: section name to key to default (as the reference prints it; `-` for none).
 pub type KnownKeys = BTreeMap<String, BTreeMap<String, String>>;
-
-/// What is wrong and what to do about it.
-#[derive(Debug)]
-pub(super) struct Message {
-    pub(super) what: String,
-    pub(super) help: String,
-}
-
-impl Message {
-    pub(super) fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            help: help.into(),
-        }
-    }
-}
 
 /// Whether a diagnostic stops the daemon.
 #[derive(Debug, Clone, Copy)]

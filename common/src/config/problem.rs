@@ -2,6 +2,22 @@
 
 use std::fmt;
 
+/// What is wrong and what to do about it.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) what: String,
+    pub(super) help: String,
+}
+
+impl Message {
+    pub(super) fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            help: help.into(),
+        }
+    }
+}
+
 /// One thing wrong in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {

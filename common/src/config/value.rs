@@ -1,8 +1,8 @@
 //! One value of the file with its place, and its conversion to a typed value. Pure.
 
-use super::diagnostics::Message;
 use super::excerpt::is_secret;
 use super::path::NodePath;
+use super::problem::Message;
 use super::yaml::Node;
 
 /// A value that is present and not null.

@@ -1,4 +1,4 @@
-//! Files that are either whole or not there.
+//! Files that are either complete or absent.
 
 #[cfg(test)]
 mod tests;
@@ -25,13 +25,13 @@ pub struct FileError {
     pub action: &'static str,
     /// The file.
     pub path: PathBuf,
-    /// The system's word.
+    /// The cause.
     pub source: Error,
 }
 
 /// Replaces `path` by `bytes` so that a reader, or a crash at any point, sees the old file or the new one: temporary
 /// file in the same directory, fsync, rename, fsync of the directory. Equal bytes and mode touch nothing.
-/// `mode` is the file's permission bits (0o600 for everything that is not meant for others), whatever the umask.
+/// `mode` is the file's permission bits (0o600 for everything that is not meant for others), regardless of the umask.
 /// A symbolic link is replaced, not followed.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<Written, FileError> {
     if holds(path, bytes, mode) {
@@ -46,13 +46,13 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> Result<Written, Fil
     };
     let mut temporary = std::ffi::OsString::from(".");
     temporary.push(name);
-    // A name that nothing left behind can have: process ids come again, in a container at every start.
+    // Random, because process ids repeat, in a container at every start, and a crash may have left a file.
     temporary.push(format!(".{:016x}.tmp", fastrand::u64(..)));
     let temporary = directory.join(temporary);
     let renamed = write_new(&temporary, bytes, mode)
         .and_then(|()| std::fs::rename(&temporary, path).map_err(|source| ("replace", source)));
     if let Err((action, source)) = renamed {
-        // The first failure is the one to tell.
+        // The first failure is reported.
         std::fs::remove_file(&temporary).ok();
         return Err(failed(action, path)(source));
     }
@@ -70,8 +70,7 @@ pub fn holds(path: &Path, bytes: &[u8], mode: u32) -> bool {
     same && std::fs::read(path).is_ok_and(|old| old == bytes)
 }
 
-/// Writes a file that is not there yet; on failure says in which step, in words that go before the name of the file to
-/// be replaced.
+/// Writes a new file; an error has the failed step, as a phrase that precedes the name of the file to be replaced.
 fn write_new(temporary: &Path, bytes: &[u8], mode: u32) -> Result<(), (&'static str, Error)> {
     let mut file = OpenOptions::new()
         .write(true)

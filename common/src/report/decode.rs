@@ -1,12 +1,12 @@
-//! A report in Go-Nerve's and Airbnb nerve's words.
+//! Decodes Go-Nerve's and Airbnb nerve's reports. Pure.
 
 use super::fields::{self, Fields, missing};
 use super::{DecodeError, MAX_WEIGHT, Report};
 
 impl Report {
-    /// Reads a report in the Go or the Airbnb dialect. Never panics, whatever the bytes.
+    /// Reads a report in the Go or the Airbnb dialect. Never panics on any bytes.
     ///
-    /// A key that is null counts as absent, unknown keys are passed over, of a repeated key the last one counts.
+    /// A null key counts as absent, unknown keys are skipped, the last one of a repeated key counts.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         Self::of(Fields(&fields::object(bytes)?))
     }

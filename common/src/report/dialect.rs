@@ -1,61 +1,77 @@
-//! A report in the words of other readers: Airbnb's synapse, Finagle's and Aurora's server sets, Curator's discovery,
+//! A report in the formats of other readers: Airbnb's synapse, Finagle's and Aurora's server sets, Curator's discovery,
 //! Spring Cloud's use of it.
 //!
-//! Each is written as its own writers do, key order and all, with what its readers insist on and nothing that they choke
-//! on. What a dialect has no word for is left out.
+//! Each has the key order of its own writers, all keys that its readers require and none that they refuse. What a dialect
+//! can not express is left out.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::Report;
-use crate::zk::node::NodeKind;
 
-/// Ownership words a report is written in.
+/// The format of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Dialect {
     /// Go-Nerve's.
     Go,
-    /// Airbnb nerve's. It can't say that an instance is not available.
+    /// Airbnb nerve's. It has no availability.
     Airbnb {
         /// `name` in the report.
         instance_id: String,
     },
     /// A member of a server set. It has no weight.
     ServerSet {
-        /// Its number, where members are told apart by it.
+        /// Its number, where it identifies the member.
         shard: Option<u64>,
     },
     /// Curator's `ServiceInstance`. It has neither weight nor labels: `payload` is of a type that only its users know.
     Curator {
         /// `id`, which is the node's name too.
         id: String,
-        /// The node's kind, for `serviceType`.
-        kind: NodeKind,
+        /// `serviceType`: the node's kind in Curator's terms.
+        service_type: &'static str,
     },
     /// Spring Cloud's: Curator's with a payload that holds metadata, where labels, the weight and the availability go.
     Spring {
         /// `id`, as for Curator.
         id: String,
-        /// The node's kind, as for Curator.
-        kind: NodeKind,
+        /// `serviceType`, as for Curator.
+        service_type: &'static str,
     },
 }
 
 impl Dialect {
-    /// The bytes of `report` of an instance that is registered `since`, in milliseconds since the Unix epoch.
+    /// Encodes `report` of an instance that is registered `since`, in milliseconds since the Unix epoch.
     pub fn encode(&self, report: &Report, since: u64) -> Vec<u8> {
         match self {
             Self::Go => report.encode(),
-            Self::Airbnb { instance_id } => json(&Airbnb::of(report, instance_id)),
-            Self::ServerSet { shard } => json(&Member::of(report, *shard)),
-            Self::Curator { id, kind } => json(&Instance::of(report, id, *kind, since)),
-            Self::Spring { id, kind } => json(&Instance::of_spring(report, id, *kind, since)),
+            Self::Airbnb { instance_id } => to_bytes(&Airbnb {
+                host: &report.host,
+                port: report.port,
+                name: instance_id,
+                weight: report.weight,
+                haproxy_server_options: &report.haproxy_server_options,
+                labels: &report.labels,
+            }),
+            Self::ServerSet { shard } => to_bytes(&Member {
+                service_endpoint: Endpoint {
+                    host: &report.host,
+                    port: report.port,
+                },
+                additional_endpoints: BTreeMap::new(),
+                status: if report.available { "ALIVE" } else { "DEAD" },
+                shard: *shard,
+                metadata: &report.labels,
+            }),
+            Self::Curator { id, service_type } => to_bytes(&Instance::of(report, id, service_type, since)),
+            Self::Spring { id, service_type } => to_bytes(&Instance::of_spring(report, id, service_type, since)),
         }
     }
 }
 
-/// The host and port in a report of any dialect, if it is one.
+/// Returns the host and port in a report of any dialect.
 pub fn address(bytes: &[u8]) -> Option<(String, u16)> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -72,8 +88,8 @@ pub fn address(bytes: &[u8]) -> Option<(String, u16)> {
     }
 }
 
-fn json(value: &impl Serialize) -> Vec<u8> {
-    // Text and numbers in structs: there is nothing that JSON has no form for.
+fn to_bytes(value: &impl Serialize) -> Vec<u8> {
+    // Cannot fail: texts and numbers in structs.
     serde_json::to_vec(value).unwrap_or_default()
 }
 
@@ -90,26 +106,13 @@ struct Airbnb<'a> {
     labels: &'a BTreeMap<String, String>,
 }
 
-impl<'a> Airbnb<'a> {
-    fn of(report: &'a Report, instance_id: &'a str) -> Self {
-        Self {
-            host: &report.host,
-            port: report.port,
-            name: instance_id,
-            weight: report.weight,
-            haproxy_server_options: &report.haproxy_server_options,
-            labels: &report.labels,
-        }
-    }
-}
-
 #[derive(Debug, Serialize, Deserialize)]
 struct Endpoint<T> {
     host: T,
     port: u16,
 }
 
-/// `additionalEndpoints` is there because the first readers (Twitter commons) insist on it.
+/// `additionalEndpoints` is present because the first readers (Twitter commons) require it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Member<'a> {
@@ -122,22 +125,7 @@ struct Member<'a> {
     metadata: &'a BTreeMap<String, String>,
 }
 
-impl<'a> Member<'a> {
-    fn of(report: &'a Report, shard: Option<u64>) -> Self {
-        Self {
-            service_endpoint: Endpoint {
-                host: &report.host,
-                port: report.port,
-            },
-            additional_endpoints: BTreeMap::new(),
-            status: if report.available { "ALIVE" } else { "DEAD" },
-            shard,
-            metadata: &report.labels,
-        }
-    }
-}
-
-/// Older readers refuse an instance with a key that they don't know, so `enabled` is there only when it says something.
+/// Older readers refuse an instance with an unknown key, so `enabled` is present only when it is false.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Instance<'a> {
@@ -150,13 +138,13 @@ struct Instance<'a> {
     #[serde(rename = "registrationTimeUTC")]
     registration_time_utc: u64,
     service_type: &'static str,
-    uri_spec: Option<UriSpec>,
+    uri_spec: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     enabled: Option<bool>,
 }
 
 impl<'a> Instance<'a> {
-    fn of(report: &'a Report, id: &'a str, kind: NodeKind, since: u64) -> Self {
+    fn of(report: &'a Report, id: &'a str, service_type: &'static str, since: u64) -> Self {
         Self {
             name: &report.name,
             id,
@@ -165,29 +153,25 @@ impl<'a> Instance<'a> {
             ssl_port: None,
             payload: None,
             registration_time_utc: since,
-            service_type: match kind {
-                NodeKind::Ephemeral => "DYNAMIC",
-                NodeKind::EphemeralSequential => "DYNAMIC_SEQUENTIAL",
-                NodeKind::Persistent | NodeKind::PersistentSequential => "PERMANENT",
-            },
+            service_type,
             uri_spec: None,
             enabled: (!report.available).then_some(false),
         }
     }
 
-    /// `uriSpec` is there because Spring Cloud makes a URL of it without asking whether it is.
-    fn of_spring(report: &'a Report, id: &'a str, kind: NodeKind, since: u64) -> Self {
+    /// `uriSpec` is present because Spring Cloud makes a URL of it without a check.
+    fn of_spring(report: &'a Report, id: &'a str, service_type: &'static str, since: u64) -> Self {
         Self {
             payload: Some(SpringPayload::of(report, id)),
-            uri_spec: Some(UriSpec::SPRING),
-            // Said in the payload.
+            uri_spec: Some(spring_uri()),
+            // The payload has it.
             enabled: None,
-            ..Self::of(report, id, kind, since)
+            ..Self::of(report, id, service_type, since)
         }
     }
 }
 
-/// The class is Curator's way to know what to make of a payload.
+/// Curator selects the type of a payload by its class.
 #[derive(Debug, Serialize)]
 struct SpringPayload<'a> {
     #[serde(rename = "@class")]
@@ -207,39 +191,23 @@ impl<'a> SpringPayload<'a> {
             class: "org.springframework.cloud.zookeeper.discovery.ZookeeperInstance",
             id,
             name: &report.name,
-            // A label can't say otherwise.
+            // The status and the weight win over labels of these names.
             metadata: labels.chain(ours).chain(weight).collect(),
         }
     }
 }
 
-#[derive(Debug, Serialize)]
-struct UriSpec {
-    parts: [UriPart; 5],
-}
-
-#[derive(Debug, Serialize)]
-struct UriPart {
-    value: &'static str,
-    variable: bool,
-}
-
-impl UriSpec {
-    /// `{scheme}://{address}:{port}`, Spring Cloud's default.
-    const SPRING: Self = {
-        const fn part(value: &'static str, variable: bool) -> UriPart {
-            UriPart { value, variable }
-        }
-        Self {
-            parts: [
-                part("scheme", true),
-                part("://", false),
-                part("address", true),
-                part(":", false),
-                part("port", true),
-            ],
-        }
-    };
+/// Returns the `uriSpec` `{scheme}://{address}:{port}`, Spring Cloud's default.
+fn spring_uri() -> Value {
+    let part = |(value, variable): (&str, bool)| json!({ "value": value, "variable": variable });
+    let parts = [
+        ("scheme", true),
+        ("://", false),
+        ("address", true),
+        (":", false),
+        ("port", true),
+    ];
+    json!({ "parts": parts.map(part) })
 }
 
 #[cfg(test)]
@@ -315,17 +283,17 @@ mod tests {
 
     #[test]
     fn the_bytes_of_curator() {
-        let curator = |kind| Dialect::Curator {
+        let curator = |service_type| Dialect::Curator {
             id: "pay_10.0.0.4:3100".to_owned(),
-            kind,
+            service_type,
         };
         assert_written(
-            &curator(NodeKind::Ephemeral),
+            &curator("DYNAMIC"),
             &report(true),
             r#"{"name":"pay","id":"pay_10.0.0.4:3100","address":"10.0.0.4","port":3100,"sslPort":null,"payload":null,"registrationTimeUTC":1790000000000,"serviceType":"DYNAMIC","uriSpec":null}"#,
         );
         assert_written(
-            &curator(NodeKind::Persistent),
+            &curator("PERMANENT"),
             &report(false),
             r#"{"name":"pay","id":"pay_10.0.0.4:3100","address":"10.0.0.4","port":3100,"sslPort":null,"payload":null,"registrationTimeUTC":1790000000000,"serviceType":"PERMANENT","uriSpec":null,"enabled":false}"#,
         );
@@ -335,7 +303,7 @@ mod tests {
     fn the_bytes_of_spring_cloud() {
         let spring = Dialect::Spring {
             id: "pay_10.0.0.4:3100".to_owned(),
-            kind: NodeKind::Ephemeral,
+            service_type: "DYNAMIC",
         };
         let expected = |metadata: &str| {
             format!(

@@ -1,19 +1,19 @@
-//! Names that hold the content, as Airbnb's nerve makes them with `use_path_encoding`: `base64_<length>_<content>_`, and
-//! a sequence number behind it. Who lists the names has read the nodes. Pure.
+//! Names that hold the content, as Airbnb's nerve makes them with `use_path_encoding`: `base64_<length>_<content>_`,
+//! followed by a sequence number. A listing of the names contains the data of the nodes. Pure.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
 
-/// The longest encoded content that goes into a name, as in Airbnb's nerve.
+/// Greatest length of encoded content in a name, as in Airbnb's nerve.
 const MAX_NAME_LEN: usize = 65_536;
 
-/// The name of `content`, up to the sequence number; `None` when it is too long for a name.
+/// Returns the name of `content`, up to the sequence number; `None` when it is too long for a name.
 pub fn encode(content: &[u8]) -> Option<String> {
     let encoded = URL_SAFE.encode(content);
     (encoded.len() <= MAX_NAME_LEN).then(|| format!("base64_{}_{encoded}_", encoded.len()))
 }
 
-/// The content in an encoded name, whatever follows it.
+/// Returns the content in an encoded name, with anything after it.
 pub fn decode(name: &str) -> Option<Vec<u8>> {
     let (length, rest) = name.strip_prefix("base64_")?.split_once('_')?;
     let encoded = rest.get(..length.parse().ok().filter(|length| *length <= MAX_NAME_LEN)?)?;

@@ -1,4 +1,4 @@
-//! The fields of a JSON object that a stranger wrote, each with its type and its bounds.
+//! The fields of an untrusted JSON object, each with its type and bounds. Pure.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 
 use super::{DecodeError, MAX_BYTES};
 
-/// The longest DNS name.
+/// Greatest length of a DNS name.
 pub(super) const MAX_HOST: usize = 253;
 
-/// The longest name: more is no name of a server.
+/// Greatest length of a name: longer is no name of a server.
 pub(super) const MAX_NAME: usize = 255;
 
-/// The object that bytes are.
+/// Parses an object.
 pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, DecodeError> {
     if bytes.len() > MAX_BYTES {
         return Err(DecodeError::TooLong(bytes.len()));
@@ -30,7 +30,7 @@ pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, DecodeError> {
 pub(super) struct Fields<'j>(pub(super) &'j Map<String, Value>);
 
 impl<'j> Fields<'j> {
-    /// The value, when it is there and not null.
+    /// Returns the value when it is present and not null.
     fn get(self, field: &str) -> Option<&'j Value> {
         self.0.get(field).filter(|value| !value.is_null())
     }
@@ -56,7 +56,7 @@ impl<'j> Fields<'j> {
         }
     }
 
-    /// The object of a name that is the operator's; of another type it is as good as absent.
+    /// Returns the object under a name that the operator chose; another type counts as absent.
     pub(super) fn object_named(self, name: &str) -> Option<Fields<'j>> {
         self.get(name).and_then(Value::as_object).map(Fields)
     }
@@ -77,12 +77,12 @@ impl<'j> Fields<'j> {
         self.required_text(field, MAX_NAME)
     }
 
-    fn required_text(self, field: &'static str, longest: usize) -> Result<String, DecodeError> {
+    fn required_text(self, field: &'static str, max: usize) -> Result<String, DecodeError> {
         match self.get(field) {
             None => Err(missing(field)),
             Some(Value::String(text)) if text.is_empty() => Err(bad(field, "is empty")),
-            Some(Value::String(text)) if text.len() > longest => {
-                Err(bad(field, format!("has {} bytes, more than {longest}", text.len())))
+            Some(Value::String(text)) if text.len() > max => {
+                Err(bad(field, format!("has {} bytes, more than {max}", text.len())))
             }
             Some(Value::String(text)) if text.chars().any(char::is_control) => {
                 Err(bad(field, "has a control character in it"))
@@ -92,7 +92,7 @@ impl<'j> Fields<'j> {
         }
     }
 
-    /// Text that is no part of an instance's identity: of another type it is as good as absent.
+    /// Returns text that is no part of an instance's identity: another type counts as absent.
     pub(super) fn text_or_empty(self, field: &str) -> String {
         self.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
     }
@@ -130,7 +130,7 @@ impl<'j> Fields<'j> {
         Ok(self.object(field)?.map(Fields::as_labels).unwrap_or_default())
     }
 
-    /// All fields as labels; a value that is not text as its JSON.
+    /// Returns all fields as labels; a value that is not text as its JSON.
     pub(super) fn as_labels(self) -> BTreeMap<String, String> {
         let label = |(label, value): (&String, &Value)| match value {
             Value::Null => None,
@@ -141,7 +141,7 @@ impl<'j> Fields<'j> {
     }
 }
 
-/// The whole number that a float is.
+/// Converts a float without a fraction.
 fn whole(number: f64) -> Option<u64> {
     if number.fract() == 0.0 {
         format!("{number:.0}").parse().ok()
@@ -161,7 +161,7 @@ pub(super) fn bad(field: &'static str, what: impl Into<String>) -> DecodeError {
     }
 }
 
-/// What a value is, without a word of what it says: the bytes are a stranger's.
+/// Returns the type of a value without its content, which is untrusted.
 fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -1,6 +1,6 @@
-//! Reports in the words of other writers: server sets, Curator and Spring Cloud, registrator, and plain `host:port`. Pure.
+//! Decodes reports of other writers: server sets, Curator and Spring Cloud, registrator, and plain `host:port`. Pure.
 //!
-//! What they know and we don't is left out. What has no name of its own is named after its node or its address.
+//! Fields without a counterpart are left out. An instance without a name is named after its node or its address.
 
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
@@ -36,11 +36,11 @@ pub(super) fn server_set(node: &str, fields: Fields<'_>, endpoint: Option<&str>)
     })
 }
 
-/// A `ServiceInstance` of Curator's discovery. Spring Cloud says more in the `metadata` of its payload: whether the
-/// instance is in service, its labels, perhaps a weight.
+/// A `ServiceInstance` of Curator's discovery. Spring Cloud's payload has `metadata`: whether the instance
+/// is in service, its labels, perhaps a weight.
 pub(super) fn curator(fields: Fields<'_>) -> Result<Report, DecodeError> {
     let is_enabled = fields.flag("enabled")?.unwrap_or(true);
-    // A payload is of a type that only its users know.
+    // The type of a payload depends on its users.
     let metadata = fields
         .object_named("payload")
         .and_then(|payload| payload.object_named("metadata"));
@@ -65,7 +65,7 @@ pub(super) fn curator(fields: Fields<'_>) -> Result<Report, DecodeError> {
     })
 }
 
-/// What registrator knows of a container.
+/// Registrator's description of a container.
 pub(super) fn registrator(fields: Fields<'_>) -> Result<Report, DecodeError> {
     let host = fields.host("IP")?;
     let port = fields.port("PublicPort")?.ok_or_else(|| missing("PublicPort"))?;
@@ -115,7 +115,7 @@ fn address(host: &str, port: u16) -> String {
     }
 }
 
-/// A node's name, or what else may be longer than a name, as an instance's.
+/// Converts text that may be longer than a name to an instance's name.
 fn named(text: &str) -> String {
     let name = text.chars().filter(|c| !c.is_control());
     let mut name: String = name.collect();
@@ -125,13 +125,13 @@ fn named(text: &str) -> String {
     if name.is_empty() { "unnamed".to_owned() } else { name }
 }
 
-/// What a stranger says, short enough for a sentence.
+/// Shortens untrusted text for a message.
 fn token(text: &str) -> String {
     let word: String = text.chars().filter(|c| !c.is_control()).take(40).collect();
     if word.is_empty() { "not a text".to_owned() } else { word }
 }
 
-/// A report of nothing but its availability.
+/// Returns a report with nothing but its availability.
 fn report(is_down: bool, reason: impl Fn() -> String) -> Report {
     Report {
         available: !is_down,

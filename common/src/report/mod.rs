@@ -1,9 +1,9 @@
-//! The registration report: what one instance says of itself in a znode.
+//! The registration report: an instance's description of itself in a znode.
 //!
-//! Source of the format: Go-Nerve's `encoding/json` output (key order, escapes) and Airbnb nerve's JSON. Written is the Go
-//! dialect to the byte, so that Go-Synapse and whoever compares bytes sees no difference; on request a [`Dialect`] of
-//! others. Read ([`Decoder`]) are these and what else is found in the field, and with patience: what the originals' readers let
-//! pass in a field passes here, unless it could do harm further on.
+//! Source of the format: Go-Nerve's `encoding/json` output (key order, escapes) and Airbnb nerve's JSON. The Go dialect is
+//! written to the byte, so that Go-Synapse and comparisons of bytes see no difference; other [`Dialect`]s on request. The
+//! [`Decoder`] reads these and other formats in use. It accepts in a field what the originals' readers accept, unless that
+//! could do harm later.
 
 mod decode;
 mod decoder;
@@ -15,15 +15,18 @@ mod foreign;
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 pub use decoder::{Decoder, Method};
 pub use dialect::{Dialect, address};
 
-/// One instance's word about itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The description of one instance. It serialises to the Go dialect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// `false` only with `exposeOnUnavailable`: the node is there, the instance takes no traffic. Absent means `true`.
+    /// `false` only with `exposeOnUnavailable`: the node exists, the instance takes no traffic. Absent means `true`.
     pub available: bool,
-    /// Why it is not available; empty when it is.
+    /// The reason for not being available; empty when available.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub unavailable_reason: String,
     /// A literal IP or a DNS name, as registered; never empty.
     pub host: String,
@@ -31,15 +34,18 @@ pub struct Report {
     pub port: u16,
     /// The registered name; not unique across nodes, may be any text without control characters.
     pub name: String,
-    /// HAProxy server keywords the instance asks for: hostile until parsed.
+    /// HAProxy server keywords that the instance requests: untrusted until parsed.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub haproxy_server_options: String,
     /// 0 to 256; `None` when the report has none (then HAProxy's default, 1, applies). 0 when not available.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub weight: Option<u16>,
     /// Free key-value pairs; a value that is not text in the JSON is kept as its JSON text.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
 }
 
-/// Why bytes are not a report. One bad znode is skipped with this reason; it never touches another.
+/// The reason why bytes are not a report. A bad znode is skipped with this reason and does not affect others.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// More bytes than a report may have.

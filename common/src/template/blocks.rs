@@ -1,11 +1,11 @@
-//! Whether the blocks of a template are closed, and no longer than the engine bears. Pure.
+//! Checks that the blocks of a template are closed and not nested too deeply for the engine. Pure.
 //!
-//! The engine takes the end of the text for a missing `{{end}}`, and one `{{end}}` too many for the end of the text: half
-//! a configuration would be read as a whole one. In Go both are errors, and so they are here.
+//! The engine takes the end of the text for a missing `{{end}}`, and a surplus `{{end}}` for the end of the text: half a
+//! configuration would be read as a complete one. In Go both are errors, and so they are here.
 
 use std::fmt;
 
-/// What is wrong, and in which line.
+/// An unbalanced block, with its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unbalanced {
     line: usize,
@@ -18,10 +18,10 @@ impl fmt::Display for Unbalanced {
     }
 }
 
-/// The words that begin a block.
+/// The keywords that begin a block.
 const OPENING: [&str; 5] = ["block", "define", "if", "range", "with"];
 
-/// The most levels: the engine goes one down for each block and each `{{else}}` of it, and its stack ends.
+/// Greatest depth: the engine recurses for each block and each of its `{{else}}`, and its stack is finite.
 const MAX_LEVELS: usize = 100;
 
 /// A block that is not closed yet.
@@ -32,7 +32,7 @@ struct Block {
     levels: usize,
 }
 
-/// Checks `text`. What is no action at all (one that is not closed, say) is left to the engine.
+/// Checks `text`. The engine reports invalid actions, such as one that is not closed.
 pub fn check(text: &str) -> Result<(), Unbalanced> {
     let mut open: Vec<Block> = Vec::new();
     let mut levels = 0;
@@ -82,8 +82,7 @@ fn lines(text: &str) -> usize {
     text.matches('\n').count()
 }
 
-/// Splits the text after `{{` into the action and what comes behind its `}}`: the first that stands in no comment and no
-/// text.
+/// Splits the text after `{{` into the action and the rest after its `}}`: the first one outside comments and texts.
 fn action(text: &str) -> Option<(&str, &str)> {
     let trimmed = text.strip_prefix('-').map_or(text, str::trim_start);
     let mut from = 0;
@@ -110,7 +109,7 @@ fn action(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// The first word of an action.
+/// Returns the keyword of an action.
 fn keyword(action: &str) -> &str {
     let action = action.strip_prefix('-').unwrap_or(action).trim_start();
     let end = action.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');

@@ -17,12 +17,12 @@ use crate::hash::sha1_hex;
 #[error("template: {0}")]
 pub struct TemplateError(pub String);
 
-/// What a field that is not there is.
+/// The value of an absent field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Absent {
     /// It prints `<no value>` and is false, as in Go.
     PrintsNoValue,
-    /// It is an error, wherever it stands (Go's `missingkey=error`).
+    /// It is an error (Go's `missingkey=error`).
     Fails,
 }
 
@@ -54,17 +54,17 @@ pub fn render_with(text: &str, fields: &BTreeMap<String, String>, absent: Absent
         .map_err(|error| TemplateError(without_name(&error.to_string())))
 }
 
-/// A template must be named; ours has one text and needs none, so errors are shown without it.
+/// A template must have a name; ours has one text only, so errors are shown without it.
 const NAME: &str = "text";
 
 fn without_name(error: &str) -> String {
     error.strip_prefix("template: text:").unwrap_or(error).to_owned()
 }
 
-/// The rounds of all `range` of a text: a loop in a loop in a loop must not take the hour.
+/// Greatest number of iterations of all `range` of a text, because nested loops may take hours.
 const MAX_ROUNDS: u64 = 100_000;
 
-/// The longest `randString`: no file needs more, and a typo must not take the memory.
+/// Greatest length of `randString`: a typo must not exhaust the memory.
 const MAX_RANDOM: i64 = 1024;
 
 fn sha1_string(arguments: &[Value]) -> gotmpl::Result<Value> {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_say_where_and_what() {
+    fn errors_have_a_position_and_a_cause() {
         let error = |text: &str| render(text, &fields(&[])).expect_err("must not render").to_string();
         assert_eq!(error("a\nb {{ .NAME"), "template: 2:11: unclosed action");
         assert_eq!(error("a\n{{ if .NAME }}b"), "template: 2: `{{if}}` has no `{{end}}`");

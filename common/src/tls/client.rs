@@ -1,4 +1,4 @@
-//! Connections over TLS, with certificates that may be replaced while we run.
+//! Connections over TLS, with certificates that may be replaced at runtime.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ pub enum TlsError {
         /// Why.
         source: rustls::Error,
     },
-    /// The machine trusts nobody.
+    /// The machine has no roots.
     #[error("this machine has no root certificates: install the package ca-certificates, or name a `ca` in `tls`")]
     NoRoots,
     /// The provider refuses.
@@ -56,10 +56,10 @@ pub enum TlsError {
     Setup(rustls::Error),
 }
 
-/// Makes connections as [`TlsOptions`] say.
+/// Makes connections with [`TlsOptions`].
 ///
-/// Every handshake is a full one (no resumption), so that each looks at the server's certificate. Files that were
-/// replaced are read again at the next connection; while they can't be, the last good ones serve.
+/// Every handshake is a full one (no resumption), so that each verifies the server's certificate. Replaced files are read
+/// again at the next connection; while they are unreadable, the last good ones are used.
 #[derive(Debug)]
 pub struct TlsClient {
     options: TlsOptions,
@@ -124,7 +124,7 @@ impl TlsClient {
         }
         // A file that is being replaced is tried once per change, not once per connection.
         let config = config(&self.options, self.alpn).unwrap_or_else(|error| {
-            tracing::warn!(%error, "Replaced TLS files can't be used; going on with the previous ones.");
+            tracing::warn!(%error, "Replaced TLS files cannot be used; keeping the previous ones.");
             Arc::clone(&loaded.config)
         });
         self.loaded.store(Arc::new(Loaded {
@@ -135,7 +135,7 @@ impl TlsClient {
     }
 }
 
-/// A configuration that trusts nobody, for libraries that want one before they know that there will be no TLS.
+/// Returns a configuration without trusted authorities, for libraries that require one even without TLS.
 pub fn untrusting() -> Arc<ClientConfig> {
     static UNTRUSTING: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     let config = UNTRUSTING.get_or_init(|| {

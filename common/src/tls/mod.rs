@@ -1,7 +1,7 @@
-//! TLS of clients: what the operator says of it ([`TlsOptions`]), and connections made that way ([`TlsClient`]).
+//! TLS of clients: its configuration ([`TlsOptions`]) and connections ([`TlsClient`]).
 //!
-//! One provider of cryptography, aws-lc, for everything in the process. Servers are verified unless the operator says
-//! otherwise. Nothing is read from disk, not even the machine's roots, before a client is built.
+//! One provider of cryptography, aws-lc, for everything in the process. Servers are verified unless the configuration
+//! disables that. Nothing is read from disk, not even the machine's roots, before a client is built.
 
 mod client;
 mod verify;
@@ -20,13 +20,13 @@ pub use rustls::ClientConfig;
 /// The `tls` section.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsOptions {
-    /// Whom to trust, PEM; the machine's roots when absent.
+    /// Trusted authorities, PEM; the machine's roots when absent.
     pub ca: Option<PathBuf>,
-    /// Who we are, when the server asks.
+    /// Our certificate, when the server requests one.
     pub identity: Option<Identity>,
-    /// The name the server's certificate must have and that we ask for; the host we connect to when absent.
+    /// The name in the server's certificate and in SNI; the host of the connection when absent.
     pub server_name: Option<String>,
-    /// Whether any certificate will do.
+    /// Whether any certificate is accepted.
     pub insecure_skip_verify: bool,
 }
 
@@ -58,7 +58,7 @@ impl TlsOptions {
         if insecure_skip_verify && ca.is_some() {
             section.warning(
                 "ca",
-                "is not used: `insecureSkipVerify` trusts everybody",
+                "is not used: `insecureSkipVerify` accepts any certificate",
                 "remove one of the two",
             );
         }
@@ -84,11 +84,11 @@ impl TlsOptions {
     }
 }
 
-/// The one provider, made the process's default at its first use.
+/// Returns the provider, which becomes the process's default at its first use.
 pub fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     let provider = PROVIDER.get_or_init(|| {
-        // Fails when it is there already, which is as good.
+        // Fails when there is a default already, which is equivalent.
         aws_lc_rs::default_provider().install_default().ok();
         Arc::new(aws_lc_rs::default_provider())
     });

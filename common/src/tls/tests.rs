@@ -74,7 +74,7 @@ impl Authority {
     }
 }
 
-/// One reply_over from a server to a client of these options that believes to be connected to `host`.
+/// Returns one reply from a server to a client with these options that connects to `host`.
 async fn reply_over(server: TlsAcceptor, client: &TlsClient, host: &str) -> std::io::Result<String> {
     let (near, far) = tokio::io::duplex(1 << 16);
     let serve = async move {
@@ -132,7 +132,7 @@ async fn a_server_is_verified_by_authority_and_name() {
     };
     reply_over(stranger.server(false), &client(anybody), "anywhere")
         .await
-        .expect("anybody will do");
+        .expect("any certificate is accepted");
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn a_client_shows_its_certificate() {
     let anonymous = client(trusting(&authority.path("ca")));
     reply_over(authority.server(true), &anonymous, "localhost")
         .await
-        .expect_err("who is it?");
+        .expect_err("the name differs");
     let known = client(TlsOptions {
         identity: Some(authority.issue("me")),
         ..trusting(&authority.path("ca"))

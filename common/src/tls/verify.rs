@@ -1,4 +1,4 @@
-//! Trust in everybody, for operators who ask for it.
+//! Accepts any certificate, for `insecureSkipVerify`.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-/// Takes any certificate. The server still proves that it holds the certificate's key.
+/// Accepts any certificate. The server still proves that it holds the certificate's key.
 #[derive(Debug)]
 pub(super) struct AcceptAny(pub(super) Arc<CryptoProvider>);
 

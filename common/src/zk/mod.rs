@@ -20,6 +20,7 @@ mod reflect_state;
 pub mod reflector;
 mod register_plan;
 pub mod registration;
+mod registration_state;
 mod retry;
 pub mod security;
 pub mod session;

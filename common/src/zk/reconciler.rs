@@ -23,7 +23,7 @@ use super::error::CallError;
 use super::node::{NodeConfig, Ownership};
 use super::node_write::{After, write};
 use super::register_plan::{DesiredNode, Identity, Node, Step, plan};
-use super::registration::{Desired, RegistrationState};
+use super::registration_state::{Desired, RegistrationState};
 use super::retry::Retry;
 use super::session_state::{Session, SessionState};
 

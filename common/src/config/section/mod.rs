@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::diagnostics::{Diagnostics, Message, Severity};
+use super::diagnostics::{Diagnostics, Severity};
 use super::nearest::nearest;
 use super::path::NodePath;
+use super::problem::Message;
 use super::secret::Secret;
 use super::time;
 use super::value::Value;

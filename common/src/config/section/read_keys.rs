@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use super::super::diagnostics::{Diagnostics, Message, Severity};
+use super::super::diagnostics::{Diagnostics, Severity};
 use super::super::nearest::nearest;
 use super::super::path::NodePath;
+use super::super::problem::Message;
 use super::super::value::{NO_VALUE, Value};
 use super::super::yaml::{End, Node};
 use super::{NO_DEFAULT, Section, did_you_mean};

@@ -1,7 +1,8 @@
 //! The keys that the code does not read, reported when the section is dropped.
 
-use super::super::diagnostics::{Message, Severity};
+use super::super::diagnostics::Severity;
 use super::super::nearest::nearest;
+use super::super::problem::Message;
 use super::super::yaml::End;
 use super::read_keys::MERGE_KEY;
 use super::{Section, did_you_mean, join};

@@ -1,21 +1,21 @@
-//! What a node says, in whichever words: chosen by the operator, or recognised. Pure.
+//! Decodes a node in a format that the operator chooses or that is recognised. Pure.
 
 use super::fields::{self, Fields};
 use super::{DecodeError, MAX_BYTES, Report, encoded, foreign};
 
-/// How nodes are read.
+/// The format of nodes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Decoder {
-    /// Ownership words they are in.
+    /// The format.
     pub method: Method,
-    /// Which of the `additionalEndpoints` of a server set's member is the service; its `serviceEndpoint` when absent.
+    /// The endpoint in the `additionalEndpoints` of a server set's member; its `serviceEndpoint` when absent.
     pub endpoint_name: Option<String>,
 }
 
-/// Ownership words a node is in.
+/// The format of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Method {
-    /// Each node as it looks.
+    /// Recognised for each node.
     #[default]
     Auto,
     /// Go-Nerve's and Airbnb nerve's.
@@ -31,7 +31,7 @@ pub enum Method {
 }
 
 impl Decoder {
-    /// Reads the node called `name`. Never panics, whatever it holds.
+    /// Reads the node called `name`. Never panics on any content.
     pub fn decode(&self, name: &str, data: &[u8]) -> Result<Report, DecodeError> {
         if data.len() > MAX_BYTES {
             return Err(DecodeError::TooLong(data.len()));
@@ -50,19 +50,19 @@ impl Decoder {
         }
     }
 
-    /// Whether the name alone says what [`Decoder::decode`] returns, so that the node need not be read.
+    /// Returns whether the name alone determines the result of [`Decoder::decode`], so that the node need not be read.
     pub fn name_encodes_data(&self, name: &str) -> bool {
         self.decode_name(name).is_some()
     }
 
-    /// The report in an encoded name. One that makes no sense is none: then the data counts, as in Airbnb's synapse.
+    /// Decodes the report in an encoded name. If that is invalid, the data counts, as in Airbnb's synapse.
     fn decode_name(&self, name: &str) -> Option<Report> {
         let may_be = matches!(self.method, Method::Auto | Method::Nerve);
         let content = may_be.then(|| encoded::decode(name)).flatten()?;
         Report::decode(&content).ok()
     }
 
-    /// Each writer has a word for the address that no other has.
+    /// Recognises the writer by its own key for the address.
     fn recognise(&self, name: &str, fields: Fields<'_>) -> Result<Report, DecodeError> {
         if fields.has("serviceEndpoint") {
             self.server_set(name, fields)

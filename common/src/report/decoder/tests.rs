@@ -21,7 +21,7 @@ fn only(method: Method) -> Decoder {
 }
 
 /// `name address weight labels`, or why there is none; `down: why` behind it when it takes no traffic.
-fn told(decoder: &Decoder, name: &str, data: &str) -> String {
+fn error_of(decoder: &Decoder, name: &str, data: &str) -> String {
     let report = match decoder.decode(name, data.as_bytes()) {
         Ok(report) => report,
         Err(error) => return error.to_string(),
@@ -77,12 +77,12 @@ fn every_writer_is_recognised() {
         ("10.4.0.2:20880", "10.4.0.2", "10.4.0.2:20880 10.4.0.2 20880 - []"),
         ("[::1]:80", "", "[::1]:80 ::1 80 - []"),
     ] {
-        assert_eq!(told(&auto(), name, data), read, "{name} {data}");
+        assert_eq!(error_of(&auto(), name, data), read, "{name} {data}");
     }
 }
 
 #[test]
-fn who_says_that_it_is_down_is_not_available() {
+fn an_instance_that_reports_down_is_not_available() {
     let member = |status: &str| MEMBER.replace("\"ALIVE\"", status);
     for (data, read) in [
         (
@@ -105,7 +105,7 @@ fn who_says_that_it_is_down_is_not_available() {
             "7d02 pay-1.example 8080 0 [instance_status=OUT_OF_SERVICE weight=20 zone=a] down: instance_status is OUT_OF_SERVICE",
         ),
     ] {
-        assert_eq!(told(&auto(), "n", &data), read, "{data}");
+        assert_eq!(error_of(&auto(), "n", &data), read, "{data}");
     }
 }
 
@@ -115,23 +115,29 @@ fn the_endpoint_of_a_name() {
         endpoint_name: Some("admin".to_owned()),
         ..only(Method::ServerSet)
     };
-    assert_eq!(told(&admin, "member_1", MEMBER), "4 10.2.0.1 31002 - [k=v]");
+    assert_eq!(error_of(&admin, "member_1", MEMBER), "4 10.2.0.1 31002 - [k=v]");
     let unsharded = MEMBER.replace("\"shard\":4,", "");
-    assert_eq!(told(&admin, "member_1", &unsharded), "member_1 10.2.0.1 31002 - [k=v]");
+    assert_eq!(
+        error_of(&admin, "member_1", &unsharded),
+        "member_1 10.2.0.1 31002 - [k=v]"
+    );
     let none = MEMBER.replace("admin", "stats");
-    assert_eq!(told(&admin, "member_1", &none), "`additionalEndpoints` has no `admin`");
+    assert_eq!(
+        error_of(&admin, "member_1", &none),
+        "`additionalEndpoints` has no `admin`"
+    );
 }
 
 #[test]
 fn a_port_that_is_only_secure_is_the_port() {
     let secure = CURATOR.replace(r#""port":8443,"sslPort":null"#, r#""port":null,"sslPort":9443"#);
-    assert_eq!(told(&auto(), "n", &secure), "9c41 10.3.0.9 9443 - []");
+    assert_eq!(error_of(&auto(), "n", &secure), "9c41 10.3.0.9 9443 - []");
     let none = CURATOR.replace(r#""port":8443"#, r#""port":null"#);
-    assert_eq!(told(&auto(), "n", &none), "`port` is missing");
+    assert_eq!(error_of(&auto(), "n", &none), "`port` is missing");
 }
 
 #[test]
-fn what_makes_no_sense_is_told_without_a_word_of_it() {
+fn an_invalid_report_is_described_without_its_content() {
     for (name, data, why) in [
         ("a", "", "neither a JSON object nor `host:port`"),
         ("a", "\u{0}\u{1}thrift", "neither a JSON object nor `host:port`"),
@@ -160,15 +166,18 @@ fn what_makes_no_sense_is_told_without_a_word_of_it() {
         ("a", r#"{"IP":"h"}"#, "`PublicPort` is missing"),
         ("base64_2_%%_0000000001", "", "neither a JSON object nor `host:port`"),
     ] {
-        assert_eq!(told(&auto(), name, data), why, "{name} {data}");
+        assert_eq!(error_of(&auto(), name, data), why, "{name} {data}");
     }
     let long = " ".repeat(MAX_BYTES + 1);
     assert_eq!(
-        told(&auto(), "a", &long),
+        error_of(&auto(), "a", &long),
         "65537 bytes, more than the 65536 a report may have"
     );
     let port_less = encoded::encode(br#"{"host":"h","name":"n"}"#).unwrap();
-    assert_eq!(told(&auto(), &port_less, AIRBNB), "host7 10.0.0.4 3100 10 [region:eu=]");
+    assert_eq!(
+        error_of(&auto(), &port_less, AIRBNB),
+        "host7 10.0.0.4 3100 10 [region:eu=]"
+    );
     assert!(!auto().name_encodes_data(&port_less));
     assert!(auto().name_encodes_data(ENCODED));
     assert!(!only(Method::ServerSet).name_encodes_data(ENCODED));
@@ -187,11 +196,11 @@ fn a_method_reads_its_own_words_only() {
         only(method).decode("n", data.as_bytes()).expect_err(data);
     }
     assert_eq!(
-        told(&only(Method::Registrator), "x", "10.1.1.1:80"),
+        error_of(&only(Method::Registrator), "x", "10.1.1.1:80"),
         "10.1.1.1:80 10.1.1.1 80 - []"
     );
     assert_eq!(
-        told(&only(Method::Nerve), "x", AIRBNB),
+        error_of(&only(Method::Nerve), "x", AIRBNB),
         "host7 10.0.0.4 3100 10 [region:eu=]"
     );
 }
@@ -210,7 +219,7 @@ fn what_we_write_we_read() {
     };
     let curator = super::super::Dialect::Curator {
         id: "pay_1".to_owned(),
-        kind: crate::zk::node::NodeKind::Ephemeral,
+        service_type: "DYNAMIC",
     };
     for dialect in [
         super::super::Dialect::Go,

@@ -194,6 +194,15 @@ impl NodeKind {
         })
     }
 
+    /// Returns Curator's `serviceType` of the kind.
+    pub fn curator_type(self) -> &'static str {
+        match self {
+            Self::Ephemeral => "DYNAMIC",
+            Self::EphemeralSequential => "DYNAMIC_SEQUENTIAL",
+            Self::Persistent | Self::PersistentSequential => "PERMANENT",
+        }
+    }
+
     pub(super) fn mode(self) -> CreateMode {
         match self {
             Self::Ephemeral => CreateMode::Ephemeral,

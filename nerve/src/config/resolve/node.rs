@@ -107,12 +107,13 @@ pub(super) fn node(
         ..NodeConfig::ephemeral("")
     };
     let id = node.path().trim_start_matches('/').to_owned();
+    let service_type = kind.curator_type();
     let payload = match payload {
         Payload::Go => Dialect::Go,
         Payload::Airbnb => Dialect::Airbnb { instance_id },
         Payload::ServerSet => Dialect::ServerSet { shard },
-        Payload::Curator => Dialect::Curator { id, kind },
-        Payload::Spring => Dialect::Spring { id, kind },
+        Payload::Curator => Dialect::Curator { id, service_type },
+        Payload::Spring => Dialect::Spring { id, service_type },
     };
     Some((node, payload))
 }

@@ -86,10 +86,16 @@ fn the_node_is_of_the_wanted_kind_name_and_payload() {
     assert_eq!(node_of(member).1, Dialect::ServerSet { shard: Some(0) });
 
     let (node, payload) = node_of("payload: curator, writeBudget: { writes: 5, per: 10s }");
-    let (id, kind) = ("web_10.0.0.1:80".to_owned(), NodeKind::Ephemeral);
+    let (id, service_type) = ("web_10.0.0.1:80".to_owned(), "DYNAMIC");
     let named = id.clone();
-    assert_eq!(payload, Dialect::Curator { id, kind });
-    assert_eq!(node_of("payload: spring").1, Dialect::Spring { id: named, kind });
+    assert_eq!(payload, Dialect::Curator { id, service_type });
+    assert_eq!(
+        node_of("payload: spring").1,
+        Dialect::Spring {
+            id: named,
+            service_type
+        }
+    );
     let (writes, per) = (5, 10 * SECOND);
     assert_eq!(node.budget, WriteBudget { writes, per });
 }
