@@ -71,26 +71,21 @@ enum Listener {
 
 /// Binds the address.
 pub async fn bind(listen: &Listen) -> Result<Bound, BindError> {
-    let bound = async {
-        match listen {
-            Listen::Tcp(address) => {
-                let listener = TcpListener::bind(address).await?;
-                let address = listener.local_addr()?.to_string();
-                Ok((Listener::Tcp(listener), address))
-            }
-            Listen::Unix(path) => {
-                let (listener, file) = unix::bind(path).await?;
-                Ok((Listener::Unix(listener, file), listen.to_string()))
-            }
+    let bound = match listen {
+        Listen::Tcp(address) => TcpListener::bind(address).await.and_then(|listener| {
+            let address = listener.local_addr()?.to_string();
+            Ok((Listener::Tcp(listener), address))
+        }),
+        Listen::Unix(path) => {
+            let bound = unix::bind(path).await;
+            bound.map(|(listener, file)| (Listener::Unix(listener, file), listen.to_string()))
         }
     };
-    match bound.await {
-        Ok((listener, address)) => Ok(Bound { listener, address }),
-        Err(source) => Err(BindError {
-            listen: listen.to_string(),
-            source,
-        }),
-    }
+    let (listener, address) = bound.map_err(|source| BindError {
+        listen: listen.to_string(),
+        source,
+    })?;
+    Ok(Bound { listener, address })
 }
 
 impl Bound {

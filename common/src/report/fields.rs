@@ -39,21 +39,27 @@ impl<'j> Fields<'j> {
         self.get(field).is_some()
     }
 
+    /// Returns the value that `convert` accepts.
+    fn typed<T>(
+        self,
+        field: &'static str,
+        expected: &str,
+        convert: impl Fn(&'j Value) -> Option<T>,
+    ) -> Result<Option<T>, DecodeError> {
+        let wrong = |value| bad(field, format!("must be {expected}, not {}", kind(value)));
+        let value = self.get(field);
+        value
+            .map(|value| convert(value).ok_or_else(|| wrong(value)))
+            .transpose()
+    }
+
     pub(super) fn flag(self, field: &'static str) -> Result<Option<bool>, DecodeError> {
-        match self.get(field) {
-            None => Ok(None),
-            Some(Value::Bool(flag)) => Ok(Some(*flag)),
-            Some(other) => Err(bad(field, format!("must be true or false, not {}", kind(other)))),
-        }
+        self.typed(field, "true or false", Value::as_bool)
     }
 
     /// A nested object.
     pub(super) fn object(self, field: &'static str) -> Result<Option<Fields<'j>>, DecodeError> {
-        match self.get(field) {
-            None => Ok(None),
-            Some(Value::Object(object)) => Ok(Some(Fields(object))),
-            Some(other) => Err(bad(field, format!("must be an object, not {}", kind(other)))),
-        }
+        self.typed(field, "an object", |value| value.as_object().map(Fields))
     }
 
     /// Returns the object under a name that the operator chose; another type counts as absent.
@@ -78,17 +84,16 @@ impl<'j> Fields<'j> {
     }
 
     fn required_text(self, field: &'static str, max: usize) -> Result<String, DecodeError> {
-        match self.get(field) {
-            None => Err(missing(field)),
-            Some(Value::String(text)) if text.is_empty() => Err(bad(field, "is empty")),
-            Some(Value::String(text)) if text.len() > max => {
-                Err(bad(field, format!("has {} bytes, more than {max}", text.len())))
-            }
-            Some(Value::String(text)) if text.chars().any(char::is_control) => {
-                Err(bad(field, "has a control character in it"))
-            }
-            Some(Value::String(text)) => Ok(text.clone()),
-            Some(other) => Err(bad(field, format!("must be text, not {}", kind(other)))),
+        let text = self.typed(field, "text", Value::as_str)?;
+        let text = text.ok_or_else(|| missing(field))?;
+        if text.is_empty() {
+            Err(bad(field, "is empty"))
+        } else if text.len() > max {
+            Err(bad(field, format!("has {} bytes, more than {max}", text.len())))
+        } else if text.chars().any(char::is_control) {
+            Err(bad(field, "has a control character in it"))
+        } else {
+            Ok(text.to_owned())
         }
     }
 

@@ -207,18 +207,14 @@ impl RegistrationReconciler {
     fn on_disconnected(&mut self, link: &SessionState, wanted: Option<&Bytes>) -> Instant {
         let now = Instant::now();
         self.observed.seen = None;
+        let lost = "the connection to ZooKeeper is lost".to_owned();
         let (reason, gone_at) = match link {
-            SessionState::Suspended(session, since) => (
-                "the connection to ZooKeeper is lost".to_owned(),
-                *since + session.negotiated_timeout(),
-            ),
+            SessionState::Suspended(session, since) => (lost, *since + session.negotiated_timeout()),
             SessionState::Connecting { error, .. } if error.is_empty() => {
                 ("not connected to ZooKeeper yet".to_owned(), now)
             }
             SessionState::Connecting { error, .. } => (format!("not connected to ZooKeeper: {error}"), now),
-            SessionState::Connected(_) | SessionState::Closed => {
-                ("the connection to ZooKeeper is lost".to_owned(), now + VERIFY_INTERVAL)
-            }
+            SessionState::Connected(_) | SessionState::Closed => (lost, now + VERIFY_INTERVAL),
         };
         let registered = matches!(*self.state.borrow(), RegistrationState::Registered { .. });
         if registered && wanted.is_some() && wanted == self.applied.as_ref() && now < gone_at {

@@ -7,6 +7,19 @@
 //!
 //! A child whose name encodes its data is not read. When polling, nothing is watched and the path is read at each interval.
 //! Nothing is ever created.
+//!
+//! ```no_run
+//! use common::zk::{reflector::reflector, session::Ensemble};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # async fn follow(ensemble: &Ensemble) {
+//! let (mut snapshots, task) = reflector(ensemble, "/services/web".to_owned());
+//! tokio::spawn(task.run(CancellationToken::new()));
+//! while snapshots.changed().await.is_ok() {
+//!     println!("{} nodes", snapshots.borrow_and_update().children.len());
+//! }
+//! # }
+//! ```
 
 use std::fmt;
 use std::sync::Arc;

@@ -116,28 +116,33 @@ fn scheme(section: &mut Section<'_>) -> Option<Scheme> {
     section.choice_or("scheme", "digest", &schemes)
 }
 
-/// The ZooKeeper client can do less than our own.
+/// Reports options that the ZooKeeper client does not support.
 fn tls_is_supported(section: &mut Section<'_>, tls: &TlsOptions) {
-    if tls.ca.is_none() {
-        let what = "names no `ca`, and ZooKeeper is not trusted by the machine's roots";
-        section.problem(
-            "tls",
-            what,
+    for (is_unsupported, what, help) in [
+        (
+            tls.ca.is_none(),
+            "names no `ca`, and ZooKeeper is not trusted by the machine's roots",
             "add `ca: FILE`, the authority of the ensemble's certificates",
-        );
-    }
-    if tls.server_name.is_some() {
-        let what = "has a `serverName`, which is not there for ZooKeeper";
-        section.problem("tls", what, "name the `hosts` as their certificates do");
-    }
-    if tls.insecure_skip_verify {
-        let what = "has `insecureSkipVerify`, which is not there for ZooKeeper";
-        section.problem("tls", what, "name the ensemble's `ca` instead");
+        ),
+        (
+            tls.server_name.is_some(),
+            "has a `serverName`, which is not there for ZooKeeper",
+            "name the `hosts` as their certificates do",
+        ),
+        (
+            tls.insecure_skip_verify,
+            "has `insecureSkipVerify`, which is not there for ZooKeeper",
+            "name the ensemble's `ca` instead",
+        ),
+    ] {
+        if is_unsupported {
+            section.problem("tls", what, help);
+        }
     }
 }
 
 fn client_tls(options: &TlsOptions) -> Result<ClientTls, String> {
-    // The client takes the process's provider.
+    // The client uses the process's provider.
     tls::provider();
     let read = |path: &std::path::Path| {
         std::fs::read_to_string(path)

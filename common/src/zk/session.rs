@@ -340,8 +340,8 @@ fn explain(error: &ClientError, tls: bool) -> String {
              client, or speak TLS where we don't"
         }
         ClientError::AuthFailed => {
-            "ZooKeeper refuses our identity; check `auth`: its scheme, user and password, and the users that the \
-             server knows"
+            "ZooKeeper refuses our identity; check `auth`: its scheme, user and password, and the server's \
+             users"
         }
         other => return other.to_string(),
     }
