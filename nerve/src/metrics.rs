@@ -1,7 +1,7 @@
-//! The metrics: Go-Nerve's names as they are, and ours.
+//! The metrics: those of Go-Nerve under their names, and nerve's own.
 //!
-//! Counters exist at zero from the start. Gauges are computed from the published state when they are read, so nothing
-//! that is gone leaves a series behind.
+//! Counters are zero from the start. Gauges are computed from the published state when they are read, so no series outlives
+//! its service.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 
 use crate::config::ServiceConfig;
 use crate::lifecycle::machine::CommandKind;
-use crate::reporter::ReporterState;
+use crate::delivery::ReporterKind;
 use crate::running::{Running, RunningState};
 use crate::service::ServiceHandle;
 
@@ -38,7 +38,7 @@ pub struct Metrics {
     report_failures: Family<Labels, Counter>,
 }
 
-/// What a check counts.
+/// The counters of a check.
 #[derive(Debug, Clone)]
 pub struct CheckMetrics {
     failures: Counter,
@@ -47,12 +47,12 @@ pub struct CheckMetrics {
 }
 
 impl CheckMetrics {
-    /// A probe started so long after it was due.
+    /// Records by how much the start of a probe was late.
     pub fn started(&self, late: Duration) {
         self.lateness.observe(late.as_secs_f64());
     }
 
-    /// A probe ended.
+    /// Records the end of a probe.
     pub fn observe(&self, latency: Duration, passed: bool) {
         self.seconds.observe(latency.as_secs_f64());
         if !passed {
@@ -62,7 +62,7 @@ impl CheckMetrics {
 }
 
 impl Metrics {
-    /// Counters registered in `registry`.
+    /// Registers the counters in `registry`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             check_failures: Family::default(),
@@ -100,7 +100,7 @@ impl Metrics {
         metrics
     }
 
-    /// The counters of a check. A service with `noMetrics` counts where nobody looks.
+    /// Returns the counters of a check; those of a service with `noMetrics` are not registered.
     pub fn check(&self, service: &ServiceConfig, kind: &str) -> CheckMetrics {
         if service.no_metrics {
             return CheckMetrics {
@@ -117,17 +117,17 @@ impl Metrics {
         }
     }
 
-    /// The counter of a lifecycle command's failures.
+    /// Returns the counter of a lifecycle command's failures.
     pub fn command(&self, service: &ServiceConfig, kind: CommandKind) -> Counter {
         counter(&self.command_failures, service, kind.as_str())
     }
 
-    /// The counter of a reporter's failures.
+    /// Returns the counter of a reporter's failures.
     pub fn reporter(&self, service: &ServiceConfig, kind: &str) -> Counter {
         counter(&self.report_failures, service, kind)
     }
 
-    /// A service is gone, and no other has its name and address: its series go too.
+    /// Removes the series of a service. The caller ensures that no other service has its name and address.
     pub fn forget(&self, service: &ServiceConfig) {
         for check in &service.checks {
             let labels = typed(service, check.kind.as_str());
@@ -167,7 +167,7 @@ fn typed(service: &ServiceConfig, kind: &str) -> Labels {
 /// The gauges, computed when they are read.
 #[derive(Debug)]
 pub struct Gauges {
-    /// What runs.
+    /// The running state.
     pub running: RunningState,
 }
 
@@ -179,7 +179,7 @@ fn shown(running: &Running) -> impl Iterator<Item = &ServiceHandle> {
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let running = self.running.load();
-        let weights = shown(&running).map(|service| (labels(&service.config), service.state().stand.weight.into()));
+        let weights = shown(&running).map(|service| (labels(&service.config), service.state().status.weight.into()));
         gauge(
             &mut encoder,
             "nerve_service_available",
@@ -188,11 +188,10 @@ impl Collector for Gauges {
         )?;
 
         let nodes = shown(&running).flat_map(|service| {
-            let registered = |state: &ReporterState| i64::from(*state == ReporterState::Reported);
-            let nodes = service.reporters.iter().filter(|reporter| reporter.kind == "zookeeper");
+            let nodes = service.reporters.iter().filter(|reporter| reporter.kind == ReporterKind::Zookeeper);
             nodes.map(move |node| {
                 let labels = vec![("name", service.config.name.clone()), ("path", node.target.clone())];
-                (labels, registered(&node.state.borrow()))
+                (labels, node.is_reported().into())
             })
         });
         gauge(
@@ -203,10 +202,10 @@ impl Collector for Gauges {
         )?;
 
         let sessions = running.ensembles.iter().flat_map(|ensemble| {
-            let state = session_word(&ensemble.state());
-            ["connecting", "connected", "suspended", "closed"].map(|word| {
-                let labels = vec![("ensemble", ensemble.name().to_owned()), ("state", word.to_owned())];
-                (labels, i64::from(word == state))
+            let state = session_state(&ensemble.state());
+            ["connecting", "connected", "suspended", "closed"].map(|name| {
+                let labels = vec![("ensemble", ensemble.name().to_owned()), ("state", name.to_owned())];
+                (labels, i64::from(name == state))
             })
         });
         gauge(
@@ -216,14 +215,14 @@ impl Collector for Gauges {
             sessions,
         )?;
 
-        // There is no runtime only where nothing is served.
+        // Without a runtime nothing is served.
         let tasks = Handle::try_current().map_or(0, |runtime| runtime.metrics().num_alive_tasks());
         let tasks = ConstGauge::new(i64::try_from(tasks).unwrap_or(i64::MAX));
         tasks.encode(encoder.encode_descriptor("nerve_tasks", "Tasks that run", None, MetricType::Gauge)?)
     }
 }
 
-fn session_word(link: &SessionState) -> &'static str {
+fn session_state(link: &SessionState) -> &'static str {
     match link {
         SessionState::Connecting { .. } => "connecting",
         SessionState::Connected(_) => "connected",
@@ -260,7 +259,7 @@ mod tests {
 
     use super::*;
     use crate::config::testing;
-    use crate::reporter::ReporterHandle;
+    use crate::delivery::{ReporterHandle, ReporterState};
     use crate::service::{Context, service};
 
     fn exposition(keys: &str) -> String {
@@ -271,7 +270,7 @@ mod tests {
         metrics.reporter(&config, "zookeeper");
         let (_sender, state) = watch::channel(ReporterState::Reported);
         let node = ReporterHandle {
-            kind: "zookeeper",
+            kind: ReporterKind::Zookeeper,
             target: "/services/web".to_owned(),
             state,
         };
@@ -301,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn the_names_and_labels_are_kept() {
+    fn the_names_and_labels_are_stable() {
         let text = exposition("noMetrics: false");
         let expected = "\
 nerve_check_lateness_seconds_count
@@ -326,7 +325,7 @@ nerve_zk_session_state{ensemble=\"zk:2181\",state=\"suspended\"}";
     }
 
     #[test]
-    fn a_service_that_is_gone_leaves_no_series() {
+    fn a_removed_service_has_no_series() {
         let config =
             testing::service("{ name: web, port: 80, checks: [{ type: tcp }, { type: exec, command: [true] }] }");
         let mut registry = Registry::default();

@@ -1,4 +1,4 @@
-//! Converts hyper's request to ours.
+//! From hyper's request to ours.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use tokio::time::timeout;
 use super::access::{self, Peer};
 use super::{Method, Reply, Request};
 
-/// Greatest size of a body.
+/// The longest body.
 const MAX_BODY: usize = 64 * 1024;
 
-/// Reads a complete request; an invalid or refused one gives the reply to it.
-pub(super) async fn read(request: hyper::Request<Incoming>, peer: Peer, limit: Duration) -> Result<Request, Reply> {
+/// Reads a request whole; what is wrong with it, or not allowed, comes as the answer to it.
+pub(super) async fn read(request: hyper::Request<Incoming>, peer: Peer, patience: Duration) -> Result<Request, Reply> {
     let (head, body) = request.into_parts();
     let method = match head.method {
         hyper::Method::GET | hyper::Method::HEAD => Method::Get,
@@ -43,26 +43,26 @@ pub(super) async fn read(request: hyper::Request<Incoming>, peer: Peer, limit: D
         method,
         path,
         query,
-        body: read_body(body, limit).await?,
+        body: read_body(body, patience).await?,
         refusal,
     })
 }
 
-async fn read_body(body: Incoming, limit: Duration) -> Result<Bytes, Reply> {
+async fn read_body(body: Incoming, patience: Duration) -> Result<Bytes, Reply> {
     let too_long = || {
         let detail = format!("The body of a request has at most {MAX_BODY} bytes.");
         Reply::problem(413, "Content too large", detail)
     };
-    // A declared length is refused without reading the body.
+    // A length that is announced is refused without reading it.
     if body.size_hint().lower() > MAX_BODY as u64 {
         return Err(too_long());
     }
-    match timeout(limit, Limited::new(body, MAX_BODY).collect()).await {
+    match timeout(patience, Limited::new(body, MAX_BODY).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_long()),
         Ok(Err(error)) => Err(Reply::problem(400, "Bad request", error.to_string())),
         Err(_) => {
-            let detail = format!("The body of the request did not come within {limit:?}.");
+            let detail = format!("The body of the request did not come within {patience:?}.");
             Err(Reply::problem(408, "Request timeout", detail))
         }
     }
@@ -74,7 +74,7 @@ fn path(text: &str) -> Option<Vec<String>> {
 }
 
 fn query(text: &str) -> Option<BTreeMap<String, String>> {
-    // A plus is a space, as in forms.
+    // As forms are encoded: a plus is a space.
     let decode = |text: &str| decode(&text.replace('+', " "));
     text.split('&')
         .filter(|pair| !pair.is_empty())

@@ -1,4 +1,4 @@
-//! Orders: loaded from a request, given to services, and answered.
+//! Commands: parsed from a request, sent to services, and answered.
 
 use std::time::Duration;
 
@@ -8,30 +8,21 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use crate::lifecycle::Settled;
-use crate::overrides::{Metadata, Override};
-use crate::reporter::ReporterState;
-use crate::service::{Act, Command, Disabled, ServiceHandle};
+use crate::delivery::ReporterState;
+use crate::overrides::{Action, Metadata, Override};
+use crate::service::{Disabled, ServiceHandle};
 use crate::state_store::StateStore;
 
 use super::view::source_of;
 
-/// What is ordered, once the request is loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
-    Disable { shutdown: bool },
-    Leave,
-    Enable { force: bool },
-    Weight(Option<u8>),
-}
-
-/// An order and who gives it.
+/// An operator's command.
 #[derive(Debug)]
 pub(super) struct CommandRequest {
-    pub(super) wanted: Wanted,
-    note: Metadata,
+    action: Action,
+    metadata: Metadata,
 }
 
-/// The body of an order; every key may stand in the query instead.
+/// The body of a command; the query may hold each of its keys instead.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Body {
@@ -43,19 +34,19 @@ pub(super) struct Body {
     weight: Option<u64>,
 }
 
-/// How one service took an order.
+/// The outcome of a command for one service.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) service: String,
-    /// What is so now, in a sentence that begins with the service's name.
-    pub(super) said: String,
+    /// The result, in a sentence that begins with the service's name.
+    pub(super) text: String,
     pub(super) status: u16,
-    /// How long it took.
+    /// The duration of the command.
     pub(super) waited: Duration,
 }
 
 impl Body {
-    /// The JSON of the request's body; an empty one says nothing.
+    /// Parses the request's body as JSON; an empty one has no key.
     pub(super) fn read(request: &Request) -> Result<Self, Reply> {
         if request.body.is_empty() {
             return Ok(Self::default());
@@ -64,11 +55,11 @@ impl Body {
             let detail = format!(
                 "the body is no JSON object of `reason`, `author`, `expires`, `shutdown`, `force` and `weight`: {error}"
             );
-            Reply::problem(400, "Not an order", detail)
+            Reply::problem(400, "Not a command", detail)
         })
     }
 
-    /// What the query says as well.
+    /// Adds the keys of the query; those of the body take precedence.
     pub(super) fn and_query(mut self, request: &Request) -> Self {
         let text = |key: &str| request.query.get(key).cloned();
         self.reason = self.reason.or_else(|| text("reason"));
@@ -81,16 +72,15 @@ impl Body {
         self
     }
 
-    /// The order `act`, given at `now`. `weight` is the path's, where it has one.
-    pub(super) fn order(self, act: &str, weight: Option<&str>, now: u64) -> Result<Option<CommandRequest>, Reply> {
-        let wanted = match act {
-            "disable" => Wanted::Disable {
+    /// Returns the command `name`, sent at `now`; `None` when there is no such. `weight` is the path's, if any.
+    pub(super) fn command(self, name: &str, weight: Option<&str>, now: u64) -> Result<Option<CommandRequest>, Reply> {
+        let action = match name {
+            "disable" => Action::Disable {
                 shutdown: self.shutdown.unwrap_or_default(),
             },
-            "enable" => Wanted::Enable {
-                force: self.force.unwrap_or_default(),
-            },
-            "weight" => Wanted::Weight(Some(self.weight(weight)?)),
+            "enable" if self.force == Some(true) => Action::Force,
+            "enable" => Action::Enable,
+            "weight" => Action::Weight(Some(self.weight(weight)?)),
             _ => return Ok(None),
         };
         let expires = self.expires.as_deref().filter(|text| !text.is_empty());
@@ -101,14 +91,14 @@ impl Body {
                 return Err(Reply::problem(400, "Not a duration", detail));
             }
         };
-        if wanted == (Wanted::Enable { force: false }) && expires.is_some() {
+        if action == Action::Enable && expires.is_some() {
             let detail = "an enable leaves the service to its checks, which does not expire; leave `expires` out";
             return Err(Reply::problem(400, "Nothing to expire", detail));
         }
         let (reason, author) = (self.reason.unwrap_or_default(), self.author.unwrap_or_default());
         Ok(Some(CommandRequest {
-            wanted,
-            note: Metadata::new(&reason, &author, now, expires),
+            action,
+            metadata: Metadata::new(&reason, &author, now, expires),
         }))
     }
 
@@ -126,93 +116,75 @@ impl Body {
 }
 
 impl CommandRequest {
-    /// The configured weight again.
+    /// Returns the command that restores the configured weight.
     pub(super) fn configured_weight(now: u64) -> Self {
         Self {
-            wanted: Wanted::Weight(None),
-            note: Metadata::new("", "", now, None),
+            action: Action::Weight(None),
+            metadata: Metadata::new("", "", now, None),
         }
     }
 
-    /// What a hook says.
+    /// Returns the command of the pre-stop hook.
     pub(super) fn leave(now: u64) -> Self {
         Self {
-            wanted: Wanted::Leave,
-            note: Metadata::new("about to be stopped", "pre-stop hook", now, None),
+            action: Action::Leave,
+            metadata: Metadata::new("about to be stopped", "pre-stop hook", now, None),
         }
     }
 
-    /// Gives the order to all services first, then waits for each, and for the disk.
-    pub(super) async fn carry_out(self, services: &[&ServiceHandle], state_store: &StateStore) -> Vec<Outcome> {
-        self.give(services).await.settled(state_store).await
-    }
-
-    /// Gives the order to all services; it is in force when this returns.
-    pub(super) async fn give<'s>(self, services: &[&'s ServiceHandle]) -> InFlight<'s> {
+    /// Sends the command to all services; it is in force when this returns.
+    pub(super) async fn send<'s>(self, services: &[&'s ServiceHandle]) -> InFlight<'s> {
         let started = Instant::now();
-        let mut given = Vec::new();
+        let mut sent = Vec::new();
         for service in services {
-            let (taken, answer) = oneshot::channel();
-            let (act, done) = self.wanted.act();
-            let note = self.note.clone();
-            service.order(Command { act, note, taken }).await;
-            given.push((service, answer, done));
+            sent.push((*service, service.command(self.action, self.metadata.clone()).await));
         }
-        let mut taken = Vec::new();
-        for (service, answer, done) in given {
-            taken.push(Accepted {
-                service,
-                kept_by: answer.await.ok(),
-                done,
-            });
+        let mut accepted = Vec::new();
+        for (service, (answer, disabled)) in sent {
+            accepted.push((service, answer.await.ok(), disabled));
         }
         InFlight {
-            wanted: self.wanted,
+            action: self.action,
             started,
-            taken,
+            accepted,
         }
+    }
+
+    /// Sends the command to all services, then waits for each, and for the disk.
+    pub(super) async fn carry_out(self, services: &[&ServiceHandle], state_store: &StateStore) -> Vec<Outcome> {
+        self.send(services).await.settled(state_store).await
     }
 }
 
-/// An order that every service has taken, or can't take any more.
+/// A command that every service has accepted, or can't accept any more.
 #[derive(Debug)]
 pub(super) struct InFlight<'s> {
-    wanted: Wanted,
+    action: Action,
     started: Instant,
-    taken: Vec<Accepted<'s>>,
-}
-
-/// How one service took an order.
-#[derive(Debug)]
-struct Accepted<'s> {
-    service: &'s ServiceHandle,
-    /// What keeps it away all the same; `None`: it takes no commands any more.
-    kept_by: Option<Vec<Override>>,
-    /// CommandRequest when it may be stopped, where that was ordered.
-    done: Option<oneshot::Receiver<Disabled>>,
+    /// With the overrides that keep the service down; `None` when it accepts no commands any more.
+    accepted: Vec<(&'s ServiceHandle, Option<Vec<Override>>, oneshot::Receiver<Disabled>)>,
 }
 
 impl InFlight<'_> {
-    /// Waits until the order is carried out and, where it is to last, on disk.
+    /// Waits until the command is carried out and, where it persists, on disk.
     pub(super) async fn settled(self, state_store: &StateStore) -> Vec<Outcome> {
-        let Self { wanted, started, taken } = self;
-        // A hook's word is not meant to last.
-        let lasting = state_store.is_persistent() && wanted != Wanted::Leave;
-        let forgettable = lasting && !state_store.is_written().await;
+        let Self { action, started, accepted } = self;
+        let persists = state_store.is_persistent() && action != Action::Leave;
+        let is_lost_by_restart = persists && !state_store.is_written().await;
         let mut outcomes = Vec::new();
-        for Accepted { service, kept_by, done } in taken {
-            let (status, mut said) = match (kept_by, done) {
-                (None, _) => (503, "takes no commands: nerve is stopping".to_owned()),
-                (Some(kept_by), None) => (200, wanted.said(&kept_by)),
-                (Some(_), Some(done)) => disabled(service, done, started).await,
+        for (service, down, is_disabled) in accepted {
+            let (status, mut text) = match down {
+                None => (503, "takes no commands: nerve is stopping".to_owned()),
+                Some(_) if action.withdraws() => disabled(service, is_disabled, started).await,
+                Some(down) => (200, describe(action, &down)),
             };
-            if forgettable && status == 200 {
-                said.push_str("; this is not on disk yet: a restart of nerve would not know of it");
+            if is_lost_by_restart && status == 200 {
+                text.push_str("; this is not on disk yet: a restart of nerve would lose it");
             }
             let name = &service.config.name;
             outcomes.push(Outcome {
                 service: name.clone(),
-                said: format!("{name} {said}"),
+                text: format!("{name} {text}"),
                 status,
                 waited: started.elapsed(),
             });
@@ -221,36 +193,17 @@ impl InFlight<'_> {
     }
 }
 
-impl Wanted {
-    fn act(self) -> (Act, Option<oneshot::Receiver<Disabled>>) {
-        match self {
-            Self::Disable { shutdown } => {
-                let (done, disabled) = oneshot::channel();
-                (Act::Disable { shutdown, done }, Some(disabled))
-            }
-            Self::Leave => {
-                let (done, disabled) = oneshot::channel();
-                (Act::Leave { done }, Some(disabled))
-            }
-            Self::Enable { force: false } => (Act::Enable, None),
-            Self::Enable { force: true } => (Act::Force, None),
-            Self::Weight(weight) => (Act::Weight(weight), None),
-        }
-    }
-
-    fn said(self, kept_by: &[Override]) -> String {
-        match (self, kept_by.first()) {
-            (Self::Weight(Some(weight)), _) => format!("is told weight {weight}"),
-            (Self::Weight(None), _) => "is told its configured weight".to_owned(),
-            (Self::Enable { .. }, Some(entry)) => {
-                format!("is enabled, but stays away: {} says down", source_of(&entry.source))
-            }
-            (Self::Enable { .. } | Self::Disable { .. } | Self::Leave, _) => "is enabled".to_owned(),
-        }
+/// Describes the result of an action that withdraws nothing.
+fn describe(action: Action, down: &[Override]) -> String {
+    match (action, down.first()) {
+        (Action::Weight(Some(weight)), _) => format!("has weight {weight}"),
+        (Action::Weight(None), _) => "has its configured weight".to_owned(),
+        (_, Some(entry)) => format!("is enabled, but stays down because of {}", source_of(&entry.source)),
+        (_, None) => "is enabled".to_owned(),
     }
 }
 
-/// Waits until it is safe to stop the service; what was waited for.
+/// Waits until it is safe to stop the service; returns the status and the result.
 async fn disabled(service: &ServiceHandle, done: oneshot::Receiver<Disabled>, started: Instant) -> (u16, String) {
     let what = match done.await {
         Ok(Disabled::Settled(Settled::Minimum)) => "is disabled: the minimum duration is over",
@@ -261,17 +214,17 @@ async fn disabled(service: &ServiceHandle, done: oneshot::Receiver<Disabled>, st
         Ok(Disabled::Cancelled) => return (409, "was enabled again meanwhile".to_owned()),
         Err(_) => return (503, "can't be disabled any more: nerve is stopping".to_owned()),
     };
-    // Whoever can't be told that the service is away still sends requests.
+    // A client that does not see the withdrawal still sends requests.
     let deadline = started + service.config.lifecycle.disable.max;
     for reporter in &service.reporters {
         let mut state = reporter.state.clone();
-        let told = |state: &ReporterState| match state {
+        let is_delivered = |state: &ReporterState| match state {
             ReporterState::Pending(_) | ReporterState::Withdrawing(_) => false,
             ReporterState::Idle | ReporterState::Reported | ReporterState::Withdrawn => true,
         };
-        if timeout_at(deadline, state.wait_for(told)).await.is_err() {
-            let (kind, target, detail) = (reporter.kind, &reporter.target, state.borrow().detail().to_owned());
-            return (200, format!("{what}, but {kind} {target} can't be told: {detail}"));
+        if timeout_at(deadline, state.wait_for(is_delivered)).await.is_err() {
+            let (kind, target, detail) = (reporter.kind.as_str(), &reporter.target, state.borrow().detail().to_owned());
+            return (200, format!("{what}, but {kind} {target} is not up to date: {detail}"));
         }
     }
     (200, what.to_owned())

@@ -1,7 +1,7 @@
-//! The HTTP API: Go-Nerve's routes and status codes, and ours below `/v1`.
+//! The HTTP API: Go-Nerve's routes and status codes, and nerve's own below `/v1`.
 //!
-//! Reading never waits. A disable waits for its sequence, holding nothing but its own reply. Changes need PUT or POST
-//! (GET behind `legacyGetMutations`) and, as everywhere, a peer on this machine.
+//! Reads never wait. A disable waits for its sequence and delays only its own reply. Changes need PUT or POST (GET with
+//! `legacyGetMutations`) and, as everywhere, a client on this machine.
 
 mod commands;
 mod events;
@@ -27,7 +27,7 @@ const ROUTES: &str = "\
 GET  /status                        every service; 503 when one is unavailable
 GET  /services/NAME/status          one service; 503 when it is unavailable
 PUT  /services/NAME/disable         blocks until it is safe to stop it; ?shutdown=true runs the shutdown command
-PUT  /services/NAME/enable          ?force=true whatever its checks say
+PUT  /services/NAME/enable          ?force=true independent of its checks
 PUT  /services/NAME/weight/WEIGHT   1 to 255
 PUT  /disable /enable /weight/WEIGHT   the same for every service that is not excluded
      ?reason=TEXT&author=TEXT&expires=30m with each of these
@@ -38,37 +38,37 @@ PUT  /v1/services/NAME/disable      {\"reason\", \"author\", \"expires\", \"shut
 PUT  /v1/services/NAME/enable       {\"reason\", \"author\", \"expires\", \"force\"}
 PUT  /v1/services/NAME/weight       {\"reason\", \"author\", \"expires\", \"weight\"}; DELETE: the configured one again
 PUT  /v1/services/NAME/checks/CHECK/push   a heartbeat of the service itself; ?status=pass|fail&ttl=30s
-POST /v1/reload                     reads the configuration again; GET shows what became of the last time
+POST /v1/reload                     reloads the configuration; GET returns the last result
 GET  /v1/events                     every change as a server-sent event
 GET  /v1/config                     the configuration in effect, without secrets
 GET  /live /started /ready /metrics /version /log-level
 ";
 
-/// What the API reads and steers.
+/// The state that the API reads and the handles it controls.
 #[derive(Debug)]
 pub struct App {
     /// The services and the configuration in effect.
     pub running: RunningState,
-    /// How the configuration is read again.
+    /// The handle of reloads.
     pub reloads: Reloads,
-    /// What the common routes read.
+    /// The state of the common routes.
     pub common: CommonRoutes,
-    /// Whether GET may change things on the routes where it may in Go-Nerve.
+    /// Whether GET may change state on the routes where it may in Go-Nerve.
     pub legacy_get_mutations: bool,
-    /// Where commands are kept.
+    /// The store of the overrides.
     pub state_store: StateStore,
-    /// Where services tell their changes.
+    /// The services' changes.
     pub changes: broadcast::Sender<Arc<Change>>,
-    /// The places for listeners to them.
+    /// The permits for clients of events.
     pub listeners: Arc<Semaphore>,
 }
 
-/// The places for listeners to events.
+/// Returns the permits for clients of events.
 pub fn listeners() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(events::MAX_CLIENTS))
 }
 
-/// The API's handler.
+/// Returns the API's handler.
 pub fn handler(app: App) -> Handler {
     let app = Arc::new(app);
     Arc::new(move |request| {
@@ -93,26 +93,26 @@ impl App {
                 }
                 None => unknown(name),
             }),
-            ["services", name, act @ ..] => match (told(act, &request), self.service(name)) {
+            ["services", name, path @ ..] => match (command(path, &request), self.service(name)) {
                 (Ok(None), _) => no_route(&request),
                 _ if !changes(request.method) => Reply::method_not_allowed("PUT, POST"),
                 (_, None) => unknown(name),
                 (Err(reply), _) => reply,
-                (Ok(Some(told)), Some(service)) => self.carry_out(told, &[&service]).await,
+                (Ok(Some(command)), Some(service)) => self.carry_out(command, &[&service]).await,
             },
-            act => match told(act, &request) {
+            path => match command(path, &request) {
                 Ok(None) => no_route(&request),
                 _ if !self.may_change_all(request.method) => Reply::method_not_allowed("PUT, POST"),
                 Err(reply) => reply,
-                Ok(Some(told)) => {
-                    // The server lets any GET through; one that changes things is held to the same rule.
+                Ok(Some(command)) => {
+                    // The server accepts any GET; one that changes state needs the same permission as a PUT.
                     if let Some(refusal) = request.refuse_change() {
                         return refusal;
                     }
                     let included = |service: &&ServiceHandle| !service.config.exclude_from_global;
                     let running = self.running.load();
                     let services: Vec<_> = running.services.iter().filter(included).collect();
-                    self.carry_out(told, &services).await
+                    self.carry_out(command, &services).await
                 }
             },
         }
@@ -134,24 +134,24 @@ impl App {
         changes(method) || (self.legacy_get_mutations && method == Method::Get)
     }
 
-    /// The answer to an order on the original's routes: a line for each service.
-    async fn carry_out(&self, told: CommandRequest, services: &[&ServiceHandle]) -> Reply {
-        let outcomes = told.carry_out(services, &self.state_store).await;
+    /// Carries out a command of Go-Nerve's routes; the reply has a line for each service.
+    async fn carry_out(&self, command: CommandRequest, services: &[&ServiceHandle]) -> Reply {
+        let outcomes = command.carry_out(services, &self.state_store).await;
         let status = outcomes.iter().map(|outcome| outcome.status).max().unwrap_or(200);
-        let said: String = outcomes.into_iter().map(|outcome| outcome.said + "\n").collect();
-        Reply::text(status, said)
+        let text: String = outcomes.into_iter().map(|outcome| outcome.text + "\n").collect();
+        Reply::text(status, text)
     }
 }
 
-/// An order of the original's routes; `None` when the path is none. It knows no body.
-fn told(path: &[&str], request: &Request) -> Result<Option<CommandRequest>, Reply> {
-    let (act, weight) = match path {
-        [act @ ("disable" | "enable")] => (act, None),
-        [act @ "weight", weight] => (act, Some(*weight)),
+/// Parses a command of Go-Nerve's routes, which have no body; `None` when the path is not one.
+fn command(path: &[&str], request: &Request) -> Result<Option<CommandRequest>, Reply> {
+    let (name, weight) = match path {
+        [name @ ("disable" | "enable")] => (*name, None),
+        [name @ "weight", weight] => (*name, Some(*weight)),
         _ => return Ok(None),
     };
     let body = Body::default().and_query(request);
-    body.order(act, weight, common::clock::unix_millis())
+    body.command(name, weight, common::clock::unix_millis())
 }
 
 fn changes(method: Method) -> bool {

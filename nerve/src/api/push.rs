@@ -7,11 +7,11 @@ use crate::check::push::Heartbeat;
 use crate::health::verdict::cut;
 use crate::service::ServiceHandle;
 
-/// Takes a heartbeat in. It counts when the check looks at it next.
+/// Accepts a heartbeat. It counts at the check's next probe.
 pub(super) fn push(request: &Request, service: &ServiceHandle, check: &str) -> Reply {
     let Some(mailbox) = service.mailboxes.iter().find(|mailbox| mailbox.name == check) else {
         let name = &service.config.name;
-        let detail = format!("service `{name}` has no check of type `push` that is named `{check}`");
+        let detail = format!("service `{name}` has no check of type `push` named `{check}`");
         return Reply::problem(404, "Unknown check", detail);
     };
     let passing = match request.query.get("status").map(String::as_str) {

@@ -15,13 +15,13 @@ use crate::config::testing;
 use crate::health::verdict::Verdict;
 use crate::metrics::Metrics;
 use crate::reload::Requests;
-use crate::reporter::{ReporterHandle, ReporterState};
+use crate::delivery::{ReporterHandle, ReporterKind, ReporterState};
 use crate::running::Running;
 use crate::service::{Context, service};
 use common::reload::{Reload, reloads};
 use common::systemd::Notifier;
 
-/// An API before services whose checks are this test.
+/// An API with services whose checks are simulated by the test.
 struct Fixture {
     handler: Handler,
     hooks: Handler,
@@ -90,52 +90,52 @@ impl Fixture {
 
     /// Both services pass their checks.
     async fn up() -> Self {
-        let bench = Self::new(false);
-        for (verdicts, service) in bench.verdicts.iter().zip(bench.services.iter()) {
+        let fixture = Self::new(false);
+        for (verdicts, service) in fixture.verdicts.iter().zip(fixture.services.iter()) {
             let verdict = Verdict {
                 at: 1,
                 latency: std::time::Duration::from_millis(2),
                 outcome: Ok("fine".to_owned()),
             };
             verdicts.send((0, verdict)).await.expect("the service runs");
-            while service.state().stand.phase != "up" {
+            while service.state().status.phase.as_str() != "up" {
                 tokio::task::yield_now().await;
             }
         }
-        bench
+        fixture
     }
 
-    async fn ask(&self, method: Method, path: &str) -> (u16, String) {
-        self.ask_as(None, method, path, "").await
+    async fn request(&self, method: Method, path: &str) -> (u16, String) {
+        self.request_as(None, method, path, "").await
     }
 
-    async fn ask_as(&self, refusal: Option<Refusal>, method: Method, path: &str, body: &'static str) -> (u16, String) {
-        told(&self.handler, refusal, method, path, body).await
+    async fn request_as(&self, refusal: Option<Refusal>, method: Method, path: &str, body: &'static str) -> (u16, String) {
+        respond(&self.handler, refusal, method, path, body).await
     }
 
     /// A GET of the hooks' listener, from another machine.
     async fn hook(&self, path: &str) -> (u16, String) {
-        told(&self.hooks, Some(Refusal::Remote), Method::Get, path, "").await
+        respond(&self.hooks, Some(Refusal::Remote), Method::Get, path, "").await
     }
 
     async fn get(&self, path: &str) -> (u16, String) {
-        self.ask(Method::Get, path).await
+        self.request(Method::Get, path).await
     }
 
     async fn put(&self, path: &str) -> (u16, String) {
-        self.ask(Method::Put, path).await
+        self.request(Method::Put, path).await
     }
 
-    fn words(&self) -> Vec<&'static str> {
+    fn phases(&self) -> Vec<&'static str> {
         self.services
             .iter()
-            .map(|service| service.state().stand.phase)
+            .map(|service| service.state().status.phase.as_str())
             .collect()
     }
 }
 
-/// What `handler` answers.
-async fn told(
+/// Returns the reply of `handler`.
+async fn respond(
     handler: &Handler,
     refusal: Option<Refusal>,
     method: Method,
@@ -164,22 +164,22 @@ async fn told(
 
 #[tokio::test(start_paused = true)]
 async fn status_is_503_while_anything_is_unavailable() {
-    let bench = Fixture::new(false);
-    assert_eq!(bench.get("/status").await.0, 503);
-    assert_eq!(bench.get("/services/web/status").await.0, 503);
-    assert_eq!(bench.get("/ready").await.0, 503);
-    let bench = Fixture::up().await;
-    assert_eq!(bench.get("/status").await.0, 200);
-    assert_eq!(bench.get("/services/web/status").await.0, 200);
-    assert_eq!(bench.get("/ready").await.0, 200);
-    assert_eq!(bench.get("/services/none/status").await.0, 404);
+    let fixture = Fixture::new(false);
+    assert_eq!(fixture.get("/status").await.0, 503);
+    assert_eq!(fixture.get("/services/web/status").await.0, 503);
+    assert_eq!(fixture.get("/ready").await.0, 503);
+    let fixture = Fixture::up().await;
+    assert_eq!(fixture.get("/status").await.0, 200);
+    assert_eq!(fixture.get("/services/web/status").await.0, 200);
+    assert_eq!(fixture.get("/ready").await.0, 200);
+    assert_eq!(fixture.get("/services/none/status").await.0, 404);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_is_shown_with_the_originals_fields_first() {
-    let bench = Fixture::up().await;
-    let (_, body) = bench.get("/services/web/status").await;
-    let since = bench.services[0].state().since;
+async fn a_service_has_the_fields_of_go_nerve_first() {
+    let fixture = Fixture::up().await;
+    let (_, body) = fixture.get("/services/web/status").await;
+    let since = fixture.services[0].state().since;
     let expected = concat!(
         r#"{"Name":"web","Host":"127.0.0.1","Port":80,"Status":"enabled","MaxWeight":255,"CurrentWeight":255,"#,
         r#""Available":true,"Reason":"","DegradedReason":"","Lifecycle":"up","Since":SINCE,"Overrides":[],"Checks":[{"Type":"tcp","#,
@@ -189,27 +189,27 @@ async fn a_service_is_shown_with_the_originals_fields_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_service_is_disabled_weighed_and_enabled() {
-    let bench = Fixture::up().await;
-    let (status, said) = bench.put("/services/web/disable").await;
+async fn one_service_is_disabled_weighted_and_enabled() {
+    let fixture = Fixture::up().await;
+    let (status, text) = fixture.put("/services/web/disable").await;
     assert_eq!(
-        (status, said.as_str()),
+        (status, text.as_str()),
         (200, "web is disabled: the minimum duration is over\n")
     );
-    assert_eq!(bench.words(), ["disabled", "up"]);
-    assert_eq!(bench.put("/services/web/weight/7").await.0, 200);
-    assert_eq!(bench.ask(Method::Post, "/services/web/enable?force=yes").await.0, 200);
-    while bench.words() != ["up", "up"] {
+    assert_eq!(fixture.phases(), ["disabled", "up"]);
+    assert_eq!(fixture.put("/services/web/weight/7").await.0, 200);
+    assert_eq!(fixture.request(Method::Post, "/services/web/enable?force=yes").await.0, 200);
+    while fixture.phases() != ["up", "up"] {
         tokio::task::yield_now().await;
     }
-    let stand = bench.services[0].state().stand.clone();
-    assert_eq!((stand.intent.as_str(), stand.weight), ("forced", 7));
+    let status = fixture.services[0].state().status.clone();
+    assert_eq!((status.intent.as_str(), status.weight), ("forced", 7));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_flag_is_true_from_its_first_letter_on() {
-    let bench = Fixture::up().await;
-    for (flag, word) in [
+async fn a_flag_is_parsed_by_its_first_letter() {
+    let fixture = Fixture::up().await;
+    for (flag, intent) in [
         ("Yes", "forced"),
         ("no", "enabled"),
         ("TRUE", "forced"),
@@ -218,15 +218,15 @@ async fn a_flag_is_true_from_its_first_letter_on() {
         ("0", "enabled"),
         ("", "enabled"),
     ] {
-        assert_eq!(bench.put(&format!("/enable?force={flag}")).await.0, 200);
-        assert_eq!(bench.services[0].state().stand.intent.as_str(), word, "{flag}");
+        assert_eq!(fixture.put(&format!("/enable?force={flag}")).await.0, 200);
+        assert_eq!(fixture.services[0].state().status.intent.as_str(), intent, "{flag}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_routes_of_go_nerve_are_listed_and_answer() {
-    let bench = Fixture::up().await;
-    let (status, routes) = bench.get("/").await;
+    let fixture = Fixture::up().await;
+    let (status, routes) = fixture.get("/").await;
     assert_eq!(status, 200);
     for route in [
         "/status",
@@ -240,9 +240,9 @@ async fn the_routes_of_go_nerve_are_listed_and_answer() {
         assert!(routes.contains(route), "{route}: {routes}");
     }
     for path in ["/version", "/metrics"] {
-        assert_eq!(bench.get(path).await.0, 200, "{path}");
+        assert_eq!(fixture.get(path).await.0, 200, "{path}");
     }
-    let (_, body) = bench.get("/status").await;
+    let (_, body) = fixture.get("/status").await;
     let services: Vec<BTreeMap<String, Value>> = serde_json::from_str(&body).expect("an array of objects");
     for field in [
         "Name",
@@ -261,32 +261,32 @@ async fn the_routes_of_go_nerve_are_listed_and_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_global_routes_pass_by_what_is_excluded() {
-    let bench = Fixture::up().await;
-    assert_eq!(bench.put("/disable?shutdown=true").await.0, 200);
-    assert_eq!(bench.words(), ["disabled", "up"]);
-    assert_eq!(bench.put("/enable").await.0, 200);
-    assert_eq!(bench.put("/weight/9").await.0, 200);
-    assert_eq!(bench.services[1].state().stand.full_weight, 255);
+async fn the_global_routes_skip_excluded_services() {
+    let fixture = Fixture::up().await;
+    assert_eq!(fixture.put("/disable?shutdown=true").await.0, 200);
+    assert_eq!(fixture.phases(), ["disabled", "up"]);
+    assert_eq!(fixture.put("/enable").await.0, 200);
+    assert_eq!(fixture.put("/weight/9").await.0, 200);
+    assert_eq!(fixture.services[1].state().status.full_weight, 255);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_weight_is_1_to_255() {
-    let bench = Fixture::up().await;
+    let fixture = Fixture::up().await;
     for weight in ["0", "256", "300", "-1", "x"] {
         assert_eq!(
-            bench.put(&format!("/services/web/weight/{weight}")).await.0,
+            fixture.put(&format!("/services/web/weight/{weight}")).await.0,
             400,
             "{weight}"
         );
-        assert_eq!(bench.put(&format!("/weight/{weight}")).await.0, 400, "{weight}");
+        assert_eq!(fixture.put(&format!("/weight/{weight}")).await.0, 400, "{weight}");
     }
-    assert_eq!(bench.put("/services/none/weight/1").await.0, 404);
+    assert_eq!(fixture.put("/services/none/weight/1").await.0, 404);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_get_changes_nothing_unless_asked_to() {
-    let bench = Fixture::up().await;
+async fn a_get_changes_nothing_unless_configured() {
+    let fixture = Fixture::up().await;
     for path in [
         "/disable",
         "/enable",
@@ -294,10 +294,10 @@ async fn a_get_changes_nothing_unless_asked_to() {
         "/services/web/disable",
         "/services/web/weight/1",
     ] {
-        assert_eq!(bench.get(path).await.0, 405, "{path}");
+        assert_eq!(fixture.get(path).await.0, 405, "{path}");
     }
-    assert_eq!(bench.put("/status").await.0, 405);
-    assert_eq!(bench.put("/services/web/status").await.0, 405);
+    assert_eq!(fixture.put("/status").await.0, 405);
+    assert_eq!(fixture.put("/services/web/status").await.0, 405);
     for path in [
         "/nothing",
         "/services",
@@ -305,49 +305,49 @@ async fn a_get_changes_nothing_unless_asked_to() {
         "/services/web/nothing",
         "/weight",
     ] {
-        assert_eq!(bench.get(path).await.0, 404, "{path}");
-        assert_eq!(bench.put(path).await.0, 404, "{path}");
+        assert_eq!(fixture.get(path).await.0, 404, "{path}");
+        assert_eq!(fixture.put(path).await.0, 404, "{path}");
     }
-    assert_eq!(bench.words(), ["up", "up"]);
+    assert_eq!(fixture.phases(), ["up", "up"]);
     let legacy = Fixture::new(true);
     assert_eq!(legacy.get("/weight/1").await.0, 200);
     assert_eq!(legacy.get("/services/web/weight/1").await.0, 405, "as in the original");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_get_that_changes_things_is_held_to_the_rules_of_a_put() {
-    let bench = Fixture::new(true);
+async fn a_get_that_changes_state_needs_the_permission_of_a_put() {
+    let fixture = Fixture::new(true);
     for (refusal, status) in [(Refusal::Remote, 403), (Refusal::Origin, 403), (Refusal::Host, 421)] {
         for path in ["/disable", "/enable", "/weight/1"] {
             assert_eq!(
-                bench.ask_as(Some(refusal), Method::Get, path, "").await.0,
+                fixture.request_as(Some(refusal), Method::Get, path, "").await.0,
                 status,
                 "{path}"
             );
         }
-        assert_eq!(bench.ask_as(Some(refusal), Method::Get, "/live", "").await.0, 200);
-        assert_eq!(bench.ask_as(Some(refusal), Method::Get, "/v1/config", "").await.0, 403);
+        assert_eq!(fixture.request_as(Some(refusal), Method::Get, "/live", "").await.0, 200);
+        assert_eq!(fixture.request_as(Some(refusal), Method::Get, "/v1/config", "").await.0, 403);
     }
-    assert_eq!(bench.words(), ["unknown", "unknown"]);
+    assert_eq!(fixture.phases(), ["unknown", "unknown"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stopping_nerve_says_so() {
-    let mut bench = Fixture::up().await;
-    bench.stop.cancel();
-    while bench.tasks.join_next().await.is_some() {}
-    assert_eq!(bench.put("/services/web/enable").await.0, 503);
-    assert_eq!(bench.put("/services/web/disable").await.0, 503);
-    assert_eq!(bench.get("/services/web/status").await.0, 503);
+async fn a_stopping_nerve_answers_503() {
+    let mut fixture = Fixture::up().await;
+    fixture.stop.cancel();
+    while fixture.tasks.join_next().await.is_some() {}
+    assert_eq!(fixture.put("/services/web/enable").await.0, 503);
+    assert_eq!(fixture.put("/services/web/disable").await.0, 503);
+    assert_eq!(fixture.get("/services/web/status").await.0, 503);
 }
 
 #[tokio::test(start_paused = true)]
-async fn v1_shows_services_and_the_history_of_their_checks() {
-    let bench = Fixture::up().await;
-    let (status, body) = bench.get("/v1/services").await;
+async fn v1_returns_services_and_the_history_of_their_checks() {
+    let fixture = Fixture::up().await;
+    let (status, body) = fixture.get("/v1/services").await;
     let services: Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!((status, &services[0]["name"]), (200, &"web".into()));
-    let (status, body) = bench.get("/v1/services/web").await;
+    let (status, body) = fixture.get("/v1/services/web").await;
     let service: Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!((status, &service), (200, &services[0]));
     assert_eq!(
@@ -358,19 +358,19 @@ async fn v1_shows_services_and_the_history_of_their_checks() {
         ),
         (&255.into(), &"tcp".into(), &serde_json::json!([]))
     );
-    let (status, body) = bench.get("/v1/services/web/checks").await;
+    let (status, body) = fixture.get("/v1/services/web/checks").await;
     let expected = concat!(
         r#"[{"at":1,"detail":"fine","failure":null,"history":[{"at":1,"detail":"fine","failure":null,"latencyMs":2.0,"#,
         r#""ok":true}],"latencyMs":2.0,"ok":true,"required":true,"target":"127.0.0.1:80","type":"tcp"}]"#
     );
     assert_eq!((status, body.as_str()), (200, expected));
-    assert_eq!(bench.get("/v1/config").await, (200, r#"{"apiPort":3454}"#.to_owned()));
+    assert_eq!(fixture.get("/v1/config").await, (200, r#"{"apiPort":3454}"#.to_owned()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn v1_takes_commands_with_author_and_reason() {
-    let bench = Fixture::up().await;
-    let put = async |path, body| bench.ask_as(None, Method::Put, path, body).await;
+    let fixture = Fixture::up().await;
+    let put = async |path, body| fixture.request_as(None, Method::Put, path, body).await;
     let (status, body) = put(
         "/v1/services/web/disable",
         r#"{"reason":"deploy","author":"ann","expires":"30m"}"#,
@@ -378,7 +378,7 @@ async fn v1_takes_commands_with_author_and_reason() {
     .await;
     let expected = r#"{"service":"web","outcome":"web is disabled: the minimum duration is over","waitedMs":3000}"#;
     assert_eq!((status, body.as_str()), (200, expected));
-    let service = bench.get("/services/web/status").await.1;
+    let service = fixture.get("/services/web/status").await.1;
     let service: Value = serde_json::from_str(&service).expect("JSON");
     let entry = &service["Overrides"][0];
     assert_eq!(
@@ -397,19 +397,19 @@ async fn v1_takes_commands_with_author_and_reason() {
 
     assert_eq!(put("/v1/services/web/enable", r#"{"force":true}"#).await.0, 200);
     assert_eq!(put("/v1/services/web/weight", r#"{"weight":7}"#).await.0, 200);
-    let stand = bench.services[0].state().stand.clone();
-    assert_eq!((stand.intent.as_str(), stand.full_weight), ("forced", 7));
-    assert_eq!(bench.ask(Method::Delete, "/v1/services/web/weight").await.0, 200);
-    assert_eq!(bench.services[0].state().stand.full_weight, 255);
+    let status = fixture.services[0].state().status.clone();
+    assert_eq!((status.intent.as_str(), status.full_weight), ("forced", 7));
+    assert_eq!(fixture.request(Method::Delete, "/v1/services/web/weight").await.0, 200);
+    assert_eq!(fixture.services[0].state().status.full_weight, 255);
 
-    // The same in a query, on the original's routes.
-    assert_eq!(bench.put("/services/web/disable?reason=later&expires=1h").await.0, 200);
-    assert_eq!(bench.services[0].state().stand.reason, "Service is disabled: later");
+    // The same in a query, on Go-Nerve's routes.
+    assert_eq!(fixture.put("/services/web/disable?reason=later&expires=1h").await.0, 200);
+    assert_eq!(fixture.services[0].state().status.reason, "Service is disabled: later");
 }
 
 #[tokio::test(start_paused = true)]
-async fn v1_says_what_it_does_not_understand() {
-    let bench = Fixture::up().await;
+async fn v1_refuses_invalid_requests_with_a_problem() {
+    let fixture = Fixture::up().await;
     let cases = [
         (Method::Put, "/v1/services/web/disable", "{", 400),
         (Method::Put, "/v1/services/web/disable", r#"{"raison":"x"}"#, 400),
@@ -432,54 +432,54 @@ async fn v1_says_what_it_does_not_understand() {
         (Method::Put, "/v1/events", "", 405),
     ];
     for (method, path, body, status) in cases {
-        let (answered, said) = bench.ask_as(None, method, path, body).await;
-        assert_eq!(answered, status, "{method:?} {path} {body}: {said}");
+        let (answered, text) = fixture.request_as(None, method, path, body).await;
+        assert_eq!(answered, status, "{method:?} {path} {body}: {text}");
         assert!(
-            said.starts_with(r#"{"detail":"#) && said.contains(&format!(r#""status":{status}"#)),
-            "{said}"
+            text.starts_with(r#"{"detail":"#) && text.contains(&format!(r#""status":{status}"#)),
+            "{text}"
         );
     }
-    assert_eq!(bench.words(), ["up", "up"]);
+    assert_eq!(fixture.phases(), ["up", "up"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn listeners_are_bounded() {
-    let bench = Fixture::up().await;
-    let places = Arc::clone(&bench.listeners);
+async fn the_number_of_event_clients_is_limited() {
+    let fixture = Fixture::up().await;
+    let places = Arc::clone(&fixture.listeners);
     let taken = places.acquire_many(16).await.expect("there are 16");
-    assert_eq!(bench.get("/v1/events").await.0, 503);
+    assert_eq!(fixture.get("/v1/events").await.0, 503);
     drop(taken);
-    assert_eq!(bench.get("/v1/events").await.0, 200);
+    assert_eq!(fixture.get("/v1/events").await.0, 200);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reload_is_asked_for_and_its_refusal_is_422() {
-    let mut bench = Fixture::new(false);
-    assert_eq!(bench.get("/v1/reload").await.0, 404, "there was none");
-    assert_eq!(bench.put("/v1/reload").await.0, 405);
-    let mut requests = std::mem::replace(&mut bench.requests, reloads(Notifier::default()).1);
+async fn a_refused_reload_answers_422() {
+    let mut fixture = Fixture::new(false);
+    assert_eq!(fixture.get("/v1/reload").await.0, 404, "there was none");
+    assert_eq!(fixture.put("/v1/reload").await.0, 405);
+    let mut requests = std::mem::replace(&mut fixture.requests, reloads(Notifier::default()).1);
     let carry_out = async {
         let request = requests.next().await.expect("a request");
         requests.answer(request, Reload::refused(vec!["nerve.yaml:3:1: no".to_owned()]));
     };
-    let ((status, body), ()) = tokio::join!(bench.ask(Method::Post, "/v1/reload"), carry_out);
+    let ((status, body), ()) = tokio::join!(fixture.request(Method::Post, "/v1/reload"), carry_out);
     assert_eq!(status, 422);
     assert!(body.contains(r#""problems":["nerve.yaml:3:1: no"]"#), "{body}");
-    let (status, body) = bench.get("/v1/reload").await;
+    let (status, body) = fixture.get("/v1/reload").await;
     assert!(status == 200 && body.contains(r#""result":"refused""#), "{body}");
     drop(requests);
     assert_eq!(
-        bench.ask(Method::Post, "/v1/reload").await.0,
+        fixture.request(Method::Post, "/v1/reload").await.0,
         503,
-        "nobody carries it out"
+        "no task carries it out"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_disable_waits_for_its_reporters_and_says_which_cannot_be_told() {
+async fn a_disable_waits_for_its_reporters_and_says_which_cannot_be_respond() {
     let (reporter, state) = watch::channel(ReporterState::Withdrawing("no session".to_owned()));
     let node = ReporterHandle {
-        kind: "zookeeper",
+        kind: ReporterKind::Zookeeper,
         target: "/services/web".to_owned(),
         state,
     };
@@ -490,52 +490,52 @@ async fn a_disable_waits_for_its_reporters_and_says_which_cannot_be_told() {
     let mut tasks = JoinSet::new();
     tasks.spawn(task.run(CancellationToken::new()));
     let disable = async || {
-        let told = Body::default()
-            .order("disable", None, 0)
-            .expect("an order")
+        let command = Body::default()
+            .command("disable", None, 0)
+            .expect("a command")
             .expect("a disable");
-        let mut outcomes = told.carry_out(&[&handle], &context.state_store).await;
+        let mut outcomes = command.carry_out(&[&handle], &context.state_store).await;
         outcomes.pop().expect("one service")
     };
     let outcome = disable().await;
     let expected =
-        "web is disabled: the minimum duration is over, but zookeeper /services/web can't be told: no session";
-    assert_eq!((outcome.said.as_str(), outcome.waited.as_secs()), (expected, 9));
+        "web is disabled: the minimum duration is over, but zookeeper /services/web is not up to date: no session";
+    assert_eq!((outcome.text.as_str(), outcome.waited.as_secs()), (expected, 9));
     reporter.send_replace(ReporterState::Withdrawn);
-    assert_eq!(disable().await.said, "web is disabled: the minimum duration is over");
+    assert_eq!(disable().await.text, "web is disabled: the minimum duration is over");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_takes_every_service_away_and_all_calls_join() {
-    let bench = Fixture::up().await;
+async fn a_hook_withdraws_every_service_and_calls_join() {
+    let fixture = Fixture::up().await;
     let started = tokio::time::Instant::now();
-    let (status, said) = bench.hook("/hooks/pre-stop").await;
-    assert_eq!((status, said.as_str()), (200, "web is leaving\nkept is leaving\n"));
+    let (status, text) = fixture.hook("/hooks/pre-stop").await;
+    assert_eq!((status, text.as_str()), (200, "web is leaving\nkept is leaving\n"));
     assert_eq!(started.elapsed(), std::time::Duration::ZERO, "it is answered at once");
-    assert_eq!(bench.words(), ["disabling", "disabling"]);
+    assert_eq!(fixture.phases(), ["disabling", "disabling"]);
     // Old orchestrators write two slashes.
-    let (one, other) = tokio::join!(bench.hook("//hooks/pre-stop/wait"), bench.hook("/hooks/pre-stop/wait"));
+    let (one, other) = tokio::join!(fixture.hook("//hooks/pre-stop/wait"), fixture.hook("/hooks/pre-stop/wait"));
     assert_eq!((one.0, &one), (200, &other));
     assert_eq!(
         started.elapsed(),
         std::time::Duration::from_secs(3),
         "the minimum, once"
     );
-    assert_eq!(bench.words(), ["disabled", "disabled"]);
-    let since = bench.services[0].state().overrides[0].note.since;
-    assert_eq!(bench.hook("/hooks/pre-stop/wait").await.0, 200);
+    assert_eq!(fixture.phases(), ["disabled", "disabled"]);
+    let since = fixture.services[0].state().overrides[0].metadata.since;
+    assert_eq!(fixture.hook("/hooks/pre-stop/wait").await.0, 200);
     assert_eq!(started.elapsed(), std::time::Duration::from_secs(3), "it is over");
-    assert_eq!(bench.services[0].state().overrides[0].note.since, since);
-    // Whoever called by mistake, or from elsewhere, is overruled.
-    assert_eq!(bench.put("/services/web/enable").await.0, 200);
-    while bench.words() != ["up", "disabled"] {
+    assert_eq!(fixture.services[0].state().overrides[0].metadata.since, since);
+    // An operator can overrule a hook that was called by mistake.
+    assert_eq!(fixture.put("/services/web/enable").await.0, 200);
+    while fixture.phases() != ["up", "disabled"] {
         tokio::task::yield_now().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_hooks_listener_offers_nothing_else() {
-    let bench = Fixture::up().await;
+    let fixture = Fixture::up().await;
     for path in [
         "/",
         "/status",
@@ -544,20 +544,20 @@ async fn the_hooks_listener_offers_nothing_else() {
         "/hooks",
         "/metrics",
     ] {
-        assert_eq!(bench.hook(path).await.0, 404, "{path}");
+        assert_eq!(fixture.hook(path).await.0, 404, "{path}");
     }
     assert_eq!(
-        told(&bench.hooks, None, Method::Put, "/hooks/pre-stop", "").await.0,
+        respond(&fixture.hooks, None, Method::Put, "/hooks/pre-stop", "").await.0,
         405
     );
-    assert_eq!(bench.words(), ["up", "up"]);
+    assert_eq!(fixture.phases(), ["up", "up"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_that_comes_after_the_stop_does_not_fail() {
-    let mut bench = Fixture::up().await;
-    bench.stop.cancel();
-    while bench.tasks.join_next().await.is_some() {}
-    assert_eq!(bench.hook("/hooks/pre-stop").await.0, 200);
-    assert_eq!(bench.hook("/hooks/pre-stop/wait").await.0, 200);
+async fn a_hook_after_the_stop_does_not_fail() {
+    let mut fixture = Fixture::up().await;
+    fixture.stop.cancel();
+    while fixture.tasks.join_next().await.is_some() {}
+    assert_eq!(fixture.hook("/hooks/pre-stop").await.0, 200);
+    assert_eq!(fixture.hook("/hooks/pre-stop/wait").await.0, 200);
 }

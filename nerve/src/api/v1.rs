@@ -1,4 +1,4 @@
-//! `/v1`: the same services in the style of today, with what the originals have no route for.
+//! `/v1`: the same services as JSON in `lowerCamelCase`, and the routes that Go-Nerve does not have.
 
 use common::http::{Method, Reply, Request, reload_route};
 use serde::Serialize;
@@ -25,13 +25,13 @@ impl App {
                 let views: Vec<_> = self.running.load().services.iter().map(shown).collect();
                 Reply::json(200, &views)
             }),
-            // Arguments of commands may hold what no key tells to be a secret.
+            // Arguments of commands may hold secrets that no key marks as such.
             ["config"] if request.refusal.is_some() => Reply::problem(
                 403,
                 "Forbidden",
                 "The configuration is shown to programs of this machine only.",
             ),
-            ["config"] => read_only(request, || Reply::json_text(200, &*self.running.load().effective)),
+            ["config"] => read_only(request, || Reply::json_text(200, &self.running.load().effective)),
             ["events"] => read_only(request, || {
                 events::listen(self.running.clone(), &self.changes, &self.listeners)
             }),
@@ -44,25 +44,25 @@ impl App {
                     push::push(request, &service, check)
                 }
                 (["checks", _, "push"], Some(_)) => Reply::method_not_allowed("PUT, POST"),
-                ([act @ ("disable" | "enable" | "weight")], Some(service)) => self.order(request, &service, act).await,
+                ([name @ ("disable" | "enable" | "weight")], Some(service)) => self.command(request, &service, name).await,
                 _ => no_route(request),
             },
             _ => no_route(request),
         }
     }
 
-    async fn order(&self, request: &Request, service: &ServiceHandle, act: &str) -> Reply {
+    async fn command(&self, request: &Request, service: &ServiceHandle, name: &str) -> Reply {
         let now = common::clock::unix_millis();
-        let told = match (request.method, act) {
+        let command = match (request.method, name) {
             (Method::Put | Method::Post, _) => {
-                Body::read(request).and_then(|body| body.and_query(request).order(act, None, now))
+                Body::read(request).and_then(|body| body.and_query(request).command(name, None, now))
             }
             (Method::Delete, "weight") => Ok(Some(CommandRequest::configured_weight(now))),
             (_, "weight") => return Reply::method_not_allowed("PUT, POST, DELETE"),
             _ => return Reply::method_not_allowed("PUT, POST"),
         };
-        match told {
-            Ok(Some(told)) => match told.carry_out(&[service], &self.state_store).await.pop() {
+        match command {
+            Ok(Some(command)) => match command.carry_out(&[service], &self.state_store).await.pop() {
                 Some(outcome) => answer(outcome),
                 None => no_route(request),
             },
@@ -78,21 +78,21 @@ fn answer(outcome: Outcome) -> Reply {
             200,
             &OutcomeView {
                 service: outcome.service,
-                outcome: outcome.said,
+                outcome: outcome.text,
                 waited_ms: u64::try_from(outcome.waited.as_millis()).unwrap_or(u64::MAX),
             },
         ),
-        409 => Reply::problem(409, "Enabled meanwhile", outcome.said),
-        status => Reply::problem(status, "Stopping", outcome.said),
+        409 => Reply::problem(409, "Enabled meanwhile", outcome.text),
+        status => Reply::problem(status, "Stopping", outcome.text),
     }
 }
 
-/// A service as `/status` shows it, its keys in `lowerCamelCase`.
+/// Returns a service as in `/status`, with keys in `lowerCamelCase`.
 fn shown(service: &ServiceHandle) -> Value {
     camel(serde_json::to_value(service_view(service)).unwrap_or_default())
 }
 
-/// The checks of a service with their last results, the latest first.
+/// Returns the checks of a service with their last results, the latest first.
 fn checks(service: &ServiceHandle) -> Value {
     let state = service.state();
     let checks = service_view(service).checks.into_iter().zip(&state.checks);
@@ -107,7 +107,7 @@ fn checks(service: &ServiceHandle) -> Value {
     Value::Array(views.collect())
 }
 
-/// The same value, each key beginning in lower case.
+/// Converts the first letter of each key to lower case.
 fn camel(value: Value) -> Value {
     match value {
         Value::Array(values) => Value::Array(values.into_iter().map(camel).collect()),

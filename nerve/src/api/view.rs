@@ -1,4 +1,4 @@
-//! A service as `/status` shows it: Go-Nerve's fields first, then ours. Pure.
+//! A service as in `/status`: Go-Nerve's fields first, then nerve's own. Pure.
 
 use serde::Serialize;
 
@@ -16,47 +16,47 @@ pub struct ServiceView {
     pub host: String,
     /// Its announced port.
     pub port: u16,
-    /// `enabled`, `disabled` or `forced`: the operator's word.
+    /// The operator's intent: `enabled`, `disabled` or `forced`.
     pub status: &'static str,
     /// The full weight.
     pub max_weight: u8,
-    /// The weight now.
+    /// The current weight.
     pub current_weight: u8,
-    /// Whether it is announced as available.
+    /// Whether it is reported as available.
     pub available: bool,
-    /// Why it is not; empty when it is.
+    /// The reason it is not; empty when it is.
     pub reason: String,
-    /// Why its weight is less than it would be: an advisory check that fails. Empty otherwise.
+    /// The failure of an advisory check that lowers the weight; empty otherwise.
     pub degraded_reason: String,
     /// The lifecycle's phase.
     pub lifecycle: &'static str,
-    /// Since when it is in this phase, milliseconds since the Unix epoch.
+    /// The start of this phase, milliseconds since the Unix epoch.
     pub since: u64,
-    /// What is said of it besides its checks.
+    /// The overrides in force.
     pub overrides: Vec<OverrideView>,
     /// Its checks.
     pub checks: Vec<CheckView>,
-    /// Where it is reported.
+    /// Its reporters.
     pub reporters: Vec<ReporterView>,
 }
 
-/// Something that is said of a service besides its checks.
+/// One override.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct OverrideView {
-    /// `operator`, `hacheck` with the name of its file, or `stop`.
+    /// `operator`, `hacheck` with the name of its file, `hook` or `stop`.
     pub source: String,
     /// `down`, `forced` or `weight`.
     pub kind: &'static str,
-    /// The full weight it kind; null when it says something else.
+    /// The full weight it sets; null for the other kinds.
     pub weight: Option<u8>,
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// Who says it.
+    /// The author.
     pub author: String,
-    /// Since when, milliseconds since the Unix epoch.
+    /// The start, milliseconds since the Unix epoch.
     pub since: u64,
-    /// Until when; null: until it is taken back.
+    /// The end; null when it has none.
     pub expires: Option<u64>,
 }
 
@@ -67,19 +67,19 @@ pub struct CheckView {
     /// Its type.
     #[serde(rename = "Type")]
     pub kind: &'static str,
-    /// What it probes.
+    /// The target of its probes.
     pub target: String,
-    /// Whether its failure takes the service away, and not just from its weight.
+    /// Whether its failure makes the service unavailable; otherwise it lowers the weight.
     pub required: bool,
-    /// Its word after rise and fall; null before the first probe.
+    /// Its result after rise and fall; null before the first probe.
     pub ok: Option<bool>,
-    /// What kind of failure the last probe was, in a word; null when it passed.
+    /// The kind of the last probe's failure; null when it passed.
     pub failure: Option<&'static str>,
-    /// What the last probe said.
+    /// The detail of the last probe.
     pub detail: String,
-    /// How long the last probe took.
+    /// The duration of the last probe.
     pub latency_ms: Option<f64>,
-    /// When the last probe ended, milliseconds since the Unix epoch.
+    /// The end of the last probe, milliseconds since the Unix epoch.
     pub at: Option<u64>,
 }
 
@@ -87,15 +87,15 @@ pub struct CheckView {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct ProbeView {
-    /// When it ended, milliseconds since the Unix epoch.
+    /// Its end, milliseconds since the Unix epoch.
     pub at: u64,
     /// Whether it passed.
     pub ok: bool,
-    /// What kind of failure it was, in a word; null when it passed.
+    /// The kind of its failure; null when it passed.
     pub failure: Option<&'static str>,
-    /// What it said.
+    /// Its detail.
     pub detail: String,
-    /// How long it took.
+    /// Its duration.
     pub latency_ms: f64,
 }
 
@@ -106,15 +106,15 @@ pub struct ReporterView {
     /// Its type.
     #[serde(rename = "Type")]
     pub kind: &'static str,
-    /// Where it reports.
+    /// The path of its node or file, or `stdout`.
     pub target: String,
-    /// Where it stands.
+    /// The state of its delivery.
     pub state: &'static str,
-    /// Why it is not as it should be; empty when it is.
+    /// The reason that it is not as desired; empty when it is.
     pub detail: String,
 }
 
-/// Where a entry comes from.
+/// Returns the text of an override's source.
 pub fn source_of(source: &Source) -> String {
     match source {
         Source::Operator => "operator".to_owned(),
@@ -134,14 +134,14 @@ fn override_view(entry: &Override) -> OverrideView {
         source: source_of(&entry.source),
         kind,
         weight,
-        reason: entry.note.reason.clone(),
-        author: entry.note.author.clone(),
-        since: entry.note.since,
-        expires: entry.note.expires,
+        reason: entry.metadata.reason.clone(),
+        author: entry.metadata.author.clone(),
+        since: entry.metadata.since,
+        expires: entry.metadata.expires,
     }
 }
 
-/// A probe's view.
+/// Returns a probe's view.
 pub fn probe_view(verdict: &Verdict) -> ProbeView {
     let failure = verdict.outcome.as_ref().err();
     ProbeView {
@@ -156,11 +156,11 @@ pub fn probe_view(verdict: &Verdict) -> ProbeView {
     }
 }
 
-/// A service's view.
+/// Returns a service's view.
 pub fn service_view(service: &ServiceHandle) -> ServiceView {
     let config = &service.config;
     let state = service.state();
-    let stand = &state.stand;
+    let status = &state.status;
     let checks = config.checks.iter().zip(&state.checks).map(|(config, state)| {
         let last = state.history.last().map(probe_view);
         CheckView {
@@ -177,7 +177,7 @@ pub fn service_view(service: &ServiceHandle) -> ServiceView {
     let reporters = service.reporters.iter().map(|reporter| {
         let state = reporter.state.borrow();
         ReporterView {
-            kind: reporter.kind,
+            kind: reporter.kind.as_str(),
             target: reporter.target.clone(),
             state: state.as_str(),
             detail: state.detail().to_owned(),
@@ -187,13 +187,13 @@ pub fn service_view(service: &ServiceHandle) -> ServiceView {
         name: config.name.clone(),
         host: config.host.clone(),
         port: config.port,
-        status: stand.intent.as_str(),
-        max_weight: stand.full_weight,
-        current_weight: stand.weight,
-        available: stand.available == Some(true),
-        reason: stand.reason.clone(),
-        degraded_reason: stand.degraded_reason.clone(),
-        lifecycle: stand.phase,
+        status: status.intent.as_str(),
+        max_weight: status.full_weight,
+        current_weight: status.weight,
+        available: status.available == Some(true),
+        reason: status.reason.clone(),
+        degraded_reason: status.degraded_reason.clone(),
+        lifecycle: status.phase.as_str(),
         since: state.since,
         overrides: state.overrides.iter().map(override_view).collect(),
         checks: checks.collect(),

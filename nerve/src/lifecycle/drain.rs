@@ -1,4 +1,4 @@
-//! Disabling: the service is already taken away; what is left is to wait until it is safe to stop it.
+//! Disabling: the service is already withdrawn; the sequence waits until it is safe to stop it.
 
 use std::time::Duration;
 
@@ -6,27 +6,27 @@ use tokio::time::Instant;
 
 use crate::config::DisableConfig;
 
-/// A disable sequence, under way or over.
+/// A disable sequence, running or done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Drain {
-    /// Since when the service is taken away: the minimum counts from here.
+    /// The time of the withdrawal, from which the minimum counts.
     pub(super) since: Instant,
-    /// The graceful command gets no longer.
+    /// The deadline of the graceful command.
     pub(super) max_at: Instant,
-    /// Whether the shutdown command had its turn.
+    /// Whether the shutdown command was started.
     pub(super) shutdown_ran: bool,
     pub(super) stage: Stage,
     pub(super) settled: Settled,
 }
 
-/// Where a disable sequence is.
+/// The stage of a disable sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// The shutdown command runs.
     Shutdown,
     /// The graceful command runs.
     Graceful,
-    /// The graceful command failed and runs again then.
+    /// The graceful command failed and runs again at this time.
     GracefulPause(Instant),
     /// The commands are done; the minimum is not over.
     Hold,
@@ -34,10 +34,10 @@ pub enum Stage {
     Done,
 }
 
-/// What a disable sequence waited for.
+/// The wait that a disable sequence ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
-    /// For the minimum duration alone.
+    /// Only for the minimum duration.
     Minimum,
     /// For the graceful command, and it succeeded.
     GracefullyDone,
@@ -56,7 +56,7 @@ impl Drain {
         }
     }
 
-    /// When something is due that no command's end brings.
+    /// Returns the next time at which the stage changes without the end of a command.
     pub(super) fn wake_at(&self, config: &DisableConfig) -> Option<Instant> {
         match self.stage {
             Stage::Shutdown | Stage::Done => None,
@@ -66,7 +66,7 @@ impl Drain {
         }
     }
 
-    /// Moves on as far as time alone allows.
+    /// Advances as far as the time allows.
     pub(super) fn advance(&mut self, now: Instant, config: &DisableConfig) {
         match self.stage {
             Stage::Graceful | Stage::GracefulPause(_) if now >= self.max_at => {
@@ -81,7 +81,7 @@ impl Drain {
         }
     }
 
-    /// What follows the shutdown command, or comes first without one.
+    /// Enters the stage after the shutdown command, or the first one without it.
     pub(super) fn after_shutdown(&mut self, config: &DisableConfig) {
         self.stage = match config.gracefully_done {
             Some(_) if self.settled == Settled::Minimum => Stage::Graceful,
@@ -89,7 +89,7 @@ impl Drain {
         };
     }
 
-    /// The graceful command ended.
+    /// Applies the end of the graceful command.
     pub(super) fn graceful_ended(&mut self, success: bool, now: Instant, config: &DisableConfig) {
         if success {
             self.settled = Settled::GracefullyDone;
@@ -103,7 +103,7 @@ impl Drain {
         }
     }
 
-    /// Runs the shutdown command now, if it had no turn yet.
+    /// Starts the shutdown command, unless it was started before.
     pub(super) fn shut_down(&mut self, now: Instant, config: &DisableConfig) {
         if config.shutdown.is_none() || self.shutdown_ran {
             return;

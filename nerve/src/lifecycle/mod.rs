@@ -1,4 +1,4 @@
-//! A service between up and down: when it is announced, at which weight, and how it is taken away. Pure.
+//! The lifecycle of a service: when it is registered, at which weight, and how it is withdrawn. Pure.
 
 pub mod machine;
 pub mod warmup;

@@ -1,4 +1,4 @@
-//! The weight ramp: steps up to the full weight, as Go-Nerve's or in another shape.
+//! The weight ramp: steps up to the full weight, in Go-Nerve's or another shape.
 
 use std::time::Duration;
 
@@ -47,40 +47,40 @@ impl Shape {
     }
 }
 
-/// How far a service has warmed up: what a restart of nerve goes on from.
+/// The warm-up progress of a service, from which a restarted nerve resumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WarmUpProgress {
-    /// The step it was at; [`INTERVALS`] when it is warm.
+    /// The step; [`INTERVALS`] when the service is warm.
     pub step: u32,
-    /// For how long it has been warming up, in milliseconds.
+    /// The duration of the warm-up so far, in milliseconds.
     pub ran: u64,
 }
 
 impl WarmUpProgress {
-    /// Of a warm service.
+    /// The progress of a warm service.
     pub const WARM: Self = Self {
         step: INTERVALS,
         ran: 0,
     };
 }
 
-/// A warm-up under way.
+/// A running warm-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WarmUp {
-    /// The step it is at.
+    /// The current step.
     pub step: u32,
-    /// Counts what it ran before nerve was restarted, too.
+    /// The duration before nerve was restarted.
     before: Duration,
     started: Instant,
     next_step: Instant,
-    /// When the stability command runs next; `None` while it runs, or when there is none.
+    /// The next start of the stability command; `None` while it runs, or when there is none.
     pub next_stable: Option<Instant>,
-    /// What the stability command said last.
+    /// The last result of the stability command.
     stable: bool,
 }
 
 impl WarmUp {
-    /// At the first step, or where it was.
+    /// Starts at the first step, or resumes.
     pub fn start(now: Instant, config: &WarmUpConfig, from: Option<WarmUpProgress>) -> Self {
         let from = from.unwrap_or(WarmUpProgress { step: 0, ran: 0 });
         Self {
@@ -93,13 +93,13 @@ impl WarmUp {
         }
     }
 
-    /// When something is due.
+    /// Returns the time of the next tick.
     pub fn wake_at(&self) -> Instant {
         self.next_stable
             .map_or(self.next_step, |stable| stable.min(self.next_step))
     }
 
-    /// How far it is.
+    /// Returns the progress.
     pub fn progress(&self, now: Instant) -> WarmUpProgress {
         WarmUpProgress {
             step: self.step,
@@ -111,8 +111,7 @@ impl WarmUp {
         self.before.saturating_add(now.duration_since(self.started))
     }
 
-    /// Moves one step when it is due, the service is stable and somebody has the report; says whether the warm-up is
-    /// over.
+    /// Advances one step if it is due, the service is stable and a report is delivered. Returns whether the warm-up is over.
     pub fn advance(&mut self, now: Instant, reported: bool, config: &WarmUpConfig) -> bool {
         if now >= self.next_step {
             self.next_step = now + config.interval;
@@ -123,7 +122,7 @@ impl WarmUp {
         self.step >= INTERVALS || self.ran(now) >= config.max
     }
 
-    /// The stability command ended.
+    /// Applies the end of the stability command.
     pub fn stability(&mut self, stable: bool, now: Instant, config: &WarmUpConfig) {
         self.next_stable = config.stable.as_ref().map(|command| now + command.interval);
         self.stable = stable;

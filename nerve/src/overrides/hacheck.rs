@@ -1,6 +1,6 @@
 //! The files of hacheck's spool, as `hadown` writes them.
 //!
-//! A file of the name `svc`, `svc:port`, `svc:host:port` or `all` takes what it names down. It holds
+//! A file of the name `svc`, `svc:port`, `svc:host:port` or `all` takes the services it names down. It holds
 //! `{"reason", "expiration", "creation"}` (times in seconds since the Unix epoch) or just the reason.
 
 use std::collections::BTreeMap;
@@ -11,11 +11,11 @@ use serde_json::Value;
 use super::{Metadata, Override, OverrideKind, Source};
 use crate::config::ServiceConfig;
 
-/// The notes of the spool's files, by their names.
+/// The metadata of the spool's files, by file name.
 pub type Spool = BTreeMap<String, Metadata>;
 
-/// Reads a file's content. Whatever it holds, its being there says down. `since` is when it was written, should it not
-/// say so itself.
+/// Parses a file's content. Any content means down. `since` is the modification time, used when the content has no
+/// `creation`.
 pub fn parse(content: &[u8], since: u64) -> Metadata {
     if let Ok(Value::Object(file)) = serde_json::from_slice(content) {
         let reason = file.get("reason").and_then(Value::as_str).unwrap_or_default();
@@ -25,13 +25,13 @@ pub fn parse(content: &[u8], since: u64) -> Metadata {
     Metadata::new(&String::from_utf8_lossy(content), "", since, None)
 }
 
-/// Seconds, whole or not, as milliseconds.
+/// Converts seconds, with or without a fraction, to milliseconds.
 fn millis(seconds: &Value) -> Option<u64> {
     let since = Duration::try_from_secs_f64(seconds.as_f64()?).ok()?;
     u64::try_from(since.as_millis()).ok()
 }
 
-/// What the spool says of a service, under its name or its name in the report.
+/// Returns the overrides of a service, under its name or its name in the report.
 pub fn overrides(spool: &Spool, service: &ServiceConfig, now: u64) -> Vec<Override> {
     if spool.is_empty() {
         return Vec::new();
@@ -52,11 +52,11 @@ pub fn overrides(spool: &Spool, service: &ServiceConfig, now: u64) -> Vec<Overri
     names
         .into_iter()
         .filter_map(|name| spool.get_key_value(&name))
-        .filter(|(_, note)| note.holds(now))
-        .map(|(name, note)| Override {
+        .filter(|(_, metadata)| metadata.holds(now))
+        .map(|(name, metadata)| Override {
             source: Source::Hacheck(name.clone()),
             kind: OverrideKind::Down,
-            note: note.clone(),
+            metadata: metadata.clone(),
         })
         .collect()
 }
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_named_in_four_ways() {
+    fn a_file_matches_all_or_either_name_with_port_and_host() {
         let service = testing::service("{ name: web-1, reporterServiceName: web, host: 10.0.0.1, port: 80 }");
         let names = [
             "all",
@@ -93,15 +93,15 @@ mod tests {
             "web-1:80",
             "web-1:10.0.0.1:80",
         ];
-        let heard = |name: &str| {
+        let matches = |name: &str| {
             let spool = [(name.to_owned(), Metadata::new("x", "", 0, Some(10)))].into();
             overrides(&spool, &service, 9).len()
         };
         for name in names {
-            assert_eq!(heard(name), 1, "{name}");
+            assert_eq!(matches(name), 1, "{name}");
         }
         for name in ["we", "web:81", "web:10.0.0.2:80", "api", ""] {
-            assert_eq!(heard(name), 0, "{name}");
+            assert_eq!(matches(name), 0, "{name}");
         }
         let expired = [("all".to_owned(), Metadata::new("x", "", 0, Some(9)))].into();
         assert_eq!(overrides(&expired, &service, 9), []);
@@ -109,7 +109,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_file_breaks_the_reading(content in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn any_content_means_down(content in proptest::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(parse(&content, 7).holds(7));
         }
     }

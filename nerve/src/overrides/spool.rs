@@ -1,7 +1,7 @@
 //! Watches hacheck's spool directory.
 //!
-//! The whole directory is looked at every second; only files that changed are read. A directory that is not there is an
-//! empty one; one that cannot be read says what it said last.
+//! The directory is listed every second; only files that changed are read. A missing directory counts as empty; while it
+//! cannot be read, its last content stays in force.
 
 use std::collections::BTreeMap;
 use std::fs::{DirEntry, File};
@@ -17,13 +17,13 @@ use tokio_util::sync::CancellationToken;
 use super::Metadata;
 use super::hacheck::{Spool, parse};
 
-/// What the spool says now.
+/// The current content of the spool.
 pub type Spools = watch::Receiver<Arc<Spool>>;
 
-const INTERVAL: Duration = Duration::from_secs(1);
-/// How many files are looked at.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// The maximum number of files.
 const MAX_FILES: usize = 10_000;
-/// How much of a file is read: far more than a reason takes.
+/// The maximum number of bytes read of a file: far more than a reason needs.
 const MAX_BYTES: u64 = 4096;
 
 /// The task that watches a directory.
@@ -32,7 +32,7 @@ pub struct SpoolTask {
     directory: PathBuf,
     seen: BTreeMap<String, Seen>,
     spool: watch::Sender<Arc<Spool>>,
-    /// Why it can't be read, to say so once.
+    /// The last error, so that it is logged once.
     failure: Option<String>,
 }
 
@@ -41,10 +41,10 @@ pub struct SpoolTask {
 struct Seen {
     modified: SystemTime,
     length: u64,
-    note: Metadata,
+    metadata: Metadata,
 }
 
-/// A directory that has been looked at once, and the task that goes on looking.
+/// Reads a directory once; the task polls it from then on.
 pub fn spool(directory: PathBuf) -> (Spools, SpoolTask) {
     let (sender, spools) = watch::channel(Arc::default());
     let mut task = SpoolTask {
@@ -53,25 +53,25 @@ pub fn spool(directory: PathBuf) -> (Spools, SpoolTask) {
         spool: sender,
         failure: None,
     };
-    let found = look(&task.directory, &task.seen);
+    let found = list(&task.directory, &task.seen);
     task.publish(found);
     (spools, task)
 }
 
-/// A spool that says nothing.
+/// Returns an empty spool.
 pub fn no_spool() -> Spools {
     watch::channel(Arc::default()).1
 }
 
 impl SpoolTask {
-    /// Looks again and again until `stop`.
+    /// Polls until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        while stop.run_until_cancelled(sleep(INTERVAL)).await.is_some() {
+        while stop.run_until_cancelled(sleep(POLL_INTERVAL)).await.is_some() {
             let (directory, seen) = (self.directory.clone(), self.seen.clone());
-            let looking = tokio::task::spawn_blocking(move || look(&directory, &seen));
-            match stop.run_until_cancelled(looking).await {
+            let listing = tokio::task::spawn_blocking(move || list(&directory, &seen));
+            match stop.run_until_cancelled(listing).await {
                 Some(Ok(found)) => self.publish(found),
-                Some(Err(error)) => tracing::error!(%error, "Looking at hacheck's spool broke."),
+                Some(Err(error)) => tracing::error!(%error, "Reading hacheck's spool panicked."),
                 None => return,
             }
         }
@@ -82,7 +82,7 @@ impl SpoolTask {
         if failure != self.failure {
             let directory = self.directory.display();
             if let Some(error) = &failure {
-                tracing::warn!(%directory, %error, "Hacheck's spool can't be read; what it said last holds.");
+                tracing::warn!(%directory, %error, "Hacheck's spool can't be read; its last content stays in force.");
             } else {
                 tracing::info!(%directory, "Hacheck's spool can be read again.");
             }
@@ -90,15 +90,15 @@ impl SpoolTask {
         }
         let Ok(found) = found else { return };
         if found != self.seen {
-            let notes = found.iter().map(|(name, seen)| (name.clone(), seen.note.clone()));
-            self.spool.send_replace(Arc::new(notes.collect()));
+            let spool = found.iter().map(|(name, seen)| (name.clone(), seen.metadata.clone()));
+            self.spool.send_replace(Arc::new(spool.collect()));
             self.seen = found;
         }
     }
 }
 
-/// The files that are there now; those that did not change as they were.
-fn look(directory: &Path, seen: &BTreeMap<String, Seen>) -> io::Result<BTreeMap<String, Seen>> {
+/// Lists the files; those that did not change since they were `seen` are not read again.
+fn list(directory: &Path, seen: &BTreeMap<String, Seen>) -> io::Result<BTreeMap<String, Seen>> {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
@@ -110,23 +110,23 @@ fn look(directory: &Path, seen: &BTreeMap<String, Seen>) -> io::Result<BTreeMap<
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };
-        // Hidden files are those that are still being written.
+        // Hidden files are still being written.
         if name.starts_with('.') {
             continue;
         }
-        if let Some(file) = look_at(&entry, seen.get(&name)) {
+        if let Some(file) = read_file(&entry, seen.get(&name)) {
             found.insert(name, file);
         }
     }
     Ok(found)
 }
 
-/// A file; `None` when it has vanished or is none.
-fn look_at(entry: &DirEntry, seen: Option<&Seen>) -> Option<Seen> {
-    let metadata = std::fs::metadata(entry.path())
+/// Reads a file; `None` when it has vanished or is not a regular file.
+fn read_file(entry: &DirEntry, seen: Option<&Seen>) -> Option<Seen> {
+    let attributes = std::fs::metadata(entry.path())
         .ok()
         .filter(std::fs::Metadata::is_file)?;
-    let (modified, length) = (metadata.modified().ok()?, metadata.len());
+    let (modified, length) = (attributes.modified().ok()?, attributes.len());
     if let Some(seen) = seen.filter(|seen| (seen.modified, seen.length) == (modified, length)) {
         return Some(seen.clone());
     }
@@ -134,13 +134,13 @@ fn look_at(entry: &DirEntry, seen: Option<&Seen>) -> Option<Seen> {
     let since = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
     let mut content = Vec::new();
     let read = File::open(entry.path()).and_then(|file| file.take(MAX_BYTES).read_to_end(&mut content));
-    let note = match read {
+    let metadata = match read {
         Ok(_) => parse(&content, since),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        // It is there, and that alone says down.
+        // Its existence alone means down.
         Err(error) => Metadata::new(&format!("the file can't be read: {error}"), "", since, None),
     };
-    Some(Seen { modified, length, note })
+    Some(Seen { modified, length, metadata })
 }
 
 #[cfg(test)]
@@ -151,13 +151,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_spooled_is_heard_and_what_is_gone_is_not() {
+    async fn the_spool_follows_its_files() {
         let directory = tempfile::tempdir().expect("a directory");
         let spool_directory = directory.path().join("hacheck");
         let (mut spools, task) = spool(spool_directory.clone());
         assert!(
             spools.borrow().is_empty(),
-            "a directory that is not there is an empty one"
+            "a missing directory is empty"
         );
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         tasks.spawn(task.run(stop.clone()));
@@ -166,16 +166,16 @@ mod tests {
         std::fs::write(spool_directory.join(".web.tmp"), "half").expect("it is written");
         std::fs::write(spool_directory.join("web"), "deploy").expect("it is written");
         let mut until = async |fits: fn(&Spool) -> bool| {
-            let heard = timeout(Duration::from_secs(20), spools.wait_for(|spool| fits(spool))).await;
-            heard.expect("in time").expect("the task runs").clone()
+            let changed = timeout(Duration::from_secs(20), spools.wait_for(|spool| fits(spool))).await;
+            changed.expect("in time").expect("the task runs").clone()
         };
         let spool = until(|spool| !spool.is_empty()).await;
         assert!(
-            spool.keys().eq(["web"]) && spool.values().all(|note| note.reason == "deploy"),
+            spool.keys().eq(["web"]) && spool.values().all(|metadata| metadata.reason == "deploy"),
             "{spool:?}"
         );
         std::fs::write(spool_directory.join("web"), "more than that").expect("it is written");
-        until(|spool| spool.values().any(|note| note.reason == "more than that")).await;
+        until(|spool| spool.values().any(|metadata| metadata.reason == "more than that")).await;
         std::fs::remove_file(spool_directory.join("web")).expect("it goes");
         until(Spool::is_empty).await;
         stop.cancel();

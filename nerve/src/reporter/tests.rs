@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use common::report::{Dialect, Report};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -31,8 +33,8 @@ fn report(available: bool) -> Arc<Report> {
 const UP: &str = "{\"available\":true,\"host\":\"10.0.0.4\",\"port\":80,\"name\":\"web\",\"weight\":255}\n";
 const DOWN: &str = "{\"available\":false,\"unavailable_reason\":\"tcp: refused\",\"host\":\"10.0.0.4\",\"port\":80,\"name\":\"web\",\"weight\":0}\n";
 
-/// A file reporter at work.
-struct Scene {
+/// A running file reporter.
+struct Fixture {
     _directory: TempDir,
     path: PathBuf,
     reports: watch::Sender<Option<Arc<Report>>>,
@@ -41,7 +43,7 @@ struct Scene {
     stop: CancellationToken,
 }
 
-impl Scene {
+impl Fixture {
     fn new(append: bool) -> (Self, impl Future<Output = ()>) {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("sub/nerve.report");
@@ -51,7 +53,7 @@ impl Scene {
         let (reports, receiver) = watch::channel(None);
         let stop = CancellationToken::new();
         let running = Box::pin(reporter.run(receiver, stop.clone()));
-        let scene = Self {
+        let fixture = Self {
             _directory: directory,
             path,
             reports,
@@ -59,10 +61,10 @@ impl Scene {
             failures,
             stop,
         };
-        (scene, running)
+        (fixture, running)
     }
 
-    async fn tell(&mut self, available: bool) {
+    async fn publish(&mut self, available: bool) {
         self.handle.state.mark_unchanged();
         self.reports.send_replace(Some(report(available)));
         self.handle.state.changed().await.expect("the reporter lives");
@@ -73,96 +75,112 @@ impl Scene {
     }
 }
 
-async fn play(running: impl Future<Output = ()>, scenes: impl Future<Output = ()>) {
-    timeout(TIMEOUT, async { tokio::join!(running, scenes) })
+async fn run_both(running: impl Future<Output = ()>, steps: impl Future<Output = ()>) {
+    timeout(TIMEOUT, async { tokio::join!(running, steps) })
         .await
         .expect("it ends");
 }
 
 #[tokio::test]
-async fn a_file_holds_the_last_report_and_is_empty_when_the_service_is_down() {
-    let (mut scene, running) = Scene::new(false);
-    play(running, async {
-        assert_eq!(scene.text(), "", "it is made at start");
-        assert_eq!(*scene.handle.state.borrow(), ReporterState::Idle);
+async fn a_file_holds_the_last_report_and_is_empty_when_down() {
+    let (mut fixture, running) = Fixture::new(false);
+    run_both(running, async {
+        assert_eq!(fixture.text(), "", "it is made at start");
+        assert_eq!(*fixture.handle.state.borrow(), ReporterState::Idle);
         for (available, text) in [(true, UP), (false, ""), (true, UP)] {
-            scene.tell(available).await;
-            assert_eq!(scene.text(), text);
+            fixture.publish(available).await;
+            assert_eq!(fixture.text(), text);
         }
-        let mode = std::fs::metadata(&scene.path)
+        let mode = std::fs::metadata(&fixture.path)
             .expect("it is there")
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o644);
-        assert_eq!(*scene.handle.state.borrow(), ReporterState::Reported);
-        scene.stop.cancel();
+        assert_eq!(*fixture.handle.state.borrow(), ReporterState::Reported);
+        fixture.stop.cancel();
     })
     .await;
 }
 
 #[tokio::test]
 async fn an_appended_file_holds_every_report() {
-    let (mut scene, running) = Scene::new(true);
-    play(running, async {
+    let (mut fixture, running) = Fixture::new(true);
+    run_both(running, async {
         for available in [true, false, true] {
-            scene.tell(available).await;
+            fixture.publish(available).await;
         }
-        assert_eq!(scene.text(), [UP, DOWN, UP].concat());
-        scene.stop.cancel();
+        assert_eq!(fixture.text(), [UP, DOWN, UP].concat());
+        fixture.stop.cancel();
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_failed_write_is_counted_told_and_tried_again() {
-    let (mut scene, running) = Scene::new(false);
-    play(running, async {
+async fn a_failed_write_is_counted_published_and_retried() {
+    let (mut fixture, running) = Fixture::new(false);
+    run_both(running, async {
         // A directory in its place can't be written.
-        std::fs::remove_file(&scene.path).expect("it is there");
-        std::fs::create_dir(&scene.path).expect("it can be made");
-        scene.tell(true).await;
-        let detail = scene.handle.state.borrow().detail().to_owned();
+        std::fs::remove_file(&fixture.path).expect("it is there");
+        std::fs::create_dir(&fixture.path).expect("it can be made");
+        fixture.publish(true).await;
+        let detail = fixture.handle.state.borrow().detail().to_owned();
         assert!(!detail.is_empty());
-        std::fs::remove_dir(&scene.path).expect("it is empty");
-        let delivered = scene.handle.state.wait_for(|state| *state == ReporterState::Reported);
+        std::fs::remove_dir(&fixture.path).expect("it is empty");
+        let delivered = fixture.handle.state.wait_for(|state| *state == ReporterState::Reported);
         delivered.await.expect("the reporter lives");
-        assert_eq!(scene.text(), UP);
-        assert!(scene.failures.get() >= 1);
-        scene.stop.cancel();
+        assert_eq!(fixture.text(), UP);
+        assert!(fixture.failures.get() >= 1);
+        fixture.stop.cancel();
     })
     .await;
 }
 
 #[tokio::test]
 async fn the_last_report_is_written_at_the_stop() {
-    let (scene, running) = Scene::new(false);
-    scene.reports.send_replace(Some(report(true)));
-    scene.stop.cancel();
+    let (fixture, running) = Fixture::new(false);
+    fixture.reports.send_replace(Some(report(true)));
+    fixture.stop.cancel();
     timeout(TIMEOUT, running).await.expect("it ends");
-    assert_eq!(scene.text(), UP);
+    assert_eq!(fixture.text(), UP);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_that_hangs_is_followed_by_one_other_not_by_many() {
-    let (scene, running) = Scene::new(true);
-    // Whoever writes to a pipe waits until somebody reads it.
-    std::fs::remove_file(&scene.path).expect("it is there");
+async fn a_write_that_hangs_is_followed_by_only_one_other() {
+    let (fixture, running) = Fixture::new(true);
+    // A write to a pipe waits for its reader.
+    std::fs::remove_file(&fixture.path).expect("it is there");
     let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
-    rustix::fs::mknodat(rustix::fs::CWD, &scene.path, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
-    scene.reports.send_replace(Some(report(true)));
-    let scenes = async {
-        while scene.failures.get() < 5 {
+    rustix::fs::mknodat(rustix::fs::CWD, &fixture.path, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe");
+    fixture.reports.send_replace(Some(report(true)));
+    let steps = async {
+        while fixture.failures.get() < 5 {
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        let pipe = File::options().read(true).write(true).open(&scene.path).expect("open");
-        let mut state = scene.handle.state.clone();
+        let pipe = File::options().read(true).write(true).open(&fixture.path).expect("open");
+        let mut state = fixture.handle.state.clone();
         state
             .wait_for(|state| *state == ReporterState::Reported)
             .await
             .expect("the reporter lives");
         let written = rustix::io::ioctl_fionread(&pipe).expect("a length");
-        assert_eq!(written, 2 * UP.len() as u64, "what hung, and the next");
-        scene.stop.cancel();
+        assert_eq!(written, 2 * UP.len() as u64, "the write that hung, and the next");
+        fixture.stop.cancel();
     };
-    play(running, scenes).await;
+    run_both(running, steps).await;
+}
+
+fn node_content(report: &Report, expose_on_unavailable: bool) -> Option<Vec<u8>> {
+    PayloadEncoder::new(Dialect::Go, expose_on_unavailable).content(report)
+}
+
+#[test]
+fn an_available_service_has_a_node() {
+    assert_eq!(node_content(&report(true), false).as_deref(), Some(UP.trim_end().as_bytes()));
+}
+
+#[test]
+fn an_unavailable_service_has_a_node_only_when_exposed() {
+    let report = report(false);
+    assert_eq!(node_content(&report, false), None);
+    assert_eq!(node_content(&report, true).as_deref(), Some(DOWN.trim_end().as_bytes()));
 }

@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Stage;
 use super::withdraw_guard::WithdrawGuard;
-use crate::announce::PayloadEncoder;
 use crate::check::Check;
 use crate::check::runner::Runner;
 use crate::config::{CheckConfig, CheckKind, ReporterConfig, ServiceConfig};
-use crate::reporter::{self, Reporter, ReporterHandle};
+use crate::delivery::ReporterHandle;
+use crate::reporter::{self, PayloadEncoder, Reporter};
 use crate::service::{Context, ServiceHandle, service};
 
 /// The maximum delay between the starts of two checks: a service waits for the first result of each.

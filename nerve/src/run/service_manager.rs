@@ -21,8 +21,8 @@ use super::Stage;
 use super::plan::{in_effect, needs_restart, plan, same_target};
 use super::service_builder::{Guards, Prepared, ServiceBuilder};
 use crate::config::{Config, ServiceConfig};
+use crate::delivery::ReporterKind;
 use crate::reload::ServiceChanges;
-use crate::reporter::ReporterState;
 use crate::running::{Running, RunningState};
 use crate::service::ServiceHandle;
 
@@ -257,10 +257,10 @@ impl Reconfigure for ServiceManager {
 /// Waits until a service has registered, or has nothing to register.
 async fn registered(service: &ServiceHandle) {
     let is_registered = || {
-        let mut nodes = service.reporters.iter().filter(|reporter| reporter.kind == "zookeeper");
-        nodes.all(|node| *node.state.borrow() == ReporterState::Reported)
+        let mut reporters = service.reporters.iter();
+        reporters.all(|reporter| reporter.kind != ReporterKind::Zookeeper || reporter.is_reported())
     };
-    while service.state().stand.available != Some(false) && !is_registered() {
+    while service.state().status.available != Some(false) && !is_registered() {
         sleep(HANDOVER_POLL_INTERVAL).await;
     }
 }

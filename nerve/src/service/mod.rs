@@ -1,5 +1,6 @@
-//! A service: how it is steered and seen ([`ServiceHandle`]), and the one task that owns its state.
+//! A service: its handle ([`ServiceHandle`]) for the API and the metrics, and the one task that owns its state.
 
+mod report;
 mod task;
 
 use std::sync::Arc;
@@ -9,35 +10,35 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::check::push::Mailbox;
 use crate::config::ServiceConfig;
+use crate::delivery::ReporterHandle;
 use crate::health::history::History;
 use crate::lifecycle::Settled;
 use crate::lifecycle::machine::LifecycleStatus;
 use crate::metrics::Metrics;
 use crate::overrides::spool::{Spools, no_spool};
-use crate::overrides::{Metadata, Override};
-use crate::reporter::ReporterHandle;
+use crate::overrides::{Action, Metadata, Override};
 use crate::state_store::StateStore;
 
 pub use task::{ServiceTask, service};
 
-/// What services share.
+/// The resources that all services share.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// What is counted.
+    /// The counters.
     pub metrics: Metrics,
-    /// What outlives nerve.
+    /// The state that outlives nerve.
     pub state_store: StateStore,
-    /// What hacheck's spool says.
+    /// hacheck's spool.
     pub spool: Spools,
-    /// Where changes are told.
+    /// The channel of the services' changes.
     pub changes: broadcast::Sender<Arc<Change>>,
 }
 
 impl Context {
-    /// How many changes a listener may be behind before it misses some.
+    /// The number of changes a client may be behind before it misses some.
     const EVENT_BUFFER: usize = 256;
 
-    /// Without state_store and spool.
+    /// Returns a context without persistent state and spool.
     pub fn new(metrics: Metrics) -> Self {
         Self {
             metrics,
@@ -48,49 +49,24 @@ impl Context {
     }
 }
 
-/// A service stands differently from before.
+/// A change of a service's status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// The service's name.
     pub name: String,
-    /// Where it stands.
-    pub stand: LifecycleStatus,
-    /// Since when it is in its phase, milliseconds since the Unix epoch.
+    /// Its new status.
+    pub status: LifecycleStatus,
+    /// The start of its phase, milliseconds since the Unix epoch.
     pub since: u64,
 }
 
-/// An operator's order.
+/// An operator's command.
 #[derive(Debug)]
-pub struct Command {
-    /// What is ordered.
-    pub act: Act,
-    /// Who commands it, why, and for how long.
-    pub note: Metadata,
-    /// CommandRequest once it is in force; what keeps the service away all the same.
-    pub taken: oneshot::Sender<Vec<Override>>,
-}
-
-/// What is ordered.
-#[derive(Debug)]
-pub enum Act {
-    /// Take the service away.
-    Disable {
-        /// Whether the shutdown command runs.
-        shutdown: bool,
-        /// CommandRequest when it is safe to stop the service.
-        done: oneshot::Sender<Disabled>,
-    },
-    /// The service is about to be stopped: take it away as a stop does, until it is enabled or this nerve ends.
-    Leave {
-        /// CommandRequest when it is safe to stop the service.
-        done: oneshot::Sender<Disabled>,
-    },
-    /// Let the checks decide.
-    Enable,
-    /// Make it available whatever the checks say.
-    Force,
-    /// Set the full weight, 1 to 255; `None`: the configured one.
-    Weight(Option<u8>),
+struct Command {
+    action: Action,
+    metadata: Metadata,
+    accepted: oneshot::Sender<Vec<Override>>,
+    disabled: oneshot::Sender<Disabled>,
 }
 
 /// The end of a disable sequence.
@@ -102,50 +78,64 @@ pub enum Disabled {
     Cancelled,
 }
 
-/// What a service publishes of itself.
+/// The published state of a service.
 #[derive(Debug, Clone)]
 pub struct ServiceState {
-    /// Where it stands.
-    pub stand: LifecycleStatus,
-    /// Since when it is in this phase, milliseconds since the Unix epoch.
+    /// Its status.
+    pub status: LifecycleStatus,
+    /// The start of its phase, milliseconds since the Unix epoch.
     pub since: u64,
-    /// What is said of it besides its checks.
+    /// The overrides in force.
     pub overrides: Vec<Override>,
     /// Its checks, in the file's order.
-    pub checks: Vec<CheckState>,
+    pub checks: Vec<CheckResults>,
 }
 
-/// One check's word.
+/// The results of one check.
 #[derive(Debug, Clone)]
-pub struct CheckState {
+pub struct CheckResults {
     /// After rise and fall; `None` before the first verdict.
     pub up: Option<bool>,
-    /// Its last verdicts, as they were.
+    /// Its last verdicts.
     pub history: History,
 }
 
-/// A service as the API and the metrics see it.
+/// The handle of a service, for the API and the metrics.
 #[derive(Debug, Clone)]
 pub struct ServiceHandle {
     /// Its configuration.
     pub config: Arc<ServiceConfig>,
-    /// Where it is reported.
+    /// Its reporters.
     pub reporters: Vec<ReporterHandle>,
-    /// Where heartbeats of its `push` checks go in.
+    /// The inputs of its `push` checks.
     pub mailboxes: Vec<Mailbox>,
     commands: mpsc::Sender<Command>,
     state: Arc<ArcSwap<ServiceState>>,
 }
 
 impl ServiceHandle {
-    /// What it published last.
+    /// Returns the last published state.
     pub fn state(&self) -> Arc<ServiceState> {
         self.state.load_full()
     }
 
-    /// Gives an order; `false` when the service has stopped.
-    pub async fn order(&self, order: Command) -> bool {
-        self.commands.send(order).await.is_ok()
+    /// Sends a command. The first receiver gets the overrides that keep the service down once the command is in force; the
+    /// second, when the action withdraws the service, the end of its disable sequence. Both fail when the service has
+    /// stopped.
+    pub async fn command(
+        &self,
+        action: Action,
+        metadata: Metadata,
+    ) -> (oneshot::Receiver<Vec<Override>>, oneshot::Receiver<Disabled>) {
+        let ((accepted, is_accepted), (disabled, is_disabled)) = (oneshot::channel(), oneshot::channel());
+        let command = Command {
+            action,
+            metadata,
+            accepted,
+            disabled,
+        };
+        self.commands.send(command).await.ok();
+        (is_accepted, is_disabled)
     }
 }
 

@@ -1,8 +1,8 @@
-//! One task per service: verdicts, commands, timers and the ends of command_runs go into the lifecycle machine, one at a time;
-//! what it says is carried out and published.
+//! The task of a service: verdicts, commands, timers and the ends of command runs enter the lifecycle machine one at a
+//! time; its results are carried out and published.
 //!
-//! [`ServiceTask::next`] holds all the awaiting, [`ServiceTask::apply`] all the change, so no state is ever half applied.
-//! The task never waits for a check, a reporter or a caller of the API.
+//! [`ServiceTask::next`] does all the awaiting and [`ServiceTask::apply`] all the changes, so no state is ever half applied.
+//! The task never waits for a check, a reporter or a client of the API.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,19 +16,20 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::announce::announce;
 use crate::config::ServiceConfig;
+use crate::delivery::{ReporterHandle, Reports};
 use crate::health::checked::Checked;
 use crate::health::verdict::{Health, Verdict};
-use crate::lifecycle::machine::{CommandKind, DISABLED, Event, Intent, LifecycleStatus, Machine, Wanted};
+use crate::lifecycle::machine::{CommandKind, CommandRun, Event, LifecyclePhase, Machine};
+use crate::lifecycle::warmup::WarmUpProgress;
 use crate::overrides::spool::Spools;
-use crate::overrides::{Decision, Metadata, Override, OverrideKind, Source, decide, hacheck};
-use crate::reporter::{ReporterHandle, ReporterState, Reports};
-use crate::service::{Act, Change, CheckState, Command, Context, Disabled, ServiceHandle, ServiceState};
+use crate::overrides::{Action, Intent, Override, Overrides, hacheck};
+use crate::service::report::report_for;
+use crate::service::{Change, CheckResults, Command, Context, Disabled, ServiceHandle, ServiceState};
 use crate::state_store::{ServiceRecord, StateStore};
 
-/// The task looks again at least this often, whatever happens.
-const RESYNC: Duration = Duration::from_mins(1);
+/// The maximum time between two ticks.
+const RESYNC_INTERVAL: Duration = Duration::from_mins(1);
 
 /// A service's task.
 #[derive(Debug)]
@@ -36,24 +37,23 @@ pub struct ServiceTask {
     config: Arc<ServiceConfig>,
     machine: Machine,
     checks: Vec<Checked>,
-    reporters: Vec<watch::Receiver<ReporterState>>,
+    reporters: Vec<ReporterHandle>,
     verdicts: mpsc::Receiver<(usize, Verdict)>,
     commands: mpsc::Receiver<Command>,
-    running: Option<Wanted>,
+    running: Option<CommandRun>,
     command_runs: JoinSet<Ended>,
     failures: [(CommandKind, Counter); 4],
-    /// What outlives nerve of this service, and where it is kept.
-    kept: ServiceRecord,
+    overrides: Overrides,
+    /// The saved warm-up progress.
+    progress: Option<WarmUpProgress>,
     state_store: StateStore,
     spool: Spools,
-    /// What a hook said; it ends with this nerve, for the next one comes with the next life of the service.
-    hook: Option<Metadata>,
-    /// Since when nerve stops, milliseconds since the Unix epoch.
-    stopping: Option<u64>,
-    overrides: Vec<Override>,
+    stopping: bool,
     changes: broadcast::Sender<Arc<Change>>,
-    taken: Vec<oneshot::Sender<Vec<Override>>>,
-    waiting: Vec<oneshot::Sender<Disabled>>,
+    /// Commands that wait until they are in force.
+    accepted: Vec<oneshot::Sender<Vec<Override>>>,
+    /// Commands that wait for the end of the disable sequence.
+    disabled: Vec<oneshot::Sender<Disabled>>,
     state: Arc<ArcSwap<ServiceState>>,
     reports: watch::Sender<Option<Arc<common::report::Report>>>,
     ready_latch: Option<Latch>,
@@ -61,7 +61,7 @@ pub struct ServiceTask {
 
 #[derive(Debug)]
 struct Ended {
-    wanted: Wanted,
+    run: CommandRun,
     result: Result<Outcome, SpawnError>,
 }
 
@@ -75,8 +75,8 @@ enum Wake {
     Stop,
 }
 
-/// A service: how to see and steer it, where its reports come out, where its checks' verdicts go in, and its task.
-/// `ready` is dropped at its first word.
+/// Returns a service's handle, its reports, the sender of its checks' verdicts, and its task. `ready` is dropped at its first
+/// state.
 pub fn service(
     config: Arc<ServiceConfig>,
     reporters: Vec<ReporterHandle>,
@@ -84,35 +84,34 @@ pub fn service(
     ready: Latch,
 ) -> (ServiceHandle, Reports, mpsc::Sender<(usize, Verdict)>, ServiceTask) {
     let (verdict_sender, verdicts) = mpsc::channel(2 * config.checks.len().max(1));
-    let (order_sender, commands) = mpsc::channel(16);
+    let (command_sender, commands) = mpsc::channel(16);
     let (report_sender, reports) = watch::channel(None);
-    let kept = context.state_store.load(&config.name);
-    let machine = Machine::new(Arc::new(config.lifecycle.clone()), config.weight, kept.progress);
+    let record = context.state_store.load(&config.name);
+    let machine = Machine::new(Arc::new(config.lifecycle.clone()), config.weight, record.progress);
     let checks: Vec<_> = config.checks.iter().map(|check| Checked::new(check)).collect();
     let state = Arc::new(ArcSwap::from_pointee(ServiceState {
-        stand: machine.stand(),
+        status: machine.status(),
         since: common::clock::unix_millis(),
         overrides: Vec::new(),
-        checks: states(&checks),
+        checks: results(&checks),
     }));
     let task = ServiceTask {
         machine,
         checks,
-        reporters: reporters.iter().map(|reporter| reporter.state.clone()).collect(),
+        reporters: reporters.clone(),
         verdicts,
         commands,
         running: None,
         command_runs: JoinSet::new(),
         failures: CommandKind::ALL.map(|kind| (kind, context.metrics.command(&config, kind))),
-        kept,
+        overrides: Overrides::new(record.words),
+        progress: record.progress,
         state_store: context.state_store.clone(),
         spool: context.spool.clone(),
-        hook: None,
-        stopping: None,
-        overrides: Vec::new(),
+        stopping: false,
         changes: context.changes.clone(),
-        taken: Vec::new(),
-        waiting: Vec::new(),
+        accepted: Vec::new(),
+        disabled: Vec::new(),
         state: Arc::clone(&state),
         reports: report_sender,
         ready_latch: Some(ready),
@@ -122,7 +121,7 @@ pub fn service(
         config,
         reporters,
         mailboxes: Vec::new(),
-        commands: order_sender,
+        commands: command_sender,
         state,
     };
     (handle, reports, verdict_sender, task)
@@ -131,13 +130,13 @@ pub fn service(
 impl ServiceTask {
     /// Runs until `stop`; then, unless the service is configured otherwise, until it is disabled and safe to stop.
     pub async fn run(mut self, stop: CancellationToken) {
-        // What is kept from before and what hacheck says hold from the first moment.
+        // Saved overrides and hacheck's are in force from the start.
         self.apply(None, Instant::now());
         loop {
             let wake = self.next(&stop).await;
             let event = self.event(wake);
             self.apply(event, Instant::now());
-            if self.stopping.is_some() && (!self.config.down_on_shutdown || self.machine.settled().is_some()) {
+            if self.stopping && (!self.config.down_on_shutdown || self.machine.settled().is_some()) {
                 return;
             }
         }
@@ -145,50 +144,51 @@ impl ServiceTask {
 
     async fn next(&mut self, stop: &CancellationToken) -> Wake {
         let now = Instant::now();
-        let wake_at = self.machine.wake_at().unwrap_or(now + RESYNC);
-        let wake_at = wake_at.min(now + self.next_expiry());
+        let next_expiry = now + self.next_expiry();
+        let wake_at = self.machine.wake_at().map_or(next_expiry, |at| at.min(next_expiry));
         tokio::select! {
-            () = stop.cancelled(), if self.stopping.is_none() => Wake::Stop,
+            () = stop.cancelled(), if !self.stopping => Wake::Stop,
             Some((index, verdict)) = self.verdicts.recv() => Wake::Verdict(index, verdict),
-            Some(order) = self.commands.recv() => Wake::Command(order),
-            // A command that was aborted says nothing.
+            Some(command) = self.commands.recv() => Wake::Command(command),
+            // An aborted command has no result.
             Some(Ok(ended)) = self.command_runs.join_next() => Wake::Ended(ended),
             Ok(()) = self.spool.changed() => Wake::Spool,
             () = sleep_until(wake_at) => Wake::Timer,
         }
     }
 
-    /// The time to the end of the first entry. The wall clock may be set meanwhile: it is looked at again before long.
+    /// Returns the time until the next override expires, at most [`RESYNC_INTERVAL`] because the wall clock may be set.
     fn next_expiry(&self) -> Duration {
         let now = common::clock::unix_millis();
-        let expiries = self.overrides.iter().filter_map(|entry| entry.note.expires);
-        let next = expiries
-            .min()
-            .map(|at| Duration::from_millis(at.saturating_sub(now).max(1)));
-        next.unwrap_or(RESYNC).min(RESYNC)
+        let expiries = self.overrides.in_force.iter().filter_map(|entry| entry.metadata.expires);
+        let next = expiries.min().map(|at| Duration::from_millis(at.saturating_sub(now).max(1)));
+        next.map_or(RESYNC_INTERVAL, |next| next.min(RESYNC_INTERVAL))
     }
 
-    /// What a wake means to the machine.
+    /// Applies a wake to the checks or overrides and returns the machine's event, if any.
     fn event(&mut self, wake: Wake) -> Option<Event> {
         match wake {
             Wake::Verdict(index, verdict) => self.verdict(index, verdict),
-            Wake::Command(order) => self.order(order),
             Wake::Ended(ended) => {
                 let success = self.log_end(&ended);
-                self.running = self.running.filter(|running| *running != ended.wanted);
-                let ticket = ended.wanted.ticket;
-                Some(Event::Ended { ticket, success })
+                self.running = self.running.filter(|running| *running != ended.run);
+                Some(Event::Ended { run: ended.run.id, success })
             }
-            // Heard with the other overrides.
-            Wake::Spool => None,
             Wake::Timer => Some(Event::Tick {
-                reported: self.reported(),
+                reported: self.reporters.iter().any(ReporterHandle::is_reported),
             }),
+            Wake::Command(command) => {
+                self.command(command);
+                None
+            }
+            // Read with the other overrides.
+            Wake::Spool => None,
             Wake::Stop => {
-                self.stopping = Some(common::clock::unix_millis());
-                self.config
-                    .down_on_shutdown
-                    .then_some(Event::Disable { shutdown: true })
+                self.stopping = true;
+                if self.config.down_on_shutdown {
+                    self.overrides.stop(common::clock::unix_millis());
+                }
+                None
             }
         }
     }
@@ -199,188 +199,117 @@ impl ServiceTask {
         if check.observe(&verdict) {
             let (service, check) = (&self.config.name, &check.label);
             match &verdict.outcome {
-                Ok(detail) => tracing::info!(%service, %check, detail, "A check passes."),
-                Err(failure) => tracing::warn!(%service, %check, error = %failure.detail, "A check fails."),
+                Ok(detail) => tracing::info!(%service, %check, detail, "Check passes."),
+                Err(failure) => tracing::warn!(%service, %check, error = %failure.detail, "Check fails."),
             }
         }
         Some(Event::Checked(Health::of(self.checks.iter().map(Checked::as_str))))
     }
 
-    fn order(&mut self, order: Command) -> Option<Event> {
-        let Command { act, note, taken } = order;
-        let (service, reason, author) = (&self.config.name, &note.reason, &note.author);
-        let words = &mut self.kept.words;
-        self.taken.push(taken);
-        match act {
-            Act::Disable { shutdown, done } => {
-                tracing::info!(%service, shutdown, reason, author, "CommandRequest to disable the service.");
-                words.disable(note);
-                self.waiting.push(done);
-                return Some(Event::Disable { shutdown });
-            }
-            Act::Leave { done } => {
-                tracing::info!(%service, reason, "A hook says that the service is about to stop.");
-                // Who calls again joins: the entry is as old as the first call.
-                self.hook.get_or_insert(note);
-                self.waiting.push(done);
-                return Some(Event::Disable { shutdown: true });
-            }
-            Act::Enable => {
-                tracing::info!(%service, reason, author, "CommandRequest to enable the service.");
-                words.enable();
-                self.hook = None;
-            }
-            Act::Force => {
-                tracing::info!(%service, reason, author, "CommandRequest to force the service.");
-                words.force(note);
-                self.hook = None;
-            }
-            Act::Weight(weight) => {
-                tracing::info!(%service, weight, reason, author, "CommandRequest the service's weight.");
-                words.weigh(weight.map(|weight| (weight, note)));
-            }
+    fn command(&mut self, command: Command) {
+        let Command { action, metadata, accepted, disabled } = command;
+        let message = match action {
+            Action::Disable { .. } => "Service disabled by operator.",
+            Action::Leave => "Pre-stop hook called: service is withdrawn.",
+            Action::Enable => "Service enabled by operator.",
+            Action::Force => "Service forced available by operator.",
+            Action::Weight(_) => "Service weight set by operator.",
+        };
+        let (service, reason, author) = (&self.config.name, &metadata.reason, &metadata.author);
+        tracing::info!(%service, ?action, reason, author, "{message}");
+        self.overrides.apply(action, metadata);
+        self.accepted.push(accepted);
+        if action.withdraws() {
+            self.disabled.push(disabled);
         }
-        None
-    }
-
-    /// Hears every entry anew and tells the machine what they say together.
-    fn hear(&mut self, now: Instant) {
-        let wall = common::clock::unix_millis();
-        if self.kept.words.expire(wall) {
-            tracing::info!(service = %self.config.name, "An operator's word has expired.");
-        }
-        let mut overrides: Vec<_> = self.kept.words.overrides().collect();
-        overrides.extend(hacheck::overrides(&self.spool.borrow_and_update(), &self.config, wall));
-        overrides.extend(self.hook.clone().map(|note| Override {
-            source: Source::Hook,
-            kind: OverrideKind::Down,
-            note,
-        }));
-        if let (Some(since), true) = (self.stopping, self.config.down_on_shutdown) {
-            overrides.push(Override {
-                source: Source::Stop,
-                kind: OverrideKind::Down,
-                note: Metadata::new("", "", since, None),
-            });
-        }
-        self.overrides = overrides;
-        let Decision { intent, weight, .. } = decide(&self.overrides);
-        let weight = weight.unwrap_or(self.config.weight);
-        let (told, full_weight) = self.machine.told();
-        if weight != full_weight {
-            self.machine.step(Event::Weight(weight), now);
-        }
-        if intent != told {
-            let event = match intent {
-                Intent::Disabled => Event::Disable { shutdown: false },
-                Intent::Enabled => Event::Enable { force: false },
-                Intent::Forced => Event::Enable { force: true },
-            };
-            self.machine.step(event, now);
-        }
-    }
-
-    fn reported(&self) -> bool {
-        self.reporters
-            .iter()
-            .any(|state| *state.borrow() == ReporterState::Reported)
     }
 
     fn apply(&mut self, event: Option<Event>, now: Instant) {
         if let Some(event) = event {
             self.machine.step(event, now);
         }
-        self.hear(now);
-        self.run_wanted();
+        let wall = common::clock::unix_millis();
+        let hacheck = hacheck::overrides(&self.spool.borrow_and_update(), &self.config, wall);
+        if self.overrides.refresh(hacheck, wall) {
+            tracing::info!(service = %self.config.name, "Override expired.");
+        }
+        self.machine.step(Event::Overrides(self.overrides.effective()), now);
+        self.run_desired();
         self.publish(now);
         self.answer();
     }
 
-    /// Makes the running command the wanted one: starts it, or kills the one that is not wanted any more.
-    fn run_wanted(&mut self) {
-        let wanted = self.machine.command();
-        if wanted == self.running {
+    /// Kills the running command if it is not the desired one, and starts the desired one.
+    fn run_desired(&mut self) {
+        let desired = self.machine.command();
+        if desired == self.running {
             return;
         }
         self.command_runs.abort_all();
-        self.running = wanted;
-        let Some(wanted) = wanted else { return };
-        if let Some(program) = self.machine.program(wanted.kind).cloned() {
+        self.running = desired;
+        let Some(run) = desired else { return };
+        if let Some(program) = self.machine.program(run.kind).cloned() {
             self.command_runs.spawn(async move {
                 let result = program.run().await;
-                Ended { wanted, result }
+                Ended { run, result }
             });
         }
-    }
-
-    /// Where the service stands, with the reason that was given for its being disabled.
-    fn stand(&self) -> LifecycleStatus {
-        let mut stand = self.machine.stand();
-        let why = decide(&self.overrides).why;
-        if stand.reason == DISABLED && !why.is_empty() {
-            stand.reason = format!("{DISABLED}: {why}");
-        }
-        stand
     }
 
     fn publish(&mut self, now: Instant) {
-        // A stop takes no progress away: the next nerve goes on from here.
-        if self.stopping.is_none() {
-            self.kept.progress = self.machine.progress(now);
+        let name = &self.config.name;
+        // A stop keeps the saved progress, because the next nerve resumes from it.
+        if !self.stopping {
+            self.progress = self.machine.progress(now);
         }
-        self.state_store.keep(&self.config.name, &self.kept);
-        let stand = self.stand();
+        let words = self.overrides.persisted.clone();
+        self.state_store.save(name, &ServiceRecord { words, progress: self.progress });
+        let status = self.machine.status();
         let before = self.state.load();
-        let moved = before.stand.phase != stand.phase;
-        if moved {
-            let (phase, weight, reason) = (stand.phase, stand.weight, &stand.reason);
-            tracing::info!(service = %self.config.name, phase, weight, reason, "The service changed its phase.");
+        let mut since = before.since;
+        if before.status.phase != status.phase {
+            since = common::clock::unix_millis();
+            let (phase, weight, reason) = (status.phase.as_str(), status.weight, &status.reason);
+            tracing::info!(service = %name, phase, weight, reason, "Service phase changed.");
         }
-        if stand.phase != "unknown" {
+        if status.phase != LifecyclePhase::Unknown {
             self.ready_latch = None;
         }
-        if let Some(report) = announce(&self.config, &stand) {
+        if let Some(report) = report_for(&self.config, &status) {
             self.reports.send_if_modified(|published| {
-                let news = published.as_deref() != Some(&report);
-                if news {
+                let is_new = published.as_deref() != Some(&report);
+                if is_new {
                     *published = Some(Arc::new(report));
                 }
-                news
+                is_new
             });
         }
-        let since = if moved {
-            common::clock::unix_millis()
-        } else {
-            before.since
-        };
-        if before.stand != stand {
-            let (name, stand) = (self.config.name.clone(), stand.clone());
-            // Nobody may listen.
-            self.changes.send(Arc::new(Change { name, stand, since })).ok();
+        if before.status != status {
+            let (name, status) = (name.clone(), status.clone());
+            // Fails when there is no receiver.
+            self.changes.send(Arc::new(Change { name, status, since })).ok();
         }
-        drop(before);
         self.state.store(Arc::new(ServiceState {
-            stand,
+            status,
             since,
-            overrides: self.overrides.clone(),
-            checks: states(&self.checks),
+            overrides: self.overrides.in_force.clone(),
+            checks: results(&self.checks),
         }));
     }
 
-    /// Answers those whose commands were taken, and those who wait for the disable sequence, once it is over. A caller that
-    /// has gone away is no reason not to have carried its order out.
+    /// Answers the commands in force, and the end of the disable sequence. Commands take effect even if their client is
+    /// gone.
     fn answer(&mut self) {
-        for taken in self.taken.drain(..) {
-            let down = self.overrides.iter().filter(|entry| entry.kind == OverrideKind::Down);
-            taken.send(down.cloned().collect()).ok();
+        for accepted in self.accepted.drain(..) {
+            accepted.send(self.overrides.down().cloned().collect()).ok();
         }
         let outcome = match self.machine.settled() {
             Some(settled) => Disabled::Settled(settled),
-            None if self.machine.told().0 == Intent::Disabled => return,
+            None if self.machine.intent() == Intent::Disabled => return,
             None => Disabled::Cancelled,
         };
-        for waiting in self.waiting.drain(..) {
-            waiting.send(outcome).ok();
+        for disabled in self.disabled.drain(..) {
+            disabled.send(outcome).ok();
         }
     }
 
@@ -390,25 +319,25 @@ impl ServiceTask {
             Ok(Outcome::Failure { how, output }) => (how.clone(), output.as_str()),
             Err(error) => (error.to_string(), ""),
         };
-        let kind = ended.wanted.kind;
+        let kind = ended.run.kind;
         if let Some((_, failures)) = self.failures.iter().find(|(of, _)| *of == kind) {
             failures.inc();
         }
         let command = kind.as_str();
         if kind == CommandKind::DisableGraceful {
-            // Failing until the service is done is what this one is for.
-            tracing::debug!(service = %self.config.name, command, error = how, output, "The service is not done yet.");
+            // This command fails by design until the service is done.
+            tracing::debug!(service = %self.config.name, command, error = how, output, "Service not gracefully done yet.");
         } else {
-            tracing::warn!(service = %self.config.name, command, error = how, output, "A command failed.");
+            tracing::warn!(service = %self.config.name, command, error = how, output, "Lifecycle command failed.");
         }
         false
     }
 }
 
-fn states(checks: &[Checked]) -> Vec<CheckState> {
+fn results(checks: &[Checked]) -> Vec<CheckResults> {
     checks
         .iter()
-        .map(|check| CheckState {
+        .map(|check| CheckResults {
             up: check.up(),
             history: check.history.clone(),
         })

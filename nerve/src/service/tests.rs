@@ -1,4 +1,4 @@
-//! The task with its machine, its reports and its callers; time is paused, so whole lives take milliseconds.
+//! The task with its machine, its reports and its clients; time is paused, so whole lifecycles take milliseconds.
 
 use std::time::Duration;
 
@@ -13,16 +13,15 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::config::testing;
 use crate::health::verdict::{Failure, FailureKind, Verdict};
-use crate::lifecycle::machine::Intent;
 use crate::metrics::Metrics;
-use crate::overrides::Source;
-use crate::reporter::{ReporterState, Reports};
+use crate::overrides::{Intent, Source};
+use crate::delivery::{ReporterKind, ReporterState, Reports};
 
 fn context() -> Context {
     Context::new(Metrics::register(&mut Registry::default()))
 }
 
-/// A service whose checks and reporter are this test.
+/// A service whose checks and reporter are simulated by the test.
 struct Fixture {
     handle: ServiceHandle,
     reports: Reports,
@@ -42,7 +41,7 @@ impl Fixture {
         let config = testing::service(&format!("{{ name: web, port: 80, {keys} }}"));
         let (reporter, state) = watch::channel(ReporterState::Reported);
         let reporters = vec![ReporterHandle {
-            kind: "console",
+            kind: ReporterKind::Console,
             target: "stdout".to_owned(),
             state,
         }];
@@ -87,21 +86,20 @@ impl Fixture {
     }
 
     async fn disable(&self) -> oneshot::Receiver<Disabled> {
-        let (done, disabled) = oneshot::channel();
-        self.order(Act::Disable { shutdown: false, done }, Metadata::default())
-            .await;
+        let action = Action::Disable { shutdown: false };
+        let (accepted, disabled) = self.handle.command(action, Metadata::default()).await;
+        accepted.await.expect("it is accepted");
         disabled
     }
 
     async fn enable(&self) {
-        self.order(Act::Enable, Metadata::default()).await;
+        self.command(Action::Enable).await;
     }
 
-    /// Gives an order; what keeps the service away all the same.
-    async fn order(&self, act: Act, note: Metadata) -> Vec<Override> {
-        let (taken, answer) = oneshot::channel();
-        assert!(self.handle.order(Command { act, note, taken }).await);
-        answer.await.expect("it is taken in")
+    /// Runs a command; returns the overrides that keep the service down.
+    async fn command(&self, action: Action) -> Vec<Override> {
+        let (accepted, _) = self.handle.command(action, Metadata::default()).await;
+        accepted.await.expect("it is accepted")
     }
 
     async fn ended(&mut self) {
@@ -111,109 +109,116 @@ impl Fixture {
     }
 }
 
+#[test]
+fn an_unknown_service_has_no_report() {
+    let config = testing::service("{ port: 80 }");
+    let machine = crate::lifecycle::machine::Machine::new(Arc::new(config.lifecycle.clone()), 255, None);
+    assert_eq!(report::report_for(&config, &machine.status()), None);
+}
+
 #[tokio::test(start_paused = true)]
-async fn it_is_announced_once_every_check_passes_and_warms_up() {
-    let mut bench = Fixture::new("checks: [{ type: tcp }, { type: tcp, port: 81 }]");
-    bench.verdict(0, true).await;
-    assert_eq!(bench.readiness.waiting_for(), ["web"]);
-    assert_eq!(*bench.reports.borrow(), None);
-    bench.verdict(1, true).await;
+async fn a_service_is_reported_once_all_checks_pass_and_warms_up() {
+    let mut fixture = Fixture::new("checks: [{ type: tcp }, { type: tcp, port: 81 }]");
+    fixture.verdict(0, true).await;
+    assert_eq!(fixture.readiness.waiting_for(), ["web"]);
+    assert_eq!(*fixture.reports.borrow(), None);
+    fixture.verdict(1, true).await;
     let started = Instant::now();
-    assert_eq!(bench.report(|report| report.available).await.weight, Some(1));
-    assert_eq!(bench.readiness.waiting_for(), Vec::<String>::new());
-    bench.report(|report| report.weight == Some(255)).await;
+    assert_eq!(fixture.report(|report| report.available).await.weight, Some(1));
+    assert_eq!(fixture.readiness.waiting_for(), Vec::<String>::new());
+    fixture.report(|report| report.weight == Some(255)).await;
     assert_eq!(started.elapsed().as_secs(), 24);
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_falls_after_fall_failures_and_says_why() {
-    let mut bench = Fixture::new("enableWarmup: false");
-    bench.verdict(0, true).await;
-    bench.report(|report| report.weight == Some(255)).await;
-    bench.verdict(0, false).await;
-    bench.verdict(0, true).await;
-    bench.verdict(0, false).await;
-    bench.verdict(0, false).await;
-    let report = bench.report(|report| !report.available).await;
+async fn a_service_goes_down_after_fall_failures_with_the_reason() {
+    let mut fixture = Fixture::new("enableWarmup: false");
+    fixture.verdict(0, true).await;
+    fixture.report(|report| report.weight == Some(255)).await;
+    fixture.verdict(0, false).await;
+    fixture.verdict(0, true).await;
+    fixture.verdict(0, false).await;
+    fixture.verdict(0, false).await;
+    let report = fixture.report(|report| !report.available).await;
     assert_eq!(report.unavailable_reason, "tcp 127.0.0.1:80: refused");
     assert_eq!(report.weight, Some(0));
-    assert_eq!(bench.handle.state().checks[0].up, Some(false));
+    assert_eq!(fixture.handle.state().checks[0].up, Some(false));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_status_is_reported_once_and_again_only_when_it_changes() {
-    let mut bench = Fixture::new("enableWarmup: false, checks: [{ type: tcp, fall: 1, rise: 1 }]");
-    // The first word is reported, also when it is a bad one.
+    let mut fixture = Fixture::new("enableWarmup: false, checks: [{ type: tcp, fall: 1, rise: 1 }]");
+    // The first result is reported, also when it is a failure.
     for (passes, repeats) in [(false, 3), (true, 5), (false, 2)] {
-        bench.verdict(0, passes).await;
-        bench.report(|report| report.available == passes).await;
+        fixture.verdict(0, passes).await;
+        fixture.report(|report| report.available == passes).await;
         for _ in 0..repeats {
-            bench.verdict(0, passes).await;
+            fixture.verdict(0, passes).await;
         }
         tokio::time::sleep(Duration::from_mins(5)).await;
         assert!(
-            !bench.reports.has_changed().expect("the service runs"),
-            "nothing is new"
+            !fixture.reports.has_changed().expect("the service runs"),
+            "nothing changed"
         );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_disable_answers_when_it_is_safe_to_stop() {
-    let mut bench = Fixture::new("disableMinDurationInMilli: 5000");
-    bench.verdict(0, true).await;
-    bench.report(|report| report.available).await;
+    let mut fixture = Fixture::new("disableMinDurationInMilli: 5000");
+    fixture.verdict(0, true).await;
+    fixture.report(|report| report.available).await;
     let started = Instant::now();
-    let disabled = bench.disable().await;
-    let also = bench.disable().await;
-    bench
+    let disabled = fixture.disable().await;
+    let also = fixture.disable().await;
+    fixture
         .report(|report| report.unavailable_reason == "Service is disabled")
         .await;
-    assert_eq!(started.elapsed(), Duration::ZERO, "it is taken away at once");
+    assert_eq!(started.elapsed(), Duration::ZERO, "it is withdrawn at once");
     assert_eq!(disabled.await, Ok(Disabled::Settled(Settled::Minimum)));
     assert_eq!(also.await, Ok(Disabled::Settled(Settled::Minimum)));
     assert_eq!(started.elapsed().as_secs(), 5);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_enable_answers_those_who_wait_for_the_disable() {
-    let mut bench = Fixture::new("enableWarmup: false");
-    bench.verdict(0, true).await;
-    let disabled = bench.disable().await;
-    bench.enable().await;
+async fn an_enable_cancels_a_running_disable() {
+    let mut fixture = Fixture::new("enableWarmup: false");
+    fixture.verdict(0, true).await;
+    let disabled = fixture.disable().await;
+    fixture.enable().await;
     assert_eq!(disabled.await, Ok(Disabled::Cancelled));
-    bench.report(|report| report.available).await;
+    fixture.report(|report| report.available).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_disables_first_and_takes_orders_meanwhile() {
-    let mut bench = Fixture::new("disableMinDurationInMilli: 5000");
-    bench.verdict(0, true).await;
-    bench.report(|report| report.available).await;
+async fn a_stop_disables_first_and_accepts_commands_meanwhile() {
+    let mut fixture = Fixture::new("disableMinDurationInMilli: 5000");
+    fixture.verdict(0, true).await;
+    fixture.report(|report| report.available).await;
     let started = Instant::now();
-    bench.stop.cancel();
-    bench.report(|report| !report.available).await;
-    let disabled = bench.disable().await;
-    bench.ended().await;
+    fixture.stop.cancel();
+    fixture.report(|report| !report.available).await;
+    let disabled = fixture.disable().await;
+    fixture.ended().await;
     assert_eq!(started.elapsed().as_secs(), 5);
     assert_eq!(disabled.await, Ok(Disabled::Settled(Settled::Minimum)));
-    let (act, note, (taken, _)) = (Act::Enable, Metadata::default(), oneshot::channel());
-    assert!(!bench.handle.order(Command { act, note, taken }).await);
+    let (accepted, _) = fixture.handle.command(Action::Enable, Metadata::default()).await;
+    assert!(accepted.await.is_err());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_does_not_disable_what_is_configured_otherwise() {
-    let mut bench = Fixture::new("setServiceAsDownOnShutdown: false");
-    bench.verdict(0, true).await;
-    bench.report(|report| report.available).await;
+async fn a_stop_disables_no_service_configured_otherwise() {
+    let mut fixture = Fixture::new("setServiceAsDownOnShutdown: false");
+    fixture.verdict(0, true).await;
+    fixture.report(|report| report.available).await;
     let started = Instant::now();
-    bench.ended().await;
+    fixture.ended().await;
     assert_eq!(started.elapsed(), Duration::ZERO);
-    assert!(bench.reports.borrow().as_ref().is_some_and(|report| report.available));
+    assert!(fixture.reports.borrow().as_ref().is_some_and(|report| report.available));
 }
 
 #[tokio::test]
-async fn commands_run_and_are_killed_when_nobody_wants_them_any_more() {
+async fn a_command_is_killed_when_it_is_no_longer_desired() {
     let directory = tempfile::tempdir().expect("a directory");
     let (started, lived) = (directory.path().join("started"), directory.path().join("lived"));
     let script = format!("touch {}; sleep 30; touch {}", started.display(), lived.display());
@@ -221,91 +226,91 @@ async fn commands_run_and_are_killed_when_nobody_wants_them_any_more() {
         "preAvailableCommand: [sh, -c, '{script}'], preAvailableMaxDurationInMilli: 60000, disableMinDurationInMilli: 1,
          disableGracefullyDoneCommand: ['false'], disableGracefullyDoneIntervalInMilli: 10, disableMaxDurationInMilli: 50"
     );
-    let mut bench = Fixture::new(&keys);
-    bench.verdict(0, true).await;
+    let mut fixture = Fixture::new(&keys);
+    fixture.verdict(0, true).await;
     let deadline = Instant::now() + Duration::from_secs(20);
     while !started.exists() {
         assert!(Instant::now() < deadline, "the command starts");
         tokio::task::yield_now().await;
     }
-    assert_eq!(bench.handle.state().stand.phase, "preparing");
-    let disabled = bench.disable().await;
+    assert_eq!(fixture.handle.state().status.phase.as_str(), "preparing");
+    let disabled = fixture.disable().await;
     assert_eq!(disabled.await, Ok(Disabled::Settled(Settled::Maximum)));
-    bench.enable().await;
-    bench.ended().await;
+    fixture.enable().await;
+    fixture.ended().await;
     assert!(!lived.exists());
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_enable_does_not_undo_a_stop() {
-    let mut bench = Fixture::new("disableMinDurationInMilli: 5000");
-    bench.verdict(0, true).await;
-    bench.report(|report| report.available).await;
+    let mut fixture = Fixture::new("disableMinDurationInMilli: 5000");
+    fixture.verdict(0, true).await;
+    fixture.report(|report| report.available).await;
     let started = Instant::now();
-    bench.stop.cancel();
-    bench.report(|report| !report.available).await;
-    let kept_by = bench.order(Act::Force, Metadata::default()).await;
-    assert_eq!(kept_by.len(), 1);
-    assert_eq!(kept_by[0].source, Source::Stop);
-    bench.ended().await;
+    fixture.stop.cancel();
+    fixture.report(|report| !report.available).await;
+    let down = fixture.command(Action::Force).await;
+    assert_eq!(down.len(), 1);
+    assert_eq!(down[0].source, Source::Stop);
+    fixture.ended().await;
     assert_eq!(started.elapsed().as_secs(), 5);
-    assert!(bench.reports.borrow().as_ref().is_some_and(|report| !report.available));
+    assert!(fixture.reports.borrow().as_ref().is_some_and(|report| !report.available));
 }
 
 #[tokio::test]
-async fn a_word_ends_by_itself() {
-    let mut bench = Fixture::new("enableWarmup: false");
-    bench.verdict(0, true).await;
-    bench.report(|report| report.available).await;
+async fn an_override_expires_without_a_command() {
+    let mut fixture = Fixture::new("enableWarmup: false");
+    fixture.verdict(0, true).await;
+    fixture.report(|report| report.available).await;
     let now = common::clock::unix_millis();
-    let note = Metadata::new("deploy", "ann", now, Some(now + 300));
-    let (done, disabled) = oneshot::channel();
-    bench.order(Act::Disable { shutdown: false, done }, note.clone()).await;
-    let report = bench.report(|report| !report.available).await;
+    let metadata = Metadata::new("deploy", "ann", now, Some(now + 300));
+    let disable = Action::Disable { shutdown: false };
+    let (_, disabled) = fixture.handle.command(disable, metadata.clone()).await;
+    let report = fixture.report(|report| !report.available).await;
     assert_eq!(report.unavailable_reason, "Service is disabled: deploy");
-    let overrides = bench.handle.state().overrides.clone();
-    assert_eq!(overrides.iter().map(|entry| &entry.note).collect::<Vec<_>>(), [&note]);
-    bench.report(|report| report.available).await;
+    let overrides = fixture.handle.state().overrides.clone();
+    assert_eq!(overrides.iter().map(|entry| &entry.metadata).collect::<Vec<_>>(), [&metadata]);
+    fixture.report(|report| report.available).await;
     assert!(common::clock::unix_millis() >= now + 300);
     assert_eq!(disabled.await, Ok(Disabled::Cancelled));
-    assert_eq!(bench.handle.state().overrides, []);
+    assert_eq!(fixture.handle.state().overrides, []);
 }
 
 #[tokio::test(start_paused = true)]
-async fn hacheck_says_down_and_no_order_overrules_it() {
+async fn no_command_overrules_hacheck() {
     let (spool, spools) = watch::channel(Arc::default());
     let context = Context {
         spool: spools,
         ..context()
     };
-    let mut bench = Fixture::within(&context, "enableWarmup: false");
-    bench.verdict(0, true).await;
-    bench.report(|report| report.available).await;
+    let mut fixture = Fixture::within(&context, "enableWarmup: false");
+    fixture.verdict(0, true).await;
+    fixture.report(|report| report.available).await;
     spool.send_replace(Arc::new(
         [("all".to_owned(), Metadata::new("kernel", "", 0, None))].into(),
     ));
-    let report = bench.report(|report| !report.available).await;
+    let report = fixture.report(|report| !report.available).await;
     assert_eq!(report.unavailable_reason, "Service is disabled: kernel");
-    let kept_by = bench.order(Act::Force, Metadata::default()).await;
-    assert_eq!(kept_by[0].source, Source::Hacheck("all".to_owned()));
+    let down = fixture.command(Action::Force).await;
+    assert_eq!(down[0].source, Source::Hacheck("all".to_owned()));
     spool.send_replace(Arc::default());
-    bench.report(|report| report.available).await;
-    assert_eq!(bench.handle.state().stand.intent, Intent::Forced);
+    fixture.report(|report| report.available).await;
+    assert_eq!(fixture.handle.state().status.intent, Intent::Forced);
 }
 
 #[tokio::test(start_paused = true)]
-async fn words_weight_and_warmth_outlive_the_task() {
+async fn overrides_and_warm_up_outlive_the_task() {
     let context = context();
     let mut first = Fixture::within(&context, "disableMinDurationInMilli: 1");
     first.verdict(0, true).await;
-    first.order(Act::Weight(Some(100)), Metadata::default()).await;
+    first.command(Action::Weight(Some(100))).await;
     let weight = first.report(|report| report.weight > Some(3)).await.weight;
     first.ended().await;
 
     let mut second = Fixture::within(&context, "");
     second.verdict(0, true).await;
     assert_eq!(second.report(|report| report.available).await.weight, weight);
-    second.order(Act::Weight(None), Metadata::default()).await;
+    second.command(Action::Weight(None)).await;
     second.report(|report| report.weight == Some(255)).await;
     let _disabled = second.disable().await;
     second.tasks.abort_all();
@@ -323,20 +328,20 @@ async fn words_weight_and_warmth_outlive_the_task() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_change_is_told_once() {
+async fn every_change_is_published_once() {
     let context = context();
     let mut changes = context.changes.subscribe();
-    let mut bench = Fixture::within(&context, "enableWarmup: false");
-    bench.verdict(0, true).await;
-    bench.verdict(0, true).await;
-    bench.report(|report| report.available).await;
-    let _disabled = bench.disable().await;
+    let mut fixture = Fixture::within(&context, "enableWarmup: false");
+    fixture.verdict(0, true).await;
+    fixture.verdict(0, true).await;
+    fixture.report(|report| report.available).await;
+    let _disabled = fixture.disable().await;
     for phase in ["up", "disabling", "disabled"] {
         let change = timeout(Duration::from_mins(1), changes.recv())
             .await
             .expect("in time")
             .expect("not behind");
-        assert_eq!((change.name.as_str(), change.stand.phase), ("web", phase));
+        assert_eq!((change.name.as_str(), change.status.phase.as_str()), ("web", phase));
     }
     assert!(changes.is_empty());
 }

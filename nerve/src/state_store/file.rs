@@ -1,4 +1,4 @@
-//! The bytes of the state file: JSON with a checksum of its part that matters. Pure.
+//! The format of the state file: JSON with a checksum of its services. Pure.
 
 use common::hash::Fnv1a;
 use serde::{Deserialize, Serialize};
@@ -14,10 +14,10 @@ struct File {
     services: Services,
 }
 
-/// Why a state file is of no use.
+/// The reason a state file is unusable.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadFile {
-    #[error("it is not what nerve writes: {0}")]
+    #[error("it is not JSON of nerve: {0}")]
     Json(#[from] serde_json::Error),
     #[error("its format is {0}, not {FORMAT}")]
     Format(u32),

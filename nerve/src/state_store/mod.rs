@@ -1,8 +1,8 @@
-//! What nerve remembers over its own restarts: the operators' words and how far each service has warmed up.
+//! The state that nerve keeps over its own restarts: the operator's overrides and the warm-up progress of each service.
 //!
-//! Services say what is to be kept ([`StateStore::keep`]) and go on; one task writes the latest of it to one file in
-//! `stateDir`, whole or not at all, and only when it changed. A file that is missing, broken or old is no obstacle: nerve
-//! starts afresh and says so. Without a `stateDir` nothing outlives the process.
+//! Services save their record ([`StateStore::save`]) without waiting; one task writes the latest to one file in `stateDir`,
+//! atomically, and only when it changed. A file that is missing, broken or old is no obstacle: nerve starts without it and
+//! logs that. Without a `stateDir` nothing outlives the process.
 
 mod file;
 mod task;
@@ -16,27 +16,27 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::lifecycle::warmup::WarmUpProgress;
-use crate::overrides::persisted::PersistedOverrides;
+use crate::overrides::PersistedOverrides;
 
 pub use task::{OpenError, StateStoreTask, open};
 
-/// How long an operator's call waits for the disk.
+/// The timeout after which a command no longer waits for the disk.
 const SAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is kept of a service.
+/// The record of a service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceRecord {
-    /// The operators' words.
+    /// The operator's overrides.
     #[serde(default)]
     pub words: PersistedOverrides,
-    /// How warm it is.
+    /// The warm-up progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<WarmUpProgress>,
 }
 
 type Services = BTreeMap<String, ServiceRecord>;
 
-/// The daemon's state_store.
+/// The handle of the stored state.
 #[derive(Debug, Clone)]
 pub struct StateStore {
     state: Arc<watch::Sender<State>>,
@@ -52,7 +52,7 @@ struct State {
 }
 
 impl StateStore {
-    /// One that ends with the process.
+    /// Returns a store that ends with the process.
     pub fn in_memory() -> Self {
         Self {
             state: Arc::new(watch::Sender::default()),
@@ -60,37 +60,36 @@ impl StateStore {
         }
     }
 
-    /// Whether it outlives the process.
+    /// Whether the state outlives the process.
     pub fn is_persistent(&self) -> bool {
         self.written.is_some()
     }
 
-    /// What was kept of a service.
+    /// Returns the record of a service.
     pub fn load(&self, service: &str) -> ServiceRecord {
         self.state.borrow().services.get(service).cloned().unwrap_or_default()
     }
 
-    /// Keeps `kept` of a service; the time within a step of its warm-up alone is no change.
-    pub fn keep(&self, service: &str, kept: &ServiceRecord) {
+    /// Saves the record of a service, unless only the time within a step of its warm-up changed.
+    pub fn save(&self, service: &str, record: &ServiceRecord) {
         self.state.send_if_modified(|state| {
-            let before = state.services.get(service);
-            let step = |kept: &ServiceRecord| kept.progress.map(|progress| progress.step);
-            let nothing = ServiceRecord::default();
-            let before = before.unwrap_or(&nothing);
-            if before.words == kept.words && step(before) == step(kept) {
+            let empty = ServiceRecord::default();
+            let before = state.services.get(service).unwrap_or(&empty);
+            let step = |record: &ServiceRecord| record.progress.map(|progress| progress.step);
+            if before.words == record.words && step(before) == step(record) {
                 return false;
             }
             state.version += 1;
-            if *kept == nothing {
+            if *record == empty {
                 state.services.remove(service);
             } else {
-                state.services.insert(service.to_owned(), kept.clone());
+                state.services.insert(service.to_owned(), record.clone());
             }
             true
         });
     }
 
-    /// Waits until all that was kept so far is on disk, for two seconds at most; says whether it is.
+    /// Waits until everything saved so far is on disk, at most [`SAVE_TIMEOUT`]; returns whether it is.
     pub async fn is_written(&self) -> bool {
         let Some(mut written) = self.written.clone() else {
             return false;

@@ -1,4 +1,4 @@
-//! Reads the state file at the start and writes it from then on.
+//! Reads the state file at start and writes it from then on.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -14,33 +14,33 @@ use tokio_util::sync::CancellationToken;
 use super::file::{decode, encode};
 use super::{Services, State, StateStore};
 
-/// At most so often the file is written.
-const PAUSE: Duration = Duration::from_millis(200);
-/// How long after a failure writing is tried again.
-const RETRY: Duration = Duration::from_secs(1);
-/// How often the file's time is brought forward, which says that nerve lives.
-const TOUCH: Duration = Duration::from_secs(30);
-/// How long after its last sign of life the progress of a service is believed: a restart of nerve, not of the machine.
-const FRESH: Duration = Duration::from_mins(5);
+/// The minimum interval between two writes.
+const WRITE_INTERVAL: Duration = Duration::from_millis(200);
+/// The delay of a retry after a failed write.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// The interval at which the file's modification time is updated as a heartbeat.
+const TOUCH_INTERVAL: Duration = Duration::from_secs(30);
+/// The maximum age of the heartbeat at which warm-up progress is used: a restart of nerve, not of the machine.
+const MAX_PROGRESS_AGE: Duration = Duration::from_mins(5);
 
 const STATE: &str = "nerve.state.json";
 const LOCK: &str = "nerve.lock";
 
-/// The directory can't be used.
+/// The reason that the directory can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// It can't be made.
-    #[error("cannot make {}: {source}", directory.display())]
+    /// It can't be created.
+    #[error("cannot create {}: {source}", directory.display())]
     Directory {
-        /// Which.
+        /// The directory.
         directory: PathBuf,
-        /// The system's word.
+        /// The system's error.
         source: io::Error,
     },
     /// The lock can't be taken.
     #[error(transparent)]
     Lock(#[from] FileError),
-    /// Another nerve has it.
+    /// Another nerve holds the lock.
     #[error("another nerve uses {}", .0.display())]
     Taken(PathBuf),
 }
@@ -55,20 +55,20 @@ pub struct StateStoreTask {
     _lock: Lock,
 }
 
-/// The state_store in `directory`, as far as it is of `services`, and the task that keeps it.
+/// Opens the state in `directory`, without records of other services than `services`; the task writes it.
 pub fn open<'s>(
     directory: &Path,
     services: impl Iterator<Item = &'s str>,
 ) -> Result<(StateStore, StateStoreTask), OpenError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-    made.map_err(|source| OpenError::Directory {
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    created.map_err(|source| OpenError::Directory {
         directory: directory.to_owned(),
         source,
     })?;
     let lock = lock(&directory.join(LOCK))?.ok_or_else(|| OpenError::Taken(directory.to_owned()))?;
     let path = directory.join(STATE);
-    let mut remembered = read(&path);
-    let services = services.filter_map(|name| remembered.remove_entry(name)).collect();
+    let mut records = read(&path);
+    let services = services.filter_map(|name| records.remove_entry(name)).collect();
     let state = watch::Sender::new(State { version: 0, services });
     let written = watch::Sender::new(0);
     let task = StateStoreTask {
@@ -85,28 +85,28 @@ pub fn open<'s>(
     Ok((state_store, task))
 }
 
-/// What the file kind; nothing when it can't be read.
+/// Reads the file; returns no records when that fails.
 fn read(path: &Path) -> Services {
     let file = path.display();
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            tracing::info!(%file, "There is no state of an earlier nerve; starting afresh.");
+            tracing::info!(%file, "No persisted state; starting without.");
             return Services::new();
         }
         Err(error) => {
-            tracing::warn!(%file, %error, "The state of the earlier nerve can't be read; starting afresh.");
+            tracing::warn!(%file, %error, "Persisted state can't be read; starting without.");
             return Services::new();
         }
     };
     let mut services = decode(&bytes).unwrap_or_else(|error| {
-        tracing::warn!(%file, %error, "The state of the earlier nerve is broken; starting afresh.");
+        tracing::warn!(%file, %error, "Persisted state is broken; starting without.");
         Services::new()
     });
     if !is_fresh(path) {
-        tracing::info!(%file, "The earlier nerve is long gone: services warm up from the beginning.");
-        for kept in services.values_mut() {
-            kept.progress = None;
+        tracing::info!(%file, "Persisted warm-up progress is too old; services warm up from the beginning.");
+        for record in services.values_mut() {
+            record.progress = None;
         }
     }
     services
@@ -114,7 +114,7 @@ fn read(path: &Path) -> Services {
 
 fn is_fresh(path: &Path) -> bool {
     let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
-    modified.is_ok_and(|modified| now().duration_since(modified).unwrap_or_default() <= FRESH)
+    modified.is_ok_and(|modified| now().duration_since(modified).unwrap_or_default() <= MAX_PROGRESS_AGE)
 }
 
 fn now() -> SystemTime {
@@ -122,14 +122,14 @@ fn now() -> SystemTime {
 }
 
 impl StateStoreTask {
-    /// Writes what changes until `stop`, and then what is left.
+    /// Writes changes until `stop`, and then the last of them.
     pub async fn run(mut self, stop: CancellationToken) {
         loop {
             let stopping = tokio::select! {
                 biased;
                 () = stop.cancelled() => true,
                 changed = self.state.changed() => changed.is_err(),
-                () = sleep(TOUCH) => {
+                () = sleep(TOUCH_INTERVAL) => {
                     self.touch().await;
                     continue;
                 }
@@ -139,10 +139,10 @@ impl StateStoreTask {
                 return stop.cancelled().await;
             }
             let pause = if written {
-                PAUSE
+                WRITE_INTERVAL
             } else {
                 self.state.mark_changed();
-                RETRY
+                RETRY_DELAY
             };
             stop.run_until_cancelled(sleep(pause)).await;
         }
@@ -153,9 +153,9 @@ impl StateStoreTask {
         let failure = self.replace(&services).await.err();
         if failure != self.failure {
             if let Some(error) = &failure {
-                tracing::error!(%error, "The state can't be written: a restart would not know of it.");
+                tracing::error!(%error, "State can't be written; a restart would lose it.");
             } else {
-                tracing::info!("The state is written again.");
+                tracing::info!("State is written again.");
             }
         }
         self.failure = failure;
@@ -167,7 +167,7 @@ impl StateStoreTask {
     }
 
     async fn replace(&self, services: &Services) -> Result<(), String> {
-        // Here and not on the pool, where each thread would come to keep as much state_store.
+        // Not on the pool, where each thread would retain as much memory.
         let bytes = encode(services).map_err(|error| error.to_string())?;
         let path = self.path.clone();
         let writing = tokio::task::spawn_blocking(move || write_atomic(&path, &bytes, 0o600));
@@ -175,12 +175,12 @@ impl StateStoreTask {
         written.map(drop).map_err(|error| error.to_string())
     }
 
-    /// Brings the file's time forward. Its failure only makes the next nerve start its warm-ups from the beginning.
+    /// Updates the file's modification time. A failure only makes the next nerve restart its warm-ups.
     async fn touch(&self) {
         let path = self.path.clone();
         let touching = tokio::task::spawn_blocking(move || File::options().write(true).open(path)?.set_modified(now()));
         if let Ok(Err(error)) = touching.await {
-            tracing::debug!(%error, "The state's time can't be brought forward.");
+            tracing::debug!(%error, "The state file's modification time can't be updated.");
         }
     }
 }

@@ -1,12 +1,12 @@
-//! The life of one service as a state machine: what the checks and the operator say goes in; whether it is announced,
-//! at which weight, which command should run and when to look again come out.
+//! The lifecycle of one service as a state machine: from its checks and overrides to whether it is registered, at which
+//! weight, which command should run and when the next tick is due.
 //!
 //! Pure and level-triggered: nothing is emitted. After each [`Machine::step`] the caller compares
 //! [`Machine::command`] with the command that runs (and starts or kills it), sleeps until [`Machine::wake_at`] at most,
-//! and publishes [`Machine::stand`]. A timer or a command that is no longer wanted is therefore gone by itself.
+//! and publishes [`Machine::status`]. A timer or a command that is no longer desired therefore needs no cancellation.
 //!
-//! Invariants: a disabled service is never announced as available; a command's end counts only while that very run is
-//! wanted; a phase that waits for something has a command or a time to wake.
+//! Invariants: a disabled service is never registered as available; a command's end counts only while that very run is
+//! desired; a phase that waits has a command or a time to wake.
 
 use std::sync::Arc;
 
@@ -17,60 +17,29 @@ use crate::config::LifecycleConfig;
 use crate::health::verdict::Health;
 use crate::lifecycle::drain::{Drain, Settled, Stage};
 use crate::lifecycle::warmup::{INTERVALS, WarmUp, WarmUpProgress};
+use crate::overrides::{Effective, Intent};
 use common::ratio::PerMille;
 
-/// What the report and `/status` say of a service that was disabled, in Go-Nerve's words.
+/// The reason of a disabled service in the report and `/status`, as in Go-Nerve.
 pub const DISABLED: &str = "Service is disabled";
 
-/// The operator's word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Intent {
-    /// The checks decide.
-    Enabled,
-    /// Available whatever the checks say.
-    Forced,
-    /// Not available whatever the checks say.
-    Disabled,
-}
-
-impl Intent {
-    /// As `Status` in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Enabled => "enabled",
-            Self::Forced => "forced",
-            Self::Disabled => "disabled",
-        }
-    }
-}
-
-/// What happens to a service.
+/// An input of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The checks' word.
+    /// The health that the checks report.
     Checked(Health),
-    /// The operator, or a stop (`shutdown`), takes the service away.
-    Disable {
-        /// Whether the shutdown command runs.
-        shutdown: bool,
-    },
-    /// The operator gives it back.
-    Enable {
-        /// Whatever the checks say.
-        force: bool,
-    },
-    /// The operator sets the full weight, 1 to 255.
-    Weight(u8),
+    /// The overrides in force.
+    Overrides(Effective),
     /// A command ended.
     Ended {
-        /// Which run of it.
-        ticket: u64,
+        /// Its run.
+        run: u64,
         /// Exit code 0 in time.
         success: bool,
     },
     /// Time passed.
     Tick {
-        /// Whether any reporter has delivered what it was given last.
+        /// Whether any reporter has delivered the last report.
         reported: bool,
     },
 }
@@ -97,7 +66,7 @@ impl CommandKind {
         Self::DisableGraceful,
     ];
 
-    /// As `type` in the metrics, in Go-Nerve's words.
+    /// `type` in the metrics, as in Go-Nerve.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::PreAvailable => "pre-available",
@@ -110,29 +79,63 @@ impl CommandKind {
 
 /// A command that should be running now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted {
-    /// Which run; a new one has a new ticket.
-    pub ticket: u64,
-    /// Which command.
+pub struct CommandRun {
+    /// Identifies the run.
+    pub id: u64,
+    /// The command.
     pub kind: CommandKind,
 }
 
-/// Where a service stands, for its announcement and `/status`.
+/// The phase of a service in its report of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LifecyclePhase {
+    /// Not every check has reported.
+    Unknown,
+    /// Its checks fail.
+    Down,
+    /// The pre-available command runs.
+    Preparing,
+    /// Its weight grows.
+    WarmingUp,
+    /// At its full weight.
+    Up,
+    /// The disable sequence is running.
+    Disabling,
+    /// It is safe to stop.
+    Disabled,
+}
+
+impl LifecyclePhase {
+    /// `Lifecycle` in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Down => "down",
+            Self::Preparing => "preparing",
+            Self::WarmingUp => "warming up",
+            Self::Up => "up",
+            Self::Disabling => "disabling",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+/// The status of a service, for its report and `/status`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LifecycleStatus {
-    /// The operator's word.
+    /// The operator's intent.
     pub intent: Intent,
-    /// The phase in a word.
-    pub phase: &'static str,
-    /// Whether it is (to be) announced as available; `None`: nothing new is to be said of it yet.
+    /// The phase.
+    pub phase: LifecyclePhase,
+    /// Whether the report is that it is available; `None` while the last report stays in force.
     pub available: Option<bool>,
-    /// Why it is not available; empty when it is.
+    /// The reason it is not available; empty when it is.
     pub reason: String,
     /// The full weight.
     pub full_weight: u8,
-    /// The weight now; 0 when not available.
+    /// The current weight; 0 when not available.
     pub weight: u8,
-    /// Why that is less than it would be: an advisory check that fails. Empty otherwise.
+    /// The failure of an advisory check that lowers the weight; empty otherwise.
     pub degraded_reason: String,
 }
 
@@ -146,72 +149,78 @@ enum Phase {
     Disabled(Drain),
 }
 
-/// What is done before a service is announced.
+/// The preparation of a service before it is registered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Preparing {
     /// The command runs for the first time.
     First,
-    /// It failed and blocks: it runs again then.
+    /// It failed and blocks: it runs again at this time.
     Pause(Instant),
     /// It runs again.
-    Again,
+    Retry,
 }
 
 /// The state of one service.
 #[derive(Debug, Clone)]
 pub struct Machine {
     config: Arc<LifecycleConfig>,
-    intent: Intent,
+    configured_weight: u8,
+    overrides: Effective,
     health: Health,
-    full_weight: u8,
-    /// How warm the service was when the nerve before this one stopped; forgotten at the first failure.
+    /// The warm-up progress under the previous nerve; reset by the first failure.
     progress: Option<WarmUpProgress>,
     phase: Phase,
-    command: Option<Wanted>,
-    tickets: u64,
+    command: Option<CommandRun>,
+    runs: u64,
 }
 
 impl Machine {
-    /// A service of which nothing is known but how warm it was under the nerve before this one.
-    pub fn new(config: Arc<LifecycleConfig>, full_weight: u8, progress: Option<WarmUpProgress>) -> Self {
+    /// Returns a service of unknown health, with its warm-up progress under the previous nerve.
+    pub fn new(config: Arc<LifecycleConfig>, configured_weight: u8, progress: Option<WarmUpProgress>) -> Self {
         Self {
             config,
-            intent: Intent::Enabled,
+            configured_weight,
+            overrides: Effective::default(),
             health: Health::Unknown,
-            full_weight,
             progress,
             phase: Phase::Unknown,
             command: None,
-            tickets: 0,
+            runs: 0,
         }
     }
 
-    /// Takes an event in.
+    /// Applies an event.
     pub fn step(&mut self, event: Event, now: Instant) {
         match event {
             Event::Checked(health) => self.health = health,
-            Event::Weight(weight) => self.full_weight = weight.max(1),
-            Event::Enable { force: false } => self.intent = Intent::Enabled,
-            Event::Enable { force: true } => self.intent = Intent::Forced,
-            Event::Disable { shutdown } => self.disable(shutdown, now),
-            Event::Ended { ticket, success } => self.ended(ticket, success, now),
+            Event::Overrides(overrides) => {
+                self.overrides = overrides;
+                if self.intent() == Intent::Disabled {
+                    self.disable(now);
+                }
+            }
+            Event::Ended { run, success } => self.ended(run, success, now),
             Event::Tick { reported } => self.tick(reported, now),
         }
         self.follow_intent(now);
         self.follow_phase();
     }
 
-    /// The operator's word and the full weight that are in force.
-    pub fn told(&self) -> (Intent, u8) {
-        (self.intent, self.full_weight)
+    /// Returns the intent in force.
+    pub fn intent(&self) -> Intent {
+        self.overrides.intent
     }
 
-    /// The command that should run now; any other should not.
-    pub fn command(&self) -> Option<Wanted> {
+    fn full_weight(&self) -> u8 {
+        self.overrides.weight.map_or(self.configured_weight, |weight| weight.max(1))
+    }
+
+    /// Returns the command that should run now; no other should.
+    pub fn command(&self) -> Option<CommandRun> {
         self.command
     }
 
-    /// What `kind` runs.
+    /// Returns the program of `kind`.
     pub fn program(&self, kind: CommandKind) -> Option<&Program> {
         let stable = || self.config.warm_up.as_ref().and_then(|warm_up| warm_up.stable.as_ref());
         match kind {
@@ -222,7 +231,7 @@ impl Machine {
         }
     }
 
-    /// When a [`Event::Tick`] is due.
+    /// Returns the time at which an [`Event::Tick`] is due.
     pub fn wake_at(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Preparing(Preparing::Pause(until)) => Some(*until),
@@ -232,7 +241,7 @@ impl Machine {
         }
     }
 
-    /// What the disable sequence waited for; `None` while there is none, or it is under way.
+    /// Returns the outcome of the disable sequence; `None` while there is none, or it is running.
     pub fn settled(&self) -> Option<Settled> {
         match &self.phase {
             Phase::Disabled(drain) if drain.stage == Stage::Done => Some(drain.settled),
@@ -240,35 +249,35 @@ impl Machine {
         }
     }
 
-    /// Where the service stands.
-    pub fn stand(&self) -> LifecycleStatus {
+    /// Returns the status of the service.
+    pub fn status(&self) -> LifecycleStatus {
         let (phase, available, weight) = match &self.phase {
-            Phase::Unknown => ("unknown", None, 0),
-            Phase::Down => ("down", Some(false), 0),
-            Phase::Preparing(Preparing::First) => ("preparing", None, 0),
-            Phase::Preparing(_) => ("preparing", Some(false), 0),
-            Phase::WarmingUp(warm_up) => ("warming up", Some(true), self.ramp(warm_up.step)),
-            Phase::Up => ("up", Some(true), self.full_weight),
-            Phase::Disabled(drain) if drain.stage == Stage::Done => ("disabled", Some(false), 0),
-            Phase::Disabled(_) => ("disabling", Some(false), 0),
+            Phase::Unknown => (LifecyclePhase::Unknown, None, 0),
+            Phase::Down => (LifecyclePhase::Down, Some(false), 0),
+            Phase::Preparing(Preparing::First) => (LifecyclePhase::Preparing, None, 0),
+            Phase::Preparing(_) => (LifecyclePhase::Preparing, Some(false), 0),
+            Phase::WarmingUp(warm_up) => (LifecyclePhase::WarmingUp, Some(true), self.ramp(warm_up.step)),
+            Phase::Up => (LifecyclePhase::Up, Some(true), self.full_weight()),
+            Phase::Disabled(drain) if drain.stage == Stage::Done => (LifecyclePhase::Disabled, Some(false), 0),
+            Phase::Disabled(_) => (LifecyclePhase::Disabling, Some(false), 0),
         };
-        let degraded_reason = match (&self.health, self.intent) {
+        let degraded_reason = match (&self.health, self.intent()) {
             (Health::Degraded { share, reason }, Intent::Enabled) if weight > 0 => Some((*share, reason.clone())),
             _ => None,
         };
         let (share, degraded_reason) = degraded_reason.unwrap_or((PerMille::WHOLE, String::new()));
         LifecycleStatus {
-            intent: self.intent,
+            intent: self.intent(),
             phase,
             available,
             reason: self.reason(),
-            full_weight: self.full_weight,
+            full_weight: self.full_weight(),
             weight: share.of(weight),
             degraded_reason,
         }
     }
 
-    /// How warm the service is; `None` when it has to start from the beginning.
+    /// Returns the warm-up progress; `None` when the service has to start from the beginning.
     pub fn progress(&self, now: Instant) -> Option<WarmUpProgress> {
         match &self.phase {
             Phase::Unknown | Phase::Preparing(_) => self.progress,
@@ -279,14 +288,15 @@ impl Machine {
     }
 
     fn ramp(&self, step: u32) -> u8 {
-        let warm_up = self.config.warm_up.as_ref();
-        warm_up.map_or(self.full_weight, |config| config.shape.weight(step, self.full_weight))
+        let (full, warm_up) = (self.full_weight(), self.config.warm_up.as_ref());
+        warm_up.map_or(full, |config| config.shape.weight(step, full))
     }
 
     fn reason(&self) -> String {
         match (&self.phase, &self.health) {
             (Phase::WarmingUp(_) | Phase::Up, _) => String::new(),
-            (Phase::Disabled(_), _) => DISABLED.to_owned(),
+            (Phase::Disabled(_), _) if self.overrides.reason.is_empty() => DISABLED.to_owned(),
+            (Phase::Disabled(_), _) => format!("{DISABLED}: {}", self.overrides.reason),
             (Phase::Preparing(Preparing::First), _) => "Pre-available command is running".to_owned(),
             (Phase::Preparing(_), _) => "Pre-available command failed; it is run until it succeeds".to_owned(),
             (Phase::Down, Health::Unhealthy(reason)) => reason.clone(),
@@ -294,8 +304,7 @@ impl Machine {
         }
     }
 
-    fn disable(&mut self, shutdown: bool, now: Instant) {
-        self.intent = Intent::Disabled;
+    fn disable(&mut self, now: Instant) {
         self.progress = None;
         let config = &self.config.disable;
         if !matches!(self.phase, Phase::Disabled(_)) {
@@ -303,22 +312,22 @@ impl Machine {
             drain.after_shutdown(config);
             self.phase = Phase::Disabled(drain);
         }
-        if let (Phase::Disabled(drain), true) = (&mut self.phase, shutdown) {
+        if let (Phase::Disabled(drain), true) = (&mut self.phase, self.overrides.shutdown) {
             drain.shut_down(now, config);
         }
     }
 
-    fn ended(&mut self, ticket: u64, success: bool, now: Instant) {
-        let Some(wanted) = self.command.take_if(|wanted| wanted.ticket == ticket) else {
+    fn ended(&mut self, run: u64, success: bool, now: Instant) {
+        let Some(ended) = self.command.take_if(|command| command.id == run) else {
             return;
         };
         let disable = &self.config.disable;
-        match (wanted.kind, &mut self.phase) {
+        match (ended.kind, &mut self.phase) {
             (CommandKind::PreAvailable, Phase::Preparing(preparing)) => {
                 match self.config.pre_available.as_ref().and_then(|command| command.retry) {
                     Some(retry) if !success => *preparing = Preparing::Pause(now + retry),
-                    // A failure that does not block is the caller's to log: the service is healthy all the same.
-                    _ => self.phase = self.announced(now),
+                    // The caller logs a failure that does not block: the service is healthy nevertheless.
+                    _ => self.phase = self.registered(now),
                 }
             }
             (CommandKind::CheckStable, Phase::WarmingUp(warm_up)) => {
@@ -346,7 +355,7 @@ impl Machine {
             }
             (Phase::Preparing(preparing), _) => {
                 if matches!(preparing, Preparing::Pause(until) if now >= *until) {
-                    *preparing = Preparing::Again;
+                    *preparing = Preparing::Retry;
                 }
             }
             (Phase::Disabled(drain), _) => drain.advance(now, &self.config.disable),
@@ -354,9 +363,9 @@ impl Machine {
         }
     }
 
-    /// Moves between up and down when the checks' or the operator's word says so.
+    /// Moves between up and down as the checks and the intent require.
     fn follow_intent(&mut self, now: Instant) {
-        let available = match (self.intent, &self.health) {
+        let available = match (self.intent(), &self.health) {
             (Intent::Disabled, _) => return,
             (Intent::Forced, _) | (Intent::Enabled, Health::Healthy | Health::Degraded { .. }) => Some(true),
             (Intent::Enabled, Health::Unhealthy(_)) => Some(false),
@@ -366,7 +375,7 @@ impl Machine {
             Phase::Preparing(_) | Phase::WarmingUp(_) | Phase::Up => Some(true),
             Phase::Down => Some(false),
             Phase::Unknown => None,
-            // Enabled again: it comes up, or goes down for its checks' sake.
+            // Enabled again: it comes up, or goes down if its checks fail.
             Phase::Disabled(_) => Some(available != Some(true)),
         };
         if available == is_available {
@@ -376,29 +385,29 @@ impl Machine {
             self.progress = None;
         }
         self.phase = match available {
-            // What was enabled again before its checks reported stays away until they have.
+            // A service that is enabled before its checks have reported stays down until they have.
             None | Some(false) => Phase::Down,
             Some(true) if self.config.pre_available.is_some() => Phase::Preparing(Preparing::First),
-            Some(true) => self.announced(now),
+            Some(true) => self.registered(now),
         };
     }
 
-    /// The phase of a service that is announced from now on.
-    fn announced(&mut self, now: Instant) -> Phase {
+    /// Returns the phase of a service that is registered from now on.
+    fn registered(&mut self, now: Instant) -> Phase {
         match (&self.config.warm_up, self.progress.take()) {
             (Some(_), Some(WarmUpProgress { step: INTERVALS.., .. })) | (None, _) => Phase::Up,
             (Some(config), progress) => Phase::WarmingUp(WarmUp::start(now, config, progress)),
         }
     }
 
-    /// Wants the command that the phase needs, and none that it does not.
+    /// Sets the desired command to the one that the phase needs, if any.
     fn follow_phase(&mut self) {
         let needed = match &self.phase {
-            Phase::Preparing(Preparing::First | Preparing::Again) => Some(CommandKind::PreAvailable),
+            Phase::Preparing(Preparing::First | Preparing::Retry) => Some(CommandKind::PreAvailable),
             // Started when it is due; kept while it runs.
             Phase::WarmingUp(_) => self
                 .command
-                .map(|wanted| wanted.kind)
+                .map(|command| command.kind)
                 .filter(|kind| *kind == CommandKind::CheckStable),
             Phase::Disabled(drain) => match drain.stage {
                 Stage::Shutdown => Some(CommandKind::DisableShutdown),
@@ -407,7 +416,7 @@ impl Machine {
             },
             Phase::Unknown | Phase::Down | Phase::Preparing(Preparing::Pause(_)) | Phase::Up => None,
         };
-        if self.command.map(|wanted| wanted.kind) == needed {
+        if self.command.map(|command| command.kind) == needed {
             return;
         }
         self.command = None;
@@ -417,11 +426,8 @@ impl Machine {
     }
 
     fn start(&mut self, kind: CommandKind) {
-        self.tickets += 1;
-        self.command = Some(Wanted {
-            ticket: self.tickets,
-            kind,
-        });
+        self.runs += 1;
+        self.command = Some(CommandRun { id: self.runs, kind });
     }
 }
 

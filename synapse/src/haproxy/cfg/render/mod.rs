@@ -389,9 +389,7 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
 
 fn section(title: &str, lines: &[String]) -> String {
     let mut text = format!("\n{title}\n");
-    for line in lines {
-        push_line(&mut text, line);
-    }
+    lines.iter().for_each(|line| push_line(&mut text, line));
     text
 }
 
