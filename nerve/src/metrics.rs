@@ -18,8 +18,8 @@ use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 
 use crate::config::ServiceConfig;
-use crate::lifecycle::machine::CommandKind;
 use crate::delivery::ReporterKind;
+use crate::lifecycle::machine::CommandKind;
 use crate::running::{Running, RunningState};
 use crate::service::ServiceHandle;
 
@@ -188,7 +188,10 @@ impl Collector for Gauges {
         )?;
 
         let nodes = shown(&running).flat_map(|service| {
-            let nodes = service.reporters.iter().filter(|reporter| reporter.kind == ReporterKind::Zookeeper);
+            let nodes = service
+                .reporters
+                .iter()
+                .filter(|reporter| reporter.kind == ReporterKind::Zookeeper);
             nodes.map(move |node| {
                 let labels = vec![("name", service.config.name.clone()), ("path", node.target.clone())];
                 (labels, node.is_reported().into())

@@ -207,7 +207,7 @@ async fn hacheck_takes_a_service_down_and_lets_it_go() {
     assert_eq!(service["Reason"], "Service is disabled: kernel");
     assert_eq!(service["Overrides"][0]["Source"], "hacheck web");
     let said = scene.put("/services/web/enable?force=true").await;
-    assert_eq!(said, "web is enabled, but stays away: hacheck web says down\n");
+    assert_eq!(said, "web is enabled, but stays down because of hacheck web\n");
     // Heard from the first moment of another nerve.
     scene.crash().await;
     let service = scene

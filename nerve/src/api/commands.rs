@@ -7,8 +7,8 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use crate::lifecycle::Settled;
 use crate::delivery::ReporterState;
+use crate::lifecycle::Settled;
 use crate::overrides::{Action, Metadata, Override};
 use crate::service::{Disabled, ServiceHandle};
 use crate::state_store::StateStore;
@@ -168,7 +168,11 @@ pub(super) struct InFlight<'s> {
 impl InFlight<'_> {
     /// Waits until the command is carried out and, where it persists, on disk.
     pub(super) async fn settled(self, state_store: &StateStore) -> Vec<Outcome> {
-        let Self { action, started, accepted } = self;
+        let Self {
+            action,
+            started,
+            accepted,
+        } = self;
         let persists = state_store.is_persistent() && action != Action::Leave;
         let is_lost_by_restart = persists && !state_store.is_written().await;
         let mut outcomes = Vec::new();
@@ -223,7 +227,11 @@ async fn disabled(service: &ServiceHandle, done: oneshot::Receiver<Disabled>, st
             ReporterState::Idle | ReporterState::Reported | ReporterState::Withdrawn => true,
         };
         if timeout_at(deadline, state.wait_for(is_delivered)).await.is_err() {
-            let (kind, target, detail) = (reporter.kind.as_str(), &reporter.target, state.borrow().detail().to_owned());
+            let (kind, target, detail) = (
+                reporter.kind.as_str(),
+                &reporter.target,
+                state.borrow().detail().to_owned(),
+            );
             return (200, format!("{what}, but {kind} {target} is not up to date: {detail}"));
         }
     }

@@ -44,7 +44,9 @@ impl App {
                     push::push(request, &service, check)
                 }
                 (["checks", _, "push"], Some(_)) => Reply::method_not_allowed("PUT, POST"),
-                ([name @ ("disable" | "enable" | "weight")], Some(service)) => self.command(request, &service, name).await,
+                ([name @ ("disable" | "enable" | "weight")], Some(service)) => {
+                    self.command(request, &service, name).await
+                }
                 _ => no_route(request),
             },
             _ => no_route(request),

@@ -215,9 +215,20 @@ impl Overrides {
         let weight = weight
             .iter()
             .map(|(weight, data)| entry(Source::Operator, OverrideKind::Weight(*weight), data));
-        let hook = self.hook.iter().map(|data| entry(Source::Hook, OverrideKind::Down, data));
-        let stop = self.stop.iter().map(|data| entry(Source::Stop, OverrideKind::Down, data));
-        self.in_force = availability.chain(weight).chain(hacheck).chain(hook).chain(stop).collect();
+        let hook = self
+            .hook
+            .iter()
+            .map(|data| entry(Source::Hook, OverrideKind::Down, data));
+        let stop = self
+            .stop
+            .iter()
+            .map(|data| entry(Source::Stop, OverrideKind::Down, data));
+        self.in_force = availability
+            .chain(weight)
+            .chain(hacheck)
+            .chain(hook)
+            .chain(stop)
+            .collect();
         expired.contains(&true)
     }
 

@@ -140,7 +140,11 @@ fn read_file(entry: &DirEntry, seen: Option<&Seen>) -> Option<Seen> {
         // Its existence alone means down.
         Err(error) => Metadata::new(&format!("the file can't be read: {error}"), "", since, None),
     };
-    Some(Seen { modified, length, metadata })
+    Some(Seen {
+        modified,
+        length,
+        metadata,
+    })
 }
 
 #[cfg(test)]
@@ -155,10 +159,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let spool_directory = directory.path().join("hacheck");
         let (mut spools, task) = spool(spool_directory.clone());
-        assert!(
-            spools.borrow().is_empty(),
-            "a missing directory is empty"
-        );
+        assert!(spools.borrow().is_empty(), "a missing directory is empty");
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         tasks.spawn(task.run(stop.clone()));
         std::fs::create_dir(&spool_directory).expect("it is made");

@@ -156,7 +156,11 @@ async fn a_write_that_hangs_is_followed_by_only_one_other() {
         while fixture.failures.get() < 5 {
             tokio::time::advance(Duration::from_secs(1)).await;
         }
-        let pipe = File::options().read(true).write(true).open(&fixture.path).expect("open");
+        let pipe = File::options()
+            .read(true)
+            .write(true)
+            .open(&fixture.path)
+            .expect("open");
         let mut state = fixture.handle.state.clone();
         state
             .wait_for(|state| *state == ReporterState::Reported)
@@ -175,7 +179,10 @@ fn node_content(report: &Report, expose_on_unavailable: bool) -> Option<Vec<u8>>
 
 #[test]
 fn an_available_service_has_a_node() {
-    assert_eq!(node_content(&report(true), false).as_deref(), Some(UP.trim_end().as_bytes()));
+    assert_eq!(
+        node_content(&report(true), false).as_deref(),
+        Some(UP.trim_end().as_bytes())
+    );
 }
 
 #[test]

@@ -10,7 +10,11 @@ pub(super) fn report_for(config: &ServiceConfig, status: &LifecycleStatus) -> Op
     let available = status.available?;
     Some(Report {
         available,
-        unavailable_reason: if available { String::new() } else { status.reason.clone() },
+        unavailable_reason: if available {
+            String::new()
+        } else {
+            status.reason.clone()
+        },
         host: config.host.clone(),
         port: config.port,
         name: config.report_name.clone(),

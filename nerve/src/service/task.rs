@@ -160,8 +160,14 @@ impl ServiceTask {
     /// Returns the time until the next override expires, at most [`RESYNC_INTERVAL`] because the wall clock may be set.
     fn next_expiry(&self) -> Duration {
         let now = common::clock::unix_millis();
-        let expiries = self.overrides.in_force.iter().filter_map(|entry| entry.metadata.expires);
-        let next = expiries.min().map(|at| Duration::from_millis(at.saturating_sub(now).max(1)));
+        let expiries = self
+            .overrides
+            .in_force
+            .iter()
+            .filter_map(|entry| entry.metadata.expires);
+        let next = expiries
+            .min()
+            .map(|at| Duration::from_millis(at.saturating_sub(now).max(1)));
         next.map_or(RESYNC_INTERVAL, |next| next.min(RESYNC_INTERVAL))
     }
 
@@ -172,7 +178,10 @@ impl ServiceTask {
             Wake::Ended(ended) => {
                 let success = self.log_end(&ended);
                 self.running = self.running.filter(|running| *running != ended.run);
-                Some(Event::Ended { run: ended.run.id, success })
+                Some(Event::Ended {
+                    run: ended.run.id,
+                    success,
+                })
             }
             Wake::Timer => Some(Event::Tick {
                 reported: self.reporters.iter().any(ReporterHandle::is_reported),
@@ -207,7 +216,12 @@ impl ServiceTask {
     }
 
     fn command(&mut self, command: Command) {
-        let Command { action, metadata, accepted, disabled } = command;
+        let Command {
+            action,
+            metadata,
+            accepted,
+            disabled,
+        } = command;
         let message = match action {
             Action::Disable { .. } => "Service disabled by operator.",
             Action::Leave => "Pre-stop hook called: service is withdrawn.",
@@ -263,7 +277,13 @@ impl ServiceTask {
             self.progress = self.machine.progress(now);
         }
         let words = self.overrides.persisted.clone();
-        self.state_store.save(name, &ServiceRecord { words, progress: self.progress });
+        self.state_store.save(
+            name,
+            &ServiceRecord {
+                words,
+                progress: self.progress,
+            },
+        );
         let status = self.machine.status();
         let before = self.state.load();
         let mut since = before.since;

@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::config::testing;
+use crate::delivery::{ReporterKind, ReporterState, Reports};
 use crate::health::verdict::{Failure, FailureKind, Verdict};
 use crate::metrics::Metrics;
 use crate::overrides::{Intent, Source};
-use crate::delivery::{ReporterKind, ReporterState, Reports};
 
 fn context() -> Context {
     Context::new(Metrics::register(&mut Registry::default()))
@@ -254,7 +254,13 @@ async fn an_enable_does_not_undo_a_stop() {
     assert_eq!(down[0].source, Source::Stop);
     fixture.ended().await;
     assert_eq!(started.elapsed().as_secs(), 5);
-    assert!(fixture.reports.borrow().as_ref().is_some_and(|report| !report.available));
+    assert!(
+        fixture
+            .reports
+            .borrow()
+            .as_ref()
+            .is_some_and(|report| !report.available)
+    );
 }
 
 #[tokio::test]
@@ -269,7 +275,10 @@ async fn an_override_expires_without_a_command() {
     let report = fixture.report(|report| !report.available).await;
     assert_eq!(report.unavailable_reason, "Service is disabled: deploy");
     let overrides = fixture.handle.state().overrides.clone();
-    assert_eq!(overrides.iter().map(|entry| &entry.metadata).collect::<Vec<_>>(), [&metadata]);
+    assert_eq!(
+        overrides.iter().map(|entry| &entry.metadata).collect::<Vec<_>>(),
+        [&metadata]
+    );
     fixture.report(|report| report.available).await;
     assert!(common::clock::unix_millis() >= now + 300);
     assert_eq!(disabled.await, Ok(Disabled::Cancelled));

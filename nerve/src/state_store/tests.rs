@@ -13,7 +13,10 @@ use crate::overrides::{Action, Metadata, Overrides};
 
 fn record(step: u32) -> ServiceRecord {
     let mut set = Overrides::default();
-    set.apply(Action::Disable { shutdown: false }, Metadata::new("deploy", "ann", 1, Some(2)));
+    set.apply(
+        Action::Disable { shutdown: false },
+        Metadata::new("deploy", "ann", 1, Some(2)),
+    );
     ServiceRecord {
         words: set.persisted,
         progress: Some(WarmUpProgress { step, ran: 8000 }),
@@ -102,7 +105,7 @@ async fn a_failed_write_is_reported_and_retried() {
     assert!(!state_store.is_written().await);
     std::fs::remove_dir(directory.path().join("nerve.state.json")).expect("it goes");
     assert!(state_store.is_written().await, "it is retried");
-    assert!(!StateStore::in_state_store().is_written().await);
+    assert!(!StateStore::in_memory().is_written().await);
     stop.cancel();
 }
 

@@ -212,7 +212,9 @@ impl Machine {
     }
 
     fn full_weight(&self) -> u8 {
-        self.overrides.weight.map_or(self.configured_weight, |weight| weight.max(1))
+        self.overrides
+            .weight
+            .map_or(self.configured_weight, |weight| weight.max(1))
     }
 
     /// Returns the command that should run now; no other should.

@@ -290,10 +290,7 @@ fn a_restart_resumes_the_ramp() {
     warm.healthy();
     assert_eq!((warm.phase(), warm.machine.status().weight), ("up", 255));
 
-    for end in [
-        Event::Checked(Health::Unhealthy("x".to_owned())),
-        disabled(false),
-    ] {
+    for end in [Event::Checked(Health::Unhealthy("x".to_owned())), disabled(false)] {
         let mut failed = restarted(WarmUpProgress::WARM);
         failed.step(end);
         failed.step(intent(Intent::Enabled));
@@ -314,7 +311,10 @@ fn a_blocking_command_keeps_the_service_down_until_it_succeeds() {
     assert_eq!(fixture.machine.status().available, None);
     for _ in 0..3 {
         fixture.end(false);
-        assert_eq!((fixture.command(), fixture.machine.status().available), (None, Some(false)));
+        assert_eq!(
+            (fixture.command(), fixture.machine.status().available),
+            (None, Some(false))
+        );
         let failed = fixture.now;
         fixture.tick(true);
         assert_eq!(fixture.now - failed, 5 * SECOND);
