@@ -70,7 +70,7 @@ async fn the_last_file_serves_while_a_watcher_has_not_answered() {
 }
 
 #[tokio::test]
-async fn a_service_that_nobody_knows_holds_up_no_other() {
+async fn an_unknown_service_delays_no_other() {
     let one = Backend::start("one").await;
     let mut bench = Fixture::new(&["web_1", "api_2"]).await;
     bench.wait_only(Duration::from_millis(200));
@@ -88,7 +88,7 @@ async fn a_service_that_nobody_knows_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn a_service_that_nobody_knows_starts_with_its_default_servers() {
+async fn an_unknown_service_starts_with_its_default_servers() {
     let (spare, one) = (Backend::start("spare").await, Backend::start("one").await);
     let mut bench = Fixture::new(&["web_1"]).await;
     bench.services[0].selection.default_servers = vec![DefaultServer {
@@ -137,7 +137,7 @@ async fn what_is_remembered_serves_where_nothing_runs() {
     assert!(bench.latch_is_gone());
 }
 
-/// `--once` took it for done and left before the source's own word was applied.
+/// `--once` took it for done and exited before the answer of the source was applied.
 #[tokio::test]
 async fn what_is_only_remembered_is_not_complete() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);

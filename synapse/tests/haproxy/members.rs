@@ -74,7 +74,7 @@ async fn three_of_five_removed_in_one_batch() {
     assert_eq!(bench.names("web_1", 10).await, ["a", "b", "c", "d", "e"]);
     bench.want(&[("web_1", vec![server(&backends[1]), server(&backends[3])])]);
     bench.in_sync().await;
-    let state = bench.ask("show servers state web_1").await;
+    let state = bench.query("show servers state web_1").await;
     for (index, backend) in backends.iter().enumerate() {
         let line = state.lines().find(|line| line.contains(&own(backend))).unwrap();
         let maint = line.split(' ').nth(6).unwrap().parse::<u32>().unwrap() & 1 == 1;
@@ -101,7 +101,7 @@ async fn more_than_there_are_slots_is_one_reload_and_all_live() {
         [("first_start", "ok", 1), ("slots_exhausted", "ok", 1)]
     );
     assert_eq!(bench.status().services[0].waiting, 0);
-    let state = bench.ask("show servers state web_1").await;
+    let state = bench.query("show servers state web_1").await;
     for server in &many {
         let name = format!("{}_{}", server.name, server.address);
         assert!(
@@ -174,23 +174,23 @@ async fn weights_change_without_a_reload_except_where_haproxy_refuses() {
     bench.in_sync().await;
     bench.want(&[("web_1", vec![weighing(&one, 200), server(&two)])]);
     bench.in_sync().await;
-    let state = bench.ask("show servers state web_1").await;
+    let state = bench.query("show servers state web_1").await;
     assert!(state.contains(&format!("{} 127.0.0.1 2 0 200 ", own(&one))), "{state}");
     assert_eq!(bench.reloads(), [("first_start", "ok", 1)]);
 
     bench.want(&[("fixed_2", vec![weighing(&two, 7)])]);
     bench.in_sync().await;
-    let state = bench.ask("show servers state fixed_2").await;
+    let state = bench.query("show servers state fixed_2").await;
     assert!(state.contains(&format!("{} 127.0.0.1 2 0 7 ", own(&two))), "{state}");
     assert_eq!(bench.reloads(), [("first_start", "ok", 1), ("static_balance", "ok", 1)]);
     assert_eq!(bench.status().runtime_commands_failed, 1);
 }
 
 #[tokio::test]
-async fn haproxys_word_on_its_servers_is_handed_on() {
+async fn health_reported_by_haproxy_is_published() {
     let one = Backend::start("one").await;
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let dead = server_at("dead", &nobody.to_string());
+    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let dead = server_at("dead", &unused.to_string());
     let mut bench = Fixture::new(&["web_1", "api_2"]).await;
     bench.services[0].server_options = "check inter 100ms fall 1 rise 1".into();
     bench.config.reconcile_interval = Duration::from_hours(1);
@@ -199,15 +199,15 @@ async fn haproxys_word_on_its_servers_is_handed_on() {
     bench.in_sync().await;
     // Nothing else would make it look again within the hour.
     bench.attention.send_replace(true);
-    let says = |service: &str, address| bench.health.borrow().of(service, address);
+    let check = |service: &str, address| bench.health.borrow().of(service, address);
     eventually("HAProxy has checked them", async || {
-        says("web_1", one.address) == Some(Check::Passing) && says("web_1", nobody) == Some(Check::Failing)
+        check("web_1", one.address) == Some(Check::Passing) && check("web_1", unused) == Some(Check::Failing)
     })
     .await;
-    assert_eq!(says("api_2", one.address), Some(Check::Unchecked));
+    assert_eq!(check("api_2", one.address), Some(Check::Unchecked));
     bench.want(&[("web_1", vec![server(&one)])]);
-    eventually("who has left is not spoken of", async || {
-        says("web_1", nobody).is_none() && says("web_1", one.address) == Some(Check::Passing)
+    eventually("a removed instance is not listed", async || {
+        check("web_1", unused).is_none() && check("web_1", one.address) == Some(Check::Passing)
     })
     .await;
 }

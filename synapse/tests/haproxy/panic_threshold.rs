@@ -44,7 +44,7 @@ fn servers(backends: &[Backend]) -> Vec<Server> {
     backends.iter().map(server).collect()
 }
 
-/// Waits until these, and nobody else, answer requests.
+/// Waits until exactly these answer requests.
 async fn answer(bench: &Fixture, wanted: &[&str]) {
     eventually(&format!("{wanted:?} answer"), async || {
         bench.names("web_1", wanted.len() * 4).await == wanted
@@ -86,7 +86,7 @@ async fn with_too_few_healthy_servers_all_are_used_also_without_synapse() {
     backends[0].feel(false);
     backends[1].feel(false);
     answer(&bench, &NAMES[2..]).await;
-    eventually("it is told", async || {
+    eventually("the status reports it", async || {
         bench.status().services[0]
             .panic_threshold
             .as_ref()
@@ -96,7 +96,7 @@ async fn with_too_few_healthy_servers_all_are_used_also_without_synapse() {
 
     backends[2].feel(false);
     answer(&bench, &NAMES).await;
-    eventually("it is told", async || {
+    eventually("the status reports it", async || {
         bench.status().services[0]
             .panic_threshold
             .as_ref()
@@ -104,7 +104,7 @@ async fn with_too_few_healthy_servers_all_are_used_also_without_synapse() {
     })
     .await;
 
-    // Nobody but HAProxy has a part in it.
+    // HAProxy acts alone.
     bench.stop().await;
     backends[0].feel(true);
     backends[1].feel(true);
@@ -132,7 +132,7 @@ async fn with_too_few_healthy_servers_all_are_used_also_without_synapse() {
 }
 
 #[tokio::test]
-async fn who_comes_goes_or_drains_counts_or_not_without_a_reload() {
+async fn changes_of_members_need_no_reload() {
     let backends = backends().await;
     let bench = bench(HALF, Then::UseAll).await;
     bench.want(&[("web_1", servers(&backends[..2]))]);

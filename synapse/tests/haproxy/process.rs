@@ -52,19 +52,19 @@ async fn changes_by_hand_are_put_right() {
     bench.want(&[("web_1", vec![server(&one)])]);
     bench.in_sync().await;
     let name = own(&one);
-    bench.ask(&format!("set server web_1/{name} state maint")).await;
-    bench.ask(&format!("set server web_1/{name} weight 99")).await;
+    bench.query(&format!("set server web_1/{name} state maint")).await;
+    bench.query(&format!("set server web_1/{name} weight 99")).await;
     bench
-        .ask(&format!(
+        .query(&format!(
             "set server web_1/slot_2 addr 127.0.0.1 port {}",
             two.address.port()
         ))
         .await;
-    bench.ask("set server web_1/slot_2 state ready").await;
+    bench.query("set server web_1/slot_2 state ready").await;
     eventually("it is repaired", async || bench.status().drift_repairs >= 2).await;
     bench.in_sync().await;
     assert_eq!(bench.names("web_1", 4).await, ["one"]);
-    let state = bench.ask("show servers state web_1").await;
+    let state = bench.query("show servers state web_1").await;
     assert!(state.contains(&format!("{name} 127.0.0.1 2 0 1 ")), "{state}");
     assert_eq!(bench.reloads(), [("first_start", "ok", 1)]);
 }
@@ -77,7 +77,7 @@ async fn a_foreign_reload_is_noticed_and_a_killed_haproxy_is_started_again() {
     bench.want(&[("web_1", vec![server(&one)])]);
     bench.in_sync().await;
     let pid = bench.status().pid;
-    bench.ask_master("reload").await;
+    bench.query_master("reload").await;
     eventually("a new worker is known", async || {
         bench.status().pid.is_some_and(|now| Some(now) != pid)
     })
@@ -155,7 +155,7 @@ async fn haproxy_killed_in_the_middle_of_a_reload_is_started_again() {
         bench.kill_haproxy().await;
         bench.want(&[("web_1", vec![server(&one), server(&two)])]);
     });
-    // Whoever was first, it is said and HAProxy runs.
+    // In either order it is reported and HAProxy runs.
     drop(verdict);
     bench.in_sync().await;
     assert_eq!(bench.names("web_1", 4).await, ["one", "two"]);
@@ -191,7 +191,7 @@ async fn stop_on_exit_stops_haproxy() {
 
 /// As when a task of synapse's breaks: it is started again, and HAProxy is not to be away meanwhile.
 #[tokio::test]
-async fn whoever_leaves_haproxy_to_an_heir_does_not_stop_it() {
+async fn a_detached_router_does_not_stop_haproxy() {
     let one = Backend::start("one").await;
     let mut bench = Fixture::new(&["web_1"]).await;
     bench.stop_on_exit();

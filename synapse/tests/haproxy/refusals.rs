@@ -10,7 +10,7 @@ async fn a_bad_service_is_left_out_with_haproxys_words_while_others_work() {
     let mut bench = Fixture::new(&["web_1", "bad_2", "odd_3", "twin_4"]).await;
     bench.services[3].frontend = bench.services[0].frontend.clone();
     bench.services[1].backend.push("nonsense here".into());
-    bench.services[2].backend.push("use-server nobody if TRUE".into());
+    bench.services[2].backend.push("use-server missing if TRUE".into());
     bench.start().await;
     bench.want(&[
         ("web_1", vec![server(&one)]),
@@ -22,7 +22,10 @@ async fn a_bad_service_is_left_out_with_haproxys_words_while_others_work() {
         bench.get("web_1").await.as_deref() == Some("one")
     })
     .await;
-    eventually("it says why", async || bench.status().services[2].quarantined.is_some()).await;
+    eventually("the reason is reported", async || {
+        bench.status().services[2].quarantined.is_some()
+    })
+    .await;
     let status = bench.status();
     assert!(!status.in_sync);
     let words: Vec<_> = status
@@ -32,7 +35,7 @@ async fn a_bad_service_is_left_out_with_haproxys_words_while_others_work() {
         .collect();
     assert_eq!(words[0], None);
     assert!(words[1].as_deref().unwrap().contains("nonsense"), "{words:?}");
-    assert!(words[2].as_deref().unwrap().contains("nobody"), "{words:?}");
+    assert!(words[2].as_deref().unwrap().contains("missing"), "{words:?}");
     assert!(
         words[3].as_deref().unwrap().contains("web_1 listens there"),
         "{words:?}"
@@ -76,7 +79,10 @@ async fn a_port_in_use_costs_only_its_service_until_it_is_free() {
         bench.get("web_1").await.as_deref() == Some("one")
     })
     .await;
-    eventually("it says why", async || bench.status().services[1].quarantined.is_some()).await;
+    eventually("the reason is reported", async || {
+        bench.status().services[1].quarantined.is_some()
+    })
+    .await;
     let words = bench.status().services[1].quarantined.clone().unwrap();
     assert!(words.contains("in use"), "{words}");
     drop(taken);
@@ -86,7 +92,7 @@ async fn a_port_in_use_costs_only_its_service_until_it_is_free() {
 }
 
 #[tokio::test]
-async fn a_refused_file_changes_nothing_and_is_told() {
+async fn a_refused_file_changes_nothing_and_is_reported() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
     let mut bench = Fixture::new(&["web_1"]).await;
     bench.start().await;
@@ -96,7 +102,10 @@ async fn a_refused_file_changes_nothing_and_is_told() {
     bench.stop().await;
     bench.config.defaults.push("nonsense everywhere".into());
     bench.start().await;
-    eventually("it says so", async || bench.status().last_error.contains("nonsense")).await;
+    eventually("the error is reported", async || {
+        bench.status().last_error.contains("nonsense")
+    })
+    .await;
     let status = bench.status();
     assert_eq!(
         (status.in_sync, status.pid, bench.on_disk() == file),
@@ -108,7 +117,7 @@ async fn a_refused_file_changes_nothing_and_is_told() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_told_before_anything_starts() {
+async fn missing_requirements_are_reported_before_anything_starts() {
     let mut bench = Fixture::new(&["web_1"]).await;
     bench.start().await;
     let error = bench.build().await.unwrap_err();

@@ -111,7 +111,7 @@ async fn a_zone_that_is_short_spills_over_by_weight_without_a_reload() {
     bench.in_sync().await;
     assert_eq!(weights(&bench), [256, 256, 1], "what they have is enough: a trace");
 
-    // Nobody here has heard of it, and HAProxy turns to the trace by itself.
+    // No update arrives here, and HAProxy turns to the trace by itself.
     drop((one, two));
     eventually("the other zone answers alone", async || {
         bench.names("web_1", 6).await == ["far"]

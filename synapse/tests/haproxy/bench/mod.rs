@@ -171,7 +171,7 @@ impl Fixture {
         }
     }
 
-    /// HAProxy as someone else runs it: a script starts it, or asks its master to reload.
+    /// HAProxy with another supervisor: a script starts it, or makes its master reload.
     pub(crate) fn external(&mut self) {
         let at = |name: &str| self.directory.path().join(name);
         let (script, master, stats) = (at("reload.sh"), at("master.sock"), at("stats.sock"));
@@ -376,11 +376,11 @@ impl Fixture {
         exchange(&mut stream, path, headers).await.map(|(body, _)| body)
     }
 
-    /// Who answers `count` requests.
+    /// Returns the backends that answer `count` requests.
     pub(crate) async fn names(&self, service: &str, count: usize) -> Vec<String> {
         let mut names = BTreeSet::new();
         for _ in 0..count {
-            names.insert(self.get(service).await.unwrap_or_else(|| "nobody".into()));
+            names.insert(self.get(service).await.unwrap_or_else(|| "none".into()));
         }
         names.into_iter().collect()
     }
@@ -422,18 +422,20 @@ impl Fixture {
     }
 
     /// One command on the stats socket.
-    pub(crate) async fn ask(&self, command: &str) -> String {
-        ask(&self.config.stats_socket, command).await.unwrap()
+    pub(crate) async fn query(&self, command: &str) -> String {
+        query(&self.config.stats_socket, command).await.unwrap()
     }
 
-    pub(crate) async fn ask_master(&self, command: &str) -> String {
-        ask(&self.directory.path().join("master.sock"), command).await.unwrap()
+    pub(crate) async fn query_master(&self, command: &str) -> String {
+        query(&self.directory.path().join("master.sock"), command)
+            .await
+            .unwrap()
     }
 
-    /// The master's process id. It does not answer in the first milliseconds of its life, so it is asked a few times.
+    /// Returns the master's pid. It does not answer in the first milliseconds, so the query is repeated.
     fn master_pid(&self) -> Option<i32> {
         let socket = self.directory.path().join("master.sock");
-        let ask = || {
+        let attempt = || {
             let mut stream = std::os::unix::net::UnixStream::connect(&socket).ok()?;
             std::io::Write::write_all(&mut stream, b"show proc\n").ok()?;
             stream.shutdown(std::net::Shutdown::Write).ok()?;
@@ -445,7 +447,7 @@ impl Fixture {
         };
         let begun = Instant::now();
         loop {
-            let answer = ask();
+            let answer = attempt();
             if answer.is_some() || begun.elapsed() > Duration::from_millis(300) {
                 return answer;
             }
@@ -476,7 +478,7 @@ fn signal(pid: i32) {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
 }
 
-async fn ask(socket: &PathBuf, command: &str) -> std::io::Result<String> {
+async fn query(socket: &PathBuf, command: &str) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(socket).await?;
     stream.write_all(format!("{command}\n").as_bytes()).await?;
     stream.shutdown().await?;

@@ -1,4 +1,4 @@
-//! What an operator can say beyond lines, as a real HAProxy takes it.
+//! The operator's keys beyond plain lines, with a real HAProxy.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::bench::{Backend, Fixture, eventually, server, server_at};
 use super::own;
 
-/// What a file says.
+/// Returns the content of a file.
 fn resolve(text: &str) -> (HaproxyConfig, Vec<ServiceConfig>) {
     let document = Document::parse("synapse.yaml", text.to_owned()).unwrap();
     let loaded = synapse::config::resolve(&document, UnknownKeys::Refuse, Path::new("/"));
@@ -116,7 +116,7 @@ routers:
     assert_eq!(bench.reloads(), [("first_start", "ok", 1)]);
 }
 
-/// Servers that the operator wrote, in a section or in a service's lines, are nobody's to enable or disable but theirs.
+/// Servers of the operator, in a section or in a service's lines, are never enabled or disabled by synapse.
 #[tokio::test]
 async fn what_the_operator_wrote_is_left_alone() {
     let (one, two, mine) = (
@@ -143,10 +143,10 @@ routers:
     bench.start().await;
     bench.want(&[("web_1", vec![server(&one)])]);
     bench.in_sync().await;
-    bench.ask("set server manual/spare state maint").await;
-    bench.ask("set server web_1/spare state maint").await;
+    bench.query("set server manual/spare state maint").await;
+    bench.query("set server web_1/spare state maint").await;
     let stat = async |bench: &Fixture| {
-        let stat = bench.ask("show servers state").await;
+        let stat = bench.query("show servers state").await;
         let rows = stat
             .lines()
             .filter(|line| line.contains(" mine ") || line.contains(" spare "));
@@ -162,7 +162,7 @@ routers:
         assert_eq!(stat(&bench).await, before);
         assert_eq!(bench.get("manual").await.as_deref(), Some("mine"));
     }
-    bench.ask("set server web_1/slot_5 state ready").await;
+    bench.query("set server web_1/slot_5 state ready").await;
     eventually("it has looked at all again", async || bench.status().drift_repairs > 0).await;
     assert_eq!(stat(&bench).await, before);
     assert_eq!(bench.status().drift_repairs, 1);
@@ -321,9 +321,9 @@ async fn our_defaults_raise_no_warning() {
     );
 }
 
-/// What `show stat` says of one server in one column.
+/// Returns one column of `show stat` for one server.
 async fn statistic(bench: &Fixture, server: &str, column: &str) -> String {
-    let stat = bench.ask("show stat").await;
+    let stat = bench.query("show stat").await;
     let head: Vec<&str> = stat
         .lines()
         .next()
@@ -337,13 +337,13 @@ async fn statistic(bench: &Fixture, server: &str, column: &str) -> String {
 }
 
 #[tokio::test]
-async fn who_is_down_before_a_reload_gets_no_request_after_it() {
+async fn a_server_down_before_a_reload_gets_no_request_after_it() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
     let mut bench = Fixture::new(&["web_1"]).await;
     bench.services[0].server_options = "check inter 5s fastinter 50ms fall 2".into();
     bench.config.reload_min_interval = Duration::from_millis(10);
     bench.start().await;
-    // Nobody listens there, and it comes in a slot, under another name than it has after a reload.
+    // No process listens there, and it has a slot, under another name than after a reload.
     let dead = server_at("dead", "127.0.0.99:9");
     bench.want(&[("web_1", vec![server(&one), server(&two)])]);
     bench.in_sync().await;
@@ -432,5 +432,5 @@ async fn someone_elses_haproxy_takes_health_from_the_file_it_names() {
     bench.handle().reload().await.unwrap();
     assert_eq!(statistic(&bench, gone, "status").await, "DOWN");
     let left = std::fs::read_to_string(file).unwrap();
-    assert_eq!(left, "1\n", "who reloads it at another time finds nothing of now");
+    assert_eq!(left, "1\n", "a later manual reload finds no outdated states");
 }

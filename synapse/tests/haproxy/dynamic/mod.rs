@@ -17,7 +17,7 @@ const FIRST_START: [(&str, &str, u64); 1] = [("first_start", "ok", 1)];
 
 /// The servers HAProxy has in a backend, by name.
 async fn servers(bench: &Fixture, backend: &str) -> BTreeMap<String, BTreeMap<String, String>> {
-    let state = bench.ask(&format!("show servers state {backend}")).await;
+    let state = bench.query(&format!("show servers state {backend}")).await;
     let mut lines = state.lines().skip_while(|line| !line.starts_with('#'));
     let header: Vec<&str> = lines.next().unwrap().split(' ').skip(1).collect();
     lines
@@ -71,7 +71,10 @@ async fn membership(flavour: Flavour) -> Fixture {
     bench.want(&[("web_1", vec![])]);
     bench.in_sync().await;
     assert_eq!(bench.get("web_1").await, None);
-    eventually("nobody is left", async || bench.status().services[0].servers.is_empty()).await;
+    eventually("no server is left", async || {
+        bench.status().services[0].servers.is_empty()
+    })
+    .await;
     bench.want(&[("web_1", vec![server(&one)])]);
     bench.in_sync().await;
     assert_eq!(bench.get("web_1").await.as_deref(), Some("one"));
@@ -141,7 +144,7 @@ async fn growth_takes_no_reload_and_each_has_its_own_name() {
     assert_eq!(bench.reloads(), FIRST_START);
     assert!(bench.on_disk().contains("enabled backup maxconn 10 check inter 100ms"));
 
-    // What a reload renders is what was made, and who was down stays down.
+    // A reload renders the same servers, and a down server stays down.
     let before = servers(&bench, "web_1").await;
     bench.handle().reload().await.unwrap();
     let after = servers(&bench, "web_1").await;
@@ -216,16 +219,18 @@ async fn what_others_make_and_delete_is_put_right() {
     let file = bench.on_disk();
 
     for name in [own(&one), own(&two)] {
-        bench.ask(&format!("set server web_1/{name} state maint")).await;
-        let said = bench.ask(&format!("del server web_1/{name}")).await;
-        assert!(said.contains("deleted"), "{said}");
+        bench.query(&format!("set server web_1/{name} state maint")).await;
+        let reply = bench.query(&format!("del server web_1/{name}")).await;
+        assert!(reply.contains("deleted"), "{reply}");
     }
-    // Another one under the name of one of ours, and one that nobody knows.
+    // Another server under the name of one of ours, and a foreign one.
     bench
-        .ask(&format!("add server web_1/{} {} id 77", own(&two), evil.address))
+        .query(&format!("add server web_1/{} {} id 77", own(&two), evil.address))
         .await;
-    bench.ask(&format!("add server web_1/stranger {}", evil.address)).await;
-    bench.ask("set server web_1/stranger state ready").await;
+    bench
+        .query(&format!("add server web_1/stranger {}", evil.address))
+        .await;
+    bench.query("set server web_1/stranger state ready").await;
     eventually("it is repaired", async || {
         let names = names_in(&bench, "web_1").await;
         names.len() == 3 && names.contains(&own(&one)) && names.contains(&"theirs".to_owned())
@@ -262,25 +267,27 @@ async fn the_next_synapse_adopts_what_was_made() {
     );
     assert_eq!(bench.on_disk(), file);
 
-    // While nobody looks, HAProxy and the file come to differ: as if synapse had died between the two.
+    // HAProxy and the file come to differ unobserved, as if synapse had died between the two.
     bench.stop().await;
     bench
-        .ask(&format!(
+        .query(&format!(
             "add server web_1/{} {} id 5 weight 1",
             own(&three),
             three.address
         ))
         .await;
-    bench.ask(&format!("set server web_1/{} state maint", own(&one))).await;
-    bench.ask(&format!("del server web_1/{}", own(&one))).await;
+    bench
+        .query(&format!("set server web_1/{} state maint", own(&one)))
+        .await;
+    bench.query(&format!("del server web_1/{}", own(&one))).await;
     bench.want(&[("web_1", vec![server(&one), server(&three)])]);
     bench.start().await;
     bench.in_sync().await;
     assert_eq!(bench.names("web_1", 6).await, ["one", "three"]);
     assert_eq!((bench.status().pid, bench.reloads()), (pid, vec![]));
 
-    // Started anew by whomever, it has the same servers, and the same structure.
-    bench.ask_master("reload").await;
+    // After an external restart it has the same servers and the same structure.
+    bench.query_master("reload").await;
     eventually("a new worker is known", async || {
         bench.status().pid.is_some_and(|now| Some(now) != pid)
     })
@@ -291,7 +298,7 @@ async fn the_next_synapse_adopts_what_was_made() {
 }
 
 #[tokio::test]
-async fn nobody_is_sent_away_before_it_is_known_who_should_serve() {
+async fn no_server_is_removed_before_the_desired_ones_are_known() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
     let mut bench = Fixture::of(Flavour::Dynamic, &["web_1"]).await;
     bench.start().await;
@@ -300,9 +307,11 @@ async fn nobody_is_sent_away_before_it_is_known_who_should_serve() {
     bench.stop().await;
     // Made by a synapse that died before it could write it down.
     bench
-        .ask(&format!("add server web_1/{} {}", own(&two), two.address))
+        .query(&format!("add server web_1/{} {}", own(&two), two.address))
         .await;
-    bench.ask(&format!("set server web_1/{} state ready", own(&two))).await;
+    bench
+        .query(&format!("set server web_1/{} state ready", own(&two)))
+        .await;
     bench.unknown();
     bench.start().await;
     eventually("HAProxy is adopted", async || bench.latch_is_gone()).await;
@@ -341,7 +350,7 @@ async fn a_balance_that_takes_no_new_servers_has_slots() {
     let (one, two) = (Backend::start("one").await, Backend::start("two").await);
     let mut bench = Fixture::of(Flavour::Dynamic, &["fixed_1", "web_2"]).await;
     bench.services[0].backend.push("balance static-rr".into());
-    // Not to be seen from the lines: HAProxy says it.
+    // The lines do not show it; HAProxy reports it.
     bench.services[1].server_options = "resolvers r".into();
     bench.config.extra_sections = vec![synapse::config::ExtraSection {
         title: "resolvers r".to_owned(),
@@ -363,8 +372,8 @@ async fn a_balance_that_takes_no_new_servers_has_slots() {
     assert!(bench.on_disk().contains("slot_"), "the next finds a slot");
 }
 
-/// Who answers which path.
-async fn who_answers(bench: &Fixture) -> Vec<Option<String>> {
+/// Returns the backend that answers each path.
+async fn answers_by_path(bench: &Fixture) -> Vec<Option<String>> {
     let mut who = Vec::new();
     for key in 0..100 {
         who.push(bench.get_with("web_1", &format!("/key{key}"), "").await);
@@ -405,7 +414,7 @@ async fn consistent_hashing_and_cookies_are_a_reloads() {
             .contains(&format!("enabled cookie {}", own(&backends[3])))
     );
 
-    let made = who_answers(&bench).await;
+    let made = answers_by_path(&bench).await;
     for backend in &backends[1..] {
         assert!(made.contains(&Some(backend.name.clone())), "{made:?}");
         let with = format!("cookie: SRV={}\r\n", own(backend));
@@ -417,7 +426,7 @@ async fn consistent_hashing_and_cookies_are_a_reloads() {
     bench.handle().reload().await.unwrap();
     bench.in_sync().await;
     assert_eq!(
-        who_answers(&bench).await,
+        answers_by_path(&bench).await,
         made,
         "the same keys go to the same instances"
     );
@@ -459,7 +468,7 @@ async fn joins_and_leaves_under_load_lose_nothing_and_connections_are_used_again
 
 /// How many connections HAProxy has made to a server, and how often it has used one again.
 async fn connections(bench: &Fixture, name: &str) -> [u64; 2] {
-    let stat = bench.ask("show stat -1 4 -1").await;
+    let stat = bench.query("show stat -1 4 -1").await;
     let header: Vec<&str> = stat
         .lines()
         .next()
