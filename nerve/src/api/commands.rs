@@ -103,13 +103,10 @@ impl Body {
     }
 
     fn weight(&self, path: Option<&str>) -> Result<u8, Reply> {
-        let text = match (path, self.weight) {
-            (Some(text), _) => text.to_owned(),
-            (None, Some(weight)) => weight.to_string(),
-            (None, None) => String::new(),
-        };
+        let body = self.weight.map(|weight| weight.to_string()).unwrap_or_default();
+        let text = path.unwrap_or(&body);
         text.parse().ok().filter(|weight| *weight > 0).ok_or_else(|| {
-            let detail = format!("`{text}` is not within 1 to 255; to take a service away, disable it");
+            let detail = format!("`{text}` is not within 1 to 255; to withdraw a service, disable it");
             Reply::problem(400, "Not a weight", detail)
         })
     }
@@ -156,27 +153,26 @@ impl CommandRequest {
     }
 }
 
+/// A service, the overrides that keep it down (`None` when it accepts no commands any more), and the end of its disable
+/// sequence.
+type Accepted<'s> = (&'s ServiceHandle, Option<Vec<Override>>, oneshot::Receiver<Disabled>);
+
 /// A command that every service has accepted, or can't accept any more.
 #[derive(Debug)]
 pub(super) struct InFlight<'s> {
     action: Action,
     started: Instant,
-    /// With the overrides that keep the service down; `None` when it accepts no commands any more.
-    accepted: Vec<(&'s ServiceHandle, Option<Vec<Override>>, oneshot::Receiver<Disabled>)>,
+    accepted: Vec<Accepted<'s>>,
 }
 
 impl InFlight<'_> {
     /// Waits until the command is carried out and, where it persists, on disk.
     pub(super) async fn settled(self, state_store: &StateStore) -> Vec<Outcome> {
-        let Self {
-            action,
-            started,
-            accepted,
-        } = self;
+        let (action, started) = (self.action, self.started);
         let persists = state_store.is_persistent() && action != Action::Leave;
         let is_lost_by_restart = persists && !state_store.is_written().await;
         let mut outcomes = Vec::new();
-        for (service, down, is_disabled) in accepted {
+        for (service, down, is_disabled) in self.accepted {
             let (status, mut text) = match down {
                 None => (503, "takes no commands: nerve is stopping".to_owned()),
                 Some(_) if action.withdraws() => disabled(service, is_disabled, started).await,

@@ -109,19 +109,18 @@ impl App {
                     if let Some(refusal) = request.refuse_change() {
                         return refusal;
                     }
-                    let included = |service: &&ServiceHandle| !service.config.exclude_from_global;
                     let running = self.running.load();
-                    let services: Vec<_> = running.services.iter().filter(included).collect();
-                    self.carry_out(command, &services).await
+                    let services = running.services.iter();
+                    let included: Vec<_> = services.filter(|service| !service.config.exclude_from_global).collect();
+                    self.carry_out(command, &included).await
                 }
             },
         }
     }
 
     fn service(&self, name: &str) -> Option<ServiceHandle> {
-        let running = self.running.load();
-        let named = |service: &&ServiceHandle| service.config.name == name;
-        running.services.iter().find(named).cloned()
+        let services = &self.running.load().services;
+        services.iter().find(|service| service.config.name == name).cloned()
     }
 
     fn statuses(&self) -> Reply {

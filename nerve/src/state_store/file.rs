@@ -17,6 +17,8 @@ struct File {
 /// The reason a state file is unusable.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadFile {
+    #[error("it can't be read: {0}")]
+    Read(#[from] std::io::Error),
     #[error("it is not JSON of nerve: {0}")]
     Json(#[from] serde_json::Error),
     #[error("its format is {0}, not {FORMAT}")]

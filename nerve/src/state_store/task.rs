@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::file::{decode, encode};
+use super::file::{BadFile, decode, encode};
 use super::{Services, State, StateStore};
 
 /// The minimum interval between two writes.
@@ -29,17 +29,9 @@ const LOCK: &str = "nerve.lock";
 /// The reason that the directory can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// It can't be created.
-    #[error("cannot create {}: {source}", directory.display())]
-    Directory {
-        /// The directory.
-        directory: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The lock can't be taken.
+    /// The directory or its lock can't be created.
     #[error(transparent)]
-    Lock(#[from] FileError),
+    File(#[from] FileError),
     /// Another nerve holds the lock.
     #[error("another nerve uses {}", .0.display())]
     Taken(PathBuf),
@@ -61,8 +53,9 @@ pub fn open<'s>(
     services: impl Iterator<Item = &'s str>,
 ) -> Result<(StateStore, StateStoreTask), OpenError> {
     let created = DirBuilder::new().recursive(true).mode(0o700).create(directory);
-    created.map_err(|source| OpenError::Directory {
-        directory: directory.to_owned(),
+    created.map_err(|source| FileError {
+        action: "create",
+        path: directory.to_owned(),
         source,
     })?;
     let lock = lock(&directory.join(LOCK))?.ok_or_else(|| OpenError::Taken(directory.to_owned()))?;
@@ -88,21 +81,20 @@ pub fn open<'s>(
 /// Reads the file; returns no records when that fails.
 fn read(path: &Path) -> Services {
     let file = path.display();
-    let bytes = match std::fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+    let mut services = match std::fs::read(path)
+        .map_err(BadFile::from)
+        .and_then(|bytes| decode(&bytes))
+    {
+        Ok(services) => services,
+        Err(BadFile::Read(error)) if error.kind() == io::ErrorKind::NotFound => {
             tracing::info!(%file, "No persisted state; starting without.");
             return Services::new();
         }
         Err(error) => {
-            tracing::warn!(%file, %error, "Persisted state can't be read; starting without.");
+            tracing::warn!(%file, %error, "Persisted state is unusable; starting without.");
             return Services::new();
         }
     };
-    let mut services = decode(&bytes).unwrap_or_else(|error| {
-        tracing::warn!(%file, %error, "Persisted state is broken; starting without.");
-        Services::new()
-    });
     if !is_fresh(path) {
         tracing::info!(%file, "Persisted warm-up progress is too old; services warm up from the beginning.");
         for record in services.values_mut() {
