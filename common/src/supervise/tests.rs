@@ -119,16 +119,16 @@ async fn on_stop_gets_the_failure_that_begins_the_stop() {
     let mut supervisor = Supervisor::new();
     supervisor.start(Stage::Registry, "node", |_| async {});
     let (_sender, receiver) = mpsc::channel(1);
-    let mut received = None;
+    let mut failure = None;
     let ended = supervisor
         .run(
             &mut Signals::fed_by(receiver),
             || GRACE,
-            |failed| received = failed.cloned(),
+            |failed| failure = failed.cloned(),
             || {},
         )
         .await;
-    assert_eq!(received, Some(ended));
+    assert_eq!(failure, Some(ended));
 }
 
 #[tokio::test(start_paused = true)]
