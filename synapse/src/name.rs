@@ -54,16 +54,8 @@ macro_rules! names {
 }
 
 names! {
-    /// Id of a service, which is also the name of its frontend and backend.
-    ServiceId
     /// Name of a backend: that of a service, or of its shadow backend.
     BackendName
     /// Name of a server, unique in its backend.
     ServerName
-}
-
-impl From<&ServiceId> for BackendName {
-    fn from(service: &ServiceId) -> Self {
-        Self(Arc::clone(&service.0))
-    }
 }

@@ -29,6 +29,13 @@ pub struct FileError {
     pub source: Error,
 }
 
+/// Returns `path` with `suffix` at the end of its name.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
 /// Replaces `path` by `bytes` so that a reader, or a crash at any point, sees the old file or the new one: temporary
 /// file in the same directory, fsync, rename, fsync of the directory. Equal bytes and mode touch nothing.
 /// `mode` is the file's permission bits (0o600 for everything that is not meant for others), regardless of the umask.

@@ -39,7 +39,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use common::exit::Fatal;
-use common::file::Lock;
+use common::file::{Lock, with_suffix};
 use common::process::{Outcome, Program};
 use common::ready::Latch;
 use tokio::sync::{mpsc, oneshot};
@@ -61,7 +61,7 @@ pub use plan::dynamic::Provisioning;
 use plan::options::OperatorOptions;
 pub use plan::reason::LABELS as RELOAD_REASONS;
 pub use preview::{Preview, preview};
-use process::master::{Control, with_suffix};
+use process::master::Control;
 use process::reload::ReloadMethod;
 use process::validate::Checker;
 use runtime::parse;

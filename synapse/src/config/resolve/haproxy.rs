@@ -1,10 +1,10 @@
 //! `type: haproxy`.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::config::Section;
+use common::file::with_suffix;
 
 use super::lines::words;
 use super::obsolete::Place;
@@ -288,13 +288,6 @@ fn state_file(
         None if managed => config_path.map(|path| with_suffix(path, ".state")),
         None => None,
     }
-}
-
-/// `<path><suffix>`.
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 /// One `stats socket` line.

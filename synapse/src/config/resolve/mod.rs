@@ -107,7 +107,7 @@ fn snapshot(written: &str, base: &Path, routers: &[RouterConfig]) -> Option<Path
         return Some(base.join(written));
     }
     routers.iter().find_map(|router| match &router.kind {
-        RouterKind::Haproxy(haproxy) => Some(haproxy::with_suffix(&haproxy.config_path, ".snapshot")),
+        RouterKind::Haproxy(haproxy) => Some(common::file::with_suffix(&haproxy.config_path, ".snapshot")),
         RouterKind::Console | RouterKind::Template(_) | RouterKind::FileOutput(_) => None,
     })
 }

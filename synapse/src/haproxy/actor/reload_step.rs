@@ -40,11 +40,10 @@ impl Actor {
     /// Returns why HAProxy should be reloaded or started now.
     pub(crate) fn wanted_reload(&self) -> Option<ReloadReason> {
         match (&self.state.proxy, &self.plan) {
-            (ProxyState::Unknown, _) => None,
             (ProxyState::Down, _) => self.can_start().then_some(ReloadReason::FirstStart),
             (ProxyState::Foreign(_), _) => self.state.can_render().then_some(ReloadReason::Adoption),
             (ProxyState::Loaded(_), Plan::Reload(reason)) => Some(reason.clone()),
-            (ProxyState::Loaded(_), Plan::Nothing | Plan::Runtime(_)) => None,
+            (ProxyState::Unknown, _) | (ProxyState::Loaded(_), Plan::Nothing | Plan::Runtime(_)) => None,
         }
     }
 

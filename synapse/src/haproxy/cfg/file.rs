@@ -25,16 +25,9 @@ pub(crate) struct ConfigFile {
     pub(crate) text: FileText,
 }
 
-/// The text of a file around its servers.
+/// The text of a file around its servers: blocks, each with the backend whose servers follow it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct FileText(Vec<Block>);
-
-/// A piece of text, and the backend whose servers follow it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Block {
-    text: String,
-    backend: Option<BackendName>,
-}
+pub(crate) struct FileText(Vec<(String, Option<BackendName>)>);
 
 impl ConfigFile {
     /// Reads a file.
@@ -81,10 +74,7 @@ impl ConfigFile {
             }
         }
         file.text.close(&mut block, end, open);
-        file.text.0.push(Block {
-            text: block,
-            backend: None,
-        });
+        file.text.0.push((block, None));
         file.binds = bind::addresses(&text.lines().collect::<Vec<_>>());
         file
     }
@@ -95,9 +85,9 @@ impl FileText {
     /// the configuration would give another file.
     pub(crate) fn with_servers(&self, layout: &Layout) -> String {
         let mut text = String::new();
-        for block in &self.0 {
-            text.push_str(&block.text);
-            if let Some(backend) = block.backend.as_ref().and_then(|name| layout.get(name)) {
+        for (block, backend) in &self.0 {
+            text.push_str(block);
+            if let Some(backend) = backend.as_ref().and_then(|name| layout.get(name)) {
                 push_servers(&mut text, &backend.slots);
             }
         }
@@ -108,8 +98,7 @@ impl FileText {
     fn close(&mut self, block: &mut String, end: usize, backend: Option<BackendName>) {
         if backend.is_some() {
             let rest = block.split_off(end);
-            let text = std::mem::replace(block, rest);
-            self.0.push(Block { text, backend });
+            self.0.push((std::mem::replace(block, rest), backend));
         }
     }
 }

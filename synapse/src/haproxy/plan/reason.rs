@@ -41,19 +41,29 @@ pub const LABELS: [&str; 9] = [
 ];
 
 impl ReloadReason {
+    fn properties(&self) -> (&'static str, Urgency) {
+        match self {
+            Self::FirstStart => ("first_start", Urgency::Startup),
+            // A new configuration reaches many hosts at once.
+            Self::Structure { .. } => ("structure", Urgency::Jittered),
+            Self::SlotsExhausted { .. } => ("slots_exhausted", Urgency::DebouncedOnce),
+            Self::OptionClass { .. } => ("option_class", Urgency::DebouncedOnce),
+            Self::StaticBalance { .. } => ("static_balance", Urgency::Debounced),
+            Self::Drift { .. } => ("drift", Urgency::Immediate),
+            Self::Adoption => ("adoption", Urgency::Immediate),
+            Self::Quarantine => ("quarantine", Urgency::Immediate),
+            Self::Operator => ("operator", Urgency::Immediate),
+        }
+    }
+
     /// Label for metrics.
     pub(crate) fn label(&self) -> &'static str {
-        match self {
-            Self::FirstStart => "first_start",
-            Self::Structure { .. } => "structure",
-            Self::SlotsExhausted { .. } => "slots_exhausted",
-            Self::OptionClass { .. } => "option_class",
-            Self::StaticBalance { .. } => "static_balance",
-            Self::Drift { .. } => "drift",
-            Self::Adoption => "adoption",
-            Self::Quarantine => "quarantine",
-            Self::Operator => "operator",
-        }
+        self.properties().0
+    }
+
+    /// How soon the reload is due.
+    pub(crate) fn urgency(&self) -> Urgency {
+        self.properties().1
     }
 
     /// The service whose registrations alone cause the reload, and may cause it again and again.
@@ -63,18 +73,6 @@ impl ReloadReason {
                 Some(service)
             }
             _ => None,
-        }
-    }
-
-    /// How soon the reload is due.
-    pub(crate) fn urgency(&self) -> Urgency {
-        match self {
-            // A new configuration reaches many hosts at once.
-            Self::Structure { .. } => Urgency::Jittered,
-            Self::StaticBalance { .. } => Urgency::Debounced,
-            Self::SlotsExhausted { .. } | Self::OptionClass { .. } => Urgency::DebouncedOnce,
-            Self::Drift { .. } | Self::Adoption | Self::Quarantine | Self::Operator => Urgency::Immediate,
-            Self::FirstStart => Urgency::Startup,
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::future::pending;
 use std::io::Error;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use common::process::{Detached, SpawnError};
@@ -147,11 +147,4 @@ fn to_pid(pid: u32) -> Result<Pid, Error> {
         .ok()
         .and_then(Pid::from_raw)
         .ok_or_else(|| Error::other(format!("{pid} is no process id")))
-}
-
-/// The path of a file with_suffix `path`: its name and `suffix`.
-pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(suffix);
-    path.with_file_name(name)
 }

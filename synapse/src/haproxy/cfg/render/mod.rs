@@ -389,7 +389,9 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
 
 fn section(title: &str, lines: &[String]) -> String {
     let mut text = format!("\n{title}\n");
-    lines.iter().for_each(|line| push_line(&mut text, line));
+    for line in lines {
+        push_line(&mut text, line);
+    }
     text
 }
 

@@ -178,13 +178,9 @@ pub(crate) fn layout_for_reload(
     let mut unused = (1..).filter(|id| !taken.contains(id));
     let mut slots: Vec<Slot> = Vec::with_capacity(desired.servers.len() + MIN_SPARE);
     for server in &desired.servers {
-        slots.extend(known(server).or_else(|| unused.next()).map(|id| Slot {
-            id,
-            name: instance_name(&server.instance, server.address).into(),
-            options: Arc::clone(&server.options),
-            assignment: active(server),
-            dynamic: is_dynamic(&server.options),
-        }));
+        let name = instance_name(&server.instance, server.address).into();
+        let id = known(server).or_else(|| unused.next());
+        slots.extend(id.map(|id| instance_slot(server, id, name, is_dynamic(&server.options))));
     }
     for (options, count) in spare_slots(desired, is_dynamic) {
         slots.extend(unused.by_ref().take(count).map(|id| Slot {
@@ -196,6 +192,16 @@ pub(crate) fn layout_for_reload(
         }));
     }
     Backend { slots }
+}
+
+fn instance_slot(server: &DesiredServer, id: u32, name: ServerName, dynamic: bool) -> Slot {
+    Slot {
+        id,
+        name,
+        options: Arc::clone(&server.options),
+        assignment: active(server),
+        dynamic,
+    }
 }
 
 fn active(server: &DesiredServer) -> Assignment {
@@ -309,13 +315,7 @@ impl NewServers {
         };
         ids.insert(id);
         names.insert(name.clone());
-        Some(Slot {
-            id,
-            name,
-            options: Arc::clone(&server.options),
-            assignment: active(server),
-            dynamic: true,
-        })
+        Some(instance_slot(server, id, name, true))
     }
 }
 
