@@ -9,7 +9,7 @@ use crate::config::SelectionConfig;
 /// One instance that should get traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// The registration's node: what tells two instances apart.
+    /// The registration's node: the identity of an instance.
     pub node: Arc<str>,
     /// The registered name: text from the registry, hostile until made safe.
     pub name: String,

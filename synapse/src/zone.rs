@@ -1,7 +1,7 @@
-//! Finds the zone of this host where the configuration says.
+//! Finds the zone of this host where the configuration points to.
 //!
-//! It is looked up once, at the start: a host does not move. Where it can't be told, the services go without their zone
-//! rule, for a wrong guess would send all traffic away.
+//! The zone is read once, at the start, because a host does not move. If it is unknown, the services go without their zone
+//! rule, because a wrong guess would send all traffic away.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

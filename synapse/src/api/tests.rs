@@ -53,7 +53,7 @@ fn console() -> RouterHandle {
     RouterHandle::Plain("console", Applier::showing(status))
 }
 
-/// The held instance is in HAProxy, and what HAProxy has with_suffix it is nobody's any more.
+/// The held instance is in HAProxy, and what HAProxy has beside it is nobody's any more.
 fn haproxy() -> RouterHandle {
     let server = |node: &str, state| ServerStatus {
         slot: 7,

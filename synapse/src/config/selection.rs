@@ -19,7 +19,7 @@ pub struct SelectionConfig {
     pub port_override: Option<NonZeroU16>,
     /// `defaultServers[]`.
     pub default_servers: Vec<DefaultServer>,
-    /// `keepDefaultServers`: whether they stay with_suffix registered ones.
+    /// `keepDefaultServers`: whether they stay beside registered ones.
     pub keep_default_servers: bool,
     /// `usePreviousServers`: whether a service that would lose its last server keeps those it had.
     pub use_previous_servers: bool,

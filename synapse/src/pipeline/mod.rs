@@ -1,7 +1,7 @@
-//! Gathers the watchers of one router, guards what they say, and publishes what the catalog makes of it.
+//! The pipeline of one router: its watchers' states pass the guard and the catalog, which publishes the desired servers.
 //!
-//! Level-triggered: whatever changed, the whole is looked at again. A source that is lost changes its freshness and
-//! nothing else, so the router hears nothing of it.
+//! Level-triggered: each change leads to a look at the whole. A source that is lost changes its freshness and nothing else,
+//! so the router is not notified.
 
 pub mod catalog;
 pub mod guard;
@@ -35,7 +35,7 @@ pub struct GuardRequest {
 /// What one service's servers come from.
 #[derive(Debug)]
 pub struct Source {
-    /// What its watcher says.
+    /// The state of its watcher.
     pub state: watch::Receiver<Arc<WatcherState>>,
     /// What is remembered of it from before the start.
     pub remembered: Option<Arc<WatcherState>>,
@@ -52,7 +52,7 @@ pub struct Inputs {
     pub seed: Seed,
     /// Rung at each change of a source.
     pub changes: watch::Receiver<()>,
-    /// What the router's proxy says of the servers.
+    /// The health of the servers as the router's proxy reports it.
     pub health: watch::Receiver<Arc<Health>>,
     /// Rung at each change of what is guarded.
     pub news: watch::Sender<()>,
@@ -81,7 +81,7 @@ struct Guard {
     wake_at: Option<Instant>,
 }
 
-/// What the task publishes, and how it is told something.
+/// What the task publishes, and where it receives commands.
 #[derive(Debug, Clone)]
 pub struct PipelineHandle {
     /// For the router: changes only when a server does.
@@ -169,7 +169,7 @@ impl ServicePipeline {
         news
     }
 
-    /// Does as an operator says, and answers when it is done.
+    /// Carries out an operator's command and answers when it is done.
     fn take(&mut self, order: GuardRequest) {
         let now = Instant::now();
         let mut each = self.inputs.services.iter().zip(&mut self.guards);
@@ -177,12 +177,12 @@ impl ServicePipeline {
             return;
         };
         let held = guard.guarded.held.len();
-        log(service, &guard.memory.told(order.command, now));
+        log(service, &guard.memory.apply_command(order.command, now));
         guard.wake_at = Some(now);
         if self.look(now) {
             self.publish();
         }
-        // Who asked may have gone.
+        // The requester may have gone.
         order.reply.send(held).ok();
     }
 
@@ -218,7 +218,7 @@ impl ServicePipeline {
         self.inputs.news.send_replace(());
     }
 
-    /// The services as configured, but that default servers help where somebody is missing.
+    /// The services as configured, with `keep_default_servers` set where the guard holds instances.
     fn rules(&self) -> Cow<'_, [ServiceConfig]> {
         let mut services = Cow::Borrowed(self.inputs.services.as_slice());
         let guards = self.guards.iter().enumerate();
@@ -339,7 +339,7 @@ mod tests {
             }
         }
 
-        fn say(&self, state: WatcherState) {
+        fn publish_state(&self, state: WatcherState) {
             self.source.send_replace(Arc::new(state));
             self.changes.send_replace(());
         }
@@ -381,17 +381,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lost_source_is_told_to_people_and_not_to_the_router() {
+    async fn a_lost_source_is_published_to_people_and_not_to_the_router() {
         let bench = Fixture::new(None);
         assert!(!bench.handle.desired.borrow().is_complete());
         let act = async |bench: &mut Fixture| {
-            bench.say(state(Freshness::Live, 0));
+            bench.publish_state(state(Freshness::Live, 0));
             bench.desires(0).await;
             bench.handle.outcome.mark_unchanged();
             bench.handle.desired.mark_unchanged();
 
             let since = Instant::now();
-            bench.say(state(Freshness::Stale { since }, 0));
+            bench.publish_state(state(Freshness::Stale { since }, 0));
             bench.handle.outcome.changed().await.expect("the task runs");
             let freshness = bench.handle.outcome.borrow().services[0].state.freshness;
             assert_eq!(freshness, Freshness::Stale { since });
@@ -403,9 +403,9 @@ mod tests {
     #[tokio::test]
     async fn the_held_leave_one_by_one_as_their_checks_fail_and_all_at_an_operators_word() {
         let act = async |bench: &mut Fixture| {
-            bench.say(state(Freshness::Live, 5));
+            bench.publish_state(state(Freshness::Live, 5));
             bench.desires(5).await;
-            bench.say(state(Freshness::Live, 1));
+            bench.publish_state(state(Freshness::Live, 1));
             let all = bench.handle.guarded.wait_for(|guarded| guarded[0].held.len() == 4);
             all.await.expect("the task runs");
             bench.desires(5).await;
@@ -432,13 +432,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn default_servers_help_while_somebody_is_doubted_to_have_gone() {
+    async fn default_servers_help_while_removals_are_doubted() {
         let keys = "guard: {policy: defaults}, defaultServers: [{host: 10.0.0.9, port: 9}], \
                     watcher: {type: zookeeper, hosts: [z], path: /s}";
         let act = async |bench: &mut Fixture| {
-            bench.say(state(Freshness::Live, 5));
+            bench.publish_state(state(Freshness::Live, 5));
             bench.desires(5).await;
-            bench.say(state(Freshness::Live, 1));
+            bench.publish_state(state(Freshness::Live, 1));
             bench.desires(2).await;
             assert_eq!(bench.handle.guarded.borrow()[0].held.len(), 4);
 
@@ -476,7 +476,7 @@ mod tests {
         assert!(desired.is_complete() && desired.services[0].remembered);
         let act = async |bench: &mut Fixture| {
             bench.desires(2).await;
-            bench.say(state(Freshness::Live, 3));
+            bench.publish_state(state(Freshness::Live, 3));
             bench.desires(3).await;
             assert!(!bench.handle.desired.borrow().services[0].remembered);
         };
@@ -490,7 +490,7 @@ mod tests {
         let act = async |bench: &mut Fixture| {
             assert!(!bench.handle.desired.borrow().is_complete(), "nothing is remembered");
             for count in [9, 1] {
-                bench.say(state(Freshness::Live, count));
+                bench.publish_state(state(Freshness::Live, count));
                 bench.desires(count.into()).await;
             }
         };
@@ -498,7 +498,7 @@ mod tests {
 
         let act = async |bench: &mut Fixture| {
             bench.desires(9).await;
-            bench.say(state(Freshness::Live, 1));
+            bench.publish_state(state(Freshness::Live, 1));
             bench.desires(1).await;
         };
         Fixture::with("watcher: {type: file, path: /f}", remembered())
@@ -509,10 +509,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_hold_ends_by_itself() {
         let act = async |bench: &mut Fixture| {
-            bench.say(state(Freshness::Live, 5));
+            bench.publish_state(state(Freshness::Live, 5));
             bench.desires(5).await;
             let since = Instant::now();
-            bench.say(state(Freshness::Live, 0));
+            bench.publish_state(state(Freshness::Live, 0));
             let waiting = bench.handle.desired.wait_for(|desired| {
                 desired.services[0]
                     .servers

@@ -1,4 +1,4 @@
-//! The functions of a template with_suffix Go's own: those of the originals' templater and of gtf, which it takes in. Pure.
+//! The functions of a template beside Go's own: those of the originals' templater and of gtf, which it takes in. Pure.
 //!
 //! Left out is what looks at anything but its arguments (the clock), since a file must be the same as long as nothing
 //! changes, and what looks at Go's types.

@@ -1,7 +1,7 @@
 //! The nodes of a source, as candidates.
 //!
-//! Whatever the source, what it holds are nodes: names and bytes that somebody else wrote. The state is published at once
-//! with what is known; a name's address comes later, and never holds up the others.
+//! Every source holds nodes: names and bytes that another program wrote. The state is published at once with what is known;
+//! the address of a name comes later, and never delays the others.
 
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::{Reason, WatcherState};
 /// How long one look-up may take.
 const LOOKUP: Duration = Duration::from_secs(5);
 
-/// Rung at each change of any watcher, for those who look at several.
+/// Signals each change of any watcher to the tasks that combine several.
 pub type ChangeNotify = watch::Sender<()>;
 
 /// Follows the snapshots of one source.
@@ -129,8 +129,8 @@ impl FollowTask {
     }
 }
 
-/// Asks the system's resolver. Its thread can't be called back, so it keeps its place among all look-ups of the daemon
-/// until it ends, even when nobody waits for it any more.
+/// Queries the system's resolver. Its thread can't be cancelled, so it keeps its place among all look-ups of the daemon
+/// until it ends, even when its result is not needed any more.
 async fn lookup(name: String, places: Arc<Semaphore>) -> (String, Result<Vec<IpAddr>, String>) {
     let asked = name.clone();
     let ask = async {
@@ -203,7 +203,7 @@ mod tests {
         let stop = CancellationToken::new();
         let act = async {
             let known = until(&mut first, |state| state.freshness == Freshness::Live).await;
-            assert_eq!(known.candidates.len(), 1, "the literal address waits for nobody");
+            assert_eq!(known.candidates.len(), 1, "the literal address does not wait");
             assert_eq!(known.skipped.len(), 2);
             rung.changed().await.expect("the task runs");
 

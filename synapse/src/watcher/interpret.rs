@@ -1,6 +1,6 @@
 //! From nodes to candidates. Pure.
 //!
-//! What is in a node was written by someone else: it becomes a literal address, a port, a weight and text, or the
+//! The content of a node was written by another program: it becomes a literal address, a port, a weight and text, or the
 //! node is skipped with the reason. A change of one node decodes one node.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,7 +70,7 @@ impl Decoded {
             .collect()
     }
 
-    /// What the nodes mean, `resolve` telling the address of a name or why there is none.
+    /// The candidates in the nodes; `resolve` returns the address of a name or why there is none.
     pub(super) fn interpret(&self, resolve: impl Fn(&str) -> Result<IpAddr, Reason>) -> Interpreted {
         let mut interpreted = Interpreted {
             candidates: Vec::with_capacity(self.nodes.len()),

@@ -1,4 +1,4 @@
-//! Where servers come from: each watcher publishes what its source says of one service, with its freshness.
+//! Where servers come from: each watcher publishes the content of one service's source, with its freshness.
 //!
 //! ```text
 //! zookeeper ─ reflector ─┐
@@ -37,18 +37,18 @@ pub struct Description {
     pub kind: &'static str,
     /// What is read: in ZooKeeper the ensemble and the path.
     pub place: String,
-    /// What else tells it from another source of this place: whoever reads the same in other words says something else.
+    /// Distinguishes sources that read the same path with different decoders.
     #[serde(skip)]
     pub reading: String,
 }
 
 impl Description {
-    /// What the snapshot calls it; `None`: a fixed list says the same at each start, so nothing of it is kept.
+    /// The key of the source in the snapshot; `None` for a fixed list, which is the same at each start and not kept.
     pub fn remembered_as(&self) -> Option<String> {
         (self.kind != "static").then(|| self.identity())
     }
 
-    /// What tells it from every other source.
+    /// The identity of the source among all sources.
     pub fn identity(&self) -> String {
         match self.reading.as_str() {
             "" => self.to_string(),
@@ -63,7 +63,7 @@ impl fmt::Display for Description {
     }
 }
 
-/// What one source says.
+/// The content of one source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatcherState {
     /// How far to trust it. `Never`: an empty list of candidates means nothing yet.
@@ -85,7 +85,7 @@ pub struct Candidate {
     pub server: Server,
     /// The transaction that created its node: of two nodes the one with the greater is the newer. 0 outside of ZooKeeper.
     pub czxid: i64,
-    /// Why it says of itself that it takes no traffic.
+    /// Why its registration marks it as unavailable.
     pub unavailable: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! The addresses of registered names: asked for with_suffix everything else, kept while DNS fails. Pure; the look-up itself
-//! is the caller's.
+//! The addresses of registered names: resolved concurrently with everything else, kept while DNS fails. Pure; the look-up
+//! itself is the caller's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -9,13 +9,13 @@ use tokio::time::Instant;
 
 use super::Reason;
 
-/// How long an answer is used before it is asked for again.
+/// How long an answer is used before the name is resolved again.
 const FRESH: Duration = Duration::from_secs(30);
 
 /// How long after a failure the next look-up starts.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// How many names of one service are asked for at once.
+/// Maximum number of names of one service that are resolved at once.
 const AT_ONCE: usize = 4;
 
 /// What is known of the names.
@@ -81,7 +81,7 @@ impl NameCache {
     /// turns them round moves nothing; else the first in order is taken.
     pub(super) fn on_answer(&mut self, name: &str, answer: Result<Vec<IpAddr>, String>, now: Instant) {
         let Some(name) = self.names.get_mut(name) else {
-            return; // No node asks for it any more.
+            return; // The name is in no node any more.
         };
         match answer {
             Ok(addresses) if !addresses.is_empty() => {
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn few_names_are_asked_for_at_once_and_all_in_the_end() {
+    fn few_names_are_resolved_at_once_and_all_in_the_end() {
         let mut names = NameCache::default();
         let now = Instant::now();
         let texts: Vec<String> = (0..10).map(|n| format!("n{n}")).collect();
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_nobody_wants_is_forgotten() {
+    fn a_name_in_no_node_is_forgotten() {
         let mut names = NameCache::default();
         let now = Instant::now();
         names.follow(&BTreeSet::from(["a"]), now);

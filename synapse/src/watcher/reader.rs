@@ -51,7 +51,7 @@ pub(super) fn take_in(snapshot: &mut Snapshot, look: ReadResult, now: Instant) -
     is_news
 }
 
-/// What has not changed stays the same allocation, for those who compare.
+/// An unchanged node stays the same allocation, so that comparing it is cheap.
 fn children(before: &BTreeMap<Arc<str>, Arc<Child>>, nodes: Nodes) -> BTreeMap<Arc<str>, Arc<Child>> {
     let child = |(name, data): (Arc<str>, Bytes)| {
         let child = match before.get(&name) {

@@ -1,4 +1,4 @@
-//! Who shares what: one session per ensemble, one watcher per source of it.
+//! What is shared: one session per ensemble, one watcher per source of it.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ const LOOKUPS: usize = 8;
 pub struct Source {
     /// What it is.
     pub description: Description,
-    /// What it says.
+    /// Its content.
     pub state: watch::Receiver<Arc<WatcherState>>,
 }
 
@@ -56,13 +56,13 @@ enum Task {
     Multi(MultiTask),
 }
 
-/// Who reads the nodes.
+/// The task that reads the nodes.
 #[derive(Debug)]
 enum SourceReader {
     Zookeeper(ReflectorTask),
     File(FileTask),
     Dns(DnsTask),
-    /// Nobody: they never change.
+    /// None: they never change.
     Static(watch::Sender<Snapshot>),
 }
 
@@ -117,7 +117,7 @@ impl Sources {
         }
     }
 
-    /// The source that `config` asks for, an existing one when it is the same.
+    /// The source of `config`; an existing one when it is the same.
     pub fn source(&mut self, config: &WatcherConfig) -> Source {
         let identity = identity(config);
         if let Some(known) = self.watched.iter().find(|watched| watched.identity == identity) {
@@ -248,7 +248,7 @@ impl Sources {
     }
 }
 
-/// Adds what tells a source from others, and those it is made of.
+/// Adds the identity of a source, and those of its parts.
 fn add_with_parts(config: &WatcherConfig, identities: &mut Vec<WatcherConfig>) {
     identities.push(identity(config));
     if let WatcherConfig::Multi(multi) = config {
@@ -258,7 +258,7 @@ fn add_with_parts(config: &WatcherConfig, identities: &mut Vec<WatcherConfig>) {
     }
 }
 
-/// What tells two sources apart.
+/// The identity of a source.
 fn identity(config: &WatcherConfig) -> WatcherConfig {
     let mut identity = config.clone();
     if let WatcherConfig::Zookeeper(config) = &mut identity {

@@ -1,4 +1,4 @@
-//! From the file's keys to [`Config`]: Go-Synapse's keys with its defaults, and ours with_suffix them.
+//! From the file's keys to [`Config`]: Go-Synapse's keys with its defaults, and ours beside them.
 //!
 //! Reading goes on after a problem, so that one run names them all; a value that could not be made is `None`, and with
 //! it everything that holds it. Pure: the directory that relative paths start from is an argument.
@@ -101,7 +101,7 @@ pub(super) fn root(section: &mut Section<'_>, base: &Path) -> Option<Config> {
     })
 }
 
-/// As it is written, or with_suffix the first file that a router of HAProxy writes.
+/// As it is written, or beside the first file that a router of HAProxy writes.
 fn snapshot(written: &str, base: &Path, routers: &[RouterConfig]) -> Option<PathBuf> {
     if !written.is_empty() {
         return Some(base.join(written));

@@ -1,7 +1,7 @@
 //! One server per address.
 //!
-//! The node of a process that was killed outlives it until its session ends, so the same address may be there twice for
-//! a while. The newer node is the one that someone keeps.
+//! The node of a killed process outlives it until its session ends, so the same address may be listed twice for a while.
+//! The newer node is the one with a live owner.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

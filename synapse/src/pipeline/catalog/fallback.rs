@@ -24,12 +24,12 @@ pub(crate) struct CandidatePool<'s> {
 }
 
 impl<'s> CandidatePool<'s> {
-    /// What the source says, without the weights that do not count, and what the operator wrote; with `portOverride`.
+    /// The content of the source, without the weights that do not count, and the operator's servers; with `portOverride`.
     pub(crate) fn of(rules: &SelectionConfig, state: &'s WatcherState) -> Self {
         let mut registered = Cow::Borrowed(state.candidates.as_slice());
         if rules.weights == Weights::Equal {
             for candidate in registered.to_mut() {
-                // With 0 it says that it wants no more traffic, and that counts.
+                // A registered weight of 0 requests a drain, and that counts.
                 candidate.server.weight = candidate.server.weight.filter(|weight| *weight == 0);
             }
         }
@@ -51,8 +51,8 @@ impl<'s> CandidatePool<'s> {
     }
 }
 
-/// Adds the default servers if they are wanted; if there are none, and nobody is left, those that were there before. A
-/// source that has not answered has lost nobody.
+/// Adds the default servers if they are wanted; if there are none, and no server is left, the previous ones. A source that
+/// has not answered has lost no server.
 pub(crate) fn fall_back<'c>(
     selection: &mut Selection<'c>,
     rules: &SelectionConfig,

@@ -1,9 +1,9 @@
-//! Who takes traffic, and of those, whom the operator wants. Pure.
+//! Which candidates take traffic, and which of those the operator wants. Pure.
 
 use super::{Selection, Verdict};
 use crate::config::LabelFilter;
 
-/// Leaves out those that say they are not available. A weight of 0 stays: such a server finishes what it has.
+/// Leaves out unavailable candidates. A weight of 0 stays: such a server finishes its requests.
 pub(crate) fn available(selection: &mut Selection<'_>) {
     selection.leave_out(|candidate| candidate.unavailable.clone().map(Verdict::NotAvailable));
 }

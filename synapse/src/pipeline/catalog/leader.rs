@@ -1,7 +1,7 @@
 //! `leaderElection`: of those that registered under sequential names, the first. Pure.
 //!
-//! Every consumer looks at the same names, so all agree. One name without a number means that they are not all in the
-//! same election; then nobody is better than the wrong one.
+//! Every consumer sees the same names, so all agree. A name without a number means that the candidates are not all in the
+//! same election; then no leader is better than the wrong one.
 
 use std::sync::Arc;
 

@@ -5,9 +5,9 @@
 //!            ─▶ defaults, or those before ─▶ sort ─▶ correlate (what other services use) ─▶ subset ─▶ zone ─▶ Desired
 //! ```
 //!
-//! Every candidate that is left out has a [`Verdict`] that says why; one that is used otherwise than registered has
+//! Every candidate that is left out has a [`Verdict`] with the reason; one that is used otherwise than registered has
 //! [`Note`]s. A service whose source never answered is unknown, which is not empty. The freshness of a source changes
-//! nothing here: its last command stays in force.
+//! nothing here: its last content stays in force.
 //!
 //! Two things are remembered from one decision to the next, both in the [`Outcome`]: the servers that a service had, and
 //! how far its local ones reached.
@@ -55,7 +55,7 @@ pub struct ServiceOutcome {
     pub state: Arc<WatcherState>,
     /// Those that are left out, by node; all others are used.
     pub left_out: BTreeMap<Arc<str>, Verdict>,
-    /// What is to be said of those that are used, by node.
+    /// Notes on those that are used, by node.
     pub notes: BTreeMap<Arc<str>, Vec<Note>>,
     /// Those that are used and no candidates: default servers, and those that were there before.
     pub added: Vec<Server>,
@@ -99,7 +99,7 @@ impl<'c> Selection<'c> {
         }
     }
 
-    /// Leaves out every candidate that `verdict` says something of.
+    /// Leaves out every candidate for which `verdict` returns one.
     fn leave_out(&mut self, verdict: impl Fn(&Candidate) -> Option<Verdict>) {
         self.kept.retain(|candidate| {
             let Some(verdict) = verdict(candidate) else {
@@ -211,7 +211,7 @@ fn select<'c>(
     selection
 }
 
-/// What is left after others had their say: a subset of it, each with its part in the zone.
+/// Selects the servers after the other services: a subset of the candidates, each with its part in the zone.
 fn finish(
     service: &ServiceConfig,
     state: &Arc<WatcherState>,

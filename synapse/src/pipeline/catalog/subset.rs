@@ -4,8 +4,8 @@
 //! about equally many hosts; when one leaves, the next in each host's order takes its place and nothing else moves; and
 //! a process that comes back at its address comes back to the same hosts.
 //!
-//! What gives no service takes no place: one that drains (a weight of 0), or that fails its check, stays where it is and
-//! another joins, though at most as many again: if all fail, it is hardly they who are at fault.
+//! Draining (weight 0) and failing servers do not count towards `subsetSize`: each is kept and the next-ranked server is
+//! added, up to twice the size. If all of them fail, the fault is probably local, so the subset stops growing.
 //!
 //! In a zone, local servers come first, but a quarter of the places is for others, so that there are some to turn to.
 
@@ -71,7 +71,7 @@ pub(crate) fn of<'c>(
     used
 }
 
-/// The first `places` of them that serve, and whoever stands between them.
+/// The first `places` of them that serve, and those that are ranked between them.
 fn first<'r, 'c>(
     ranked: &'r [&'c Candidate],
     places: usize,
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_no_service_takes_no_place() {
+    fn a_server_that_does_not_serve_takes_no_place() {
         let mut all = large();
         let service = sized(10);
         let first = chosen(&all, &service, &Health::default(), "h");

@@ -1,4 +1,4 @@
-//! What is said of a candidate. Pure.
+//! The verdict on a candidate. Pure.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -9,11 +9,11 @@ use crate::config::{Condition, Scope};
 /// HoldReason a candidate is left out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Verdict {
-    /// It says so of itself.
+    /// Its registration marks it as unavailable.
     #[error("not available: {}", if .0.is_empty() { "no reason given" } else { .0 })]
     NotAvailable(String),
     /// A label filter does not hold.
-    #[error("labelFilters: {label} is {}, and `{condition}` is asked for", Value(.value.as_deref()))]
+    #[error("labelFilters: {label} is {}, and `{condition}` is required", Value(.value.as_deref()))]
     Filtered {
         /// The label.
         label: String,
@@ -28,7 +28,7 @@ pub enum Verdict {
     /// Another node has a lower sequence number.
     #[error("leaderElection: the leader is {0}")]
     Follower(Arc<str>),
-    /// Nobody can be the leader while this node takes part.
+    /// There is no leader while this node takes part.
     #[error("leaderElection: there is no leader while {0} has no sequence number")]
     NoLeader(Arc<str>),
     /// It is in another zone than this host, and `policy` is `require`.
@@ -52,7 +52,7 @@ pub enum Verdict {
     NotInSubset(usize),
 }
 
-/// What is to be said of a server that is used.
+/// A note on a server that is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
     /// One of `defaultServers`.
@@ -66,7 +66,7 @@ pub enum Note {
         /// Its zone.
         zone: Option<String>,
     },
-    /// Its weight says how much its zone takes.
+    /// Its weight holds the part of its zone.
     Weight {
         /// What it has.
         used: u16,

@@ -1,23 +1,23 @@
-//! What a sick registry takes away is not believed at once. Pure.
+//! Holds back removals that a failing registry causes. Pure.
 //!
 //! ```text
 //! WatcherState ─▶ GuardState::step ─▶ WatcherState with the held among its candidates ─▶ catalog
 //!                     ▲ Health, Guard (policy), an operator's command, the time
 //! ```
 //!
-//! An instance *vanishes* when neither its node nor its address is listed any more. One that says it is not available has
-//! not: that is its own command, and one whose check fails in HAProxy neither: two witnesses agree. Of those that are left,
-//! a vanishing is doubted in two cases, and then the instance is *held*, in rotation as before:
+//! An instance *vanishes* when neither its node nor its address is listed any more. An instance marked as unavailable has
+//! not vanished, because its own nerve withdrew it; nor has one whose check fails in HAProxy, because two witnesses agree.
+//! Of the rest, a vanishing is doubted in two cases, and then the instance is *held*, in rotation as before:
 //!
-//! - **The source is young**: it was away for [`MIN_OUTAGE`] or more and is back for less than `settle`. The sessions of the
-//!   instances' own registrars may have ended meanwhile, so not even a single vanishing is believed. After `settle`, those
-//!   that are still missing are judged together, by the next rule.
-//! - **Too many go**: more than `share` of the largest set within `window`, and at least `least`; or the last one, with
-//!   another within `window`. What went up to [`BURST_WINDOW`] before is taken back; what went earlier is gone.
+//! - **The source is young**: it was away for [`MIN_OUTAGE`] or more and has been back for less than `settle`. The sessions
+//!   of the instances' own registrars may have expired meanwhile, so even a single vanishing is doubted. After `settle`,
+//!   those that are still missing are judged together, by the next rule.
+//! - **Too many vanish**: more than `share` of the largest set within `window`, and at least `least`; or the last one, with
+//!   another within `window`. Those up to [`BURST_WINDOW`] before are restored; earlier ones stay removed.
 //!
-//! A held instance is let go when its check fails, when it is listed again, when as many are listed as there were (they
-//! were replaced), when `holdTime` is over, or when an operator says so. While the source is away, time alone lets nobody
-//! go: there is nothing newer to believe.
+//! A held instance is released when its check fails, when it is listed again, when as many are listed as there were (they
+//! were replaced), when `holdTime` has passed, or when an operator releases it. While the source is away, no hold expires,
+//! because there is no newer information.
 //!
 //! With the policy `defaults` those that are held are not used; that there are any is what the service's default servers
 //! are added for ([`Guarded::needs_help`]).
@@ -42,14 +42,14 @@ use crate::watcher::{Candidate, WatcherState};
 
 pub use state::{GuardState, Step};
 
-/// A source that is back sooner was not away: ZooKeeper grants no session shorter than two of its ticks (4 s by default),
-/// so nobody's has ended.
+/// Shortest interruption that makes a source young: ZooKeeper grants no session shorter than two of its ticks (4 s by
+/// default), so no session has expired in a shorter one.
 pub const MIN_OUTAGE: Duration = Duration::from_secs(1);
 
-/// What vanishes within this span goes by the same event. It is shorter than anybody who leaves in order goes on serving.
+/// Removals within this window count as one event. Shorter than any graceful drain.
 pub const BURST_WINDOW: Duration = Duration::from_secs(1);
 
-/// HoldReason a vanishing is not believed.
+/// Why a removal is held back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HoldReason {
     /// The source is back for a short time only.
@@ -61,7 +61,7 @@ pub enum HoldReason {
         /// Of how many.
         of: usize,
     },
-    /// Nobody is left, and so many have gone within the window.
+    /// No instance is left, and so many have vanished within the window.
     Empty {
         /// How many.
         gone: usize,
@@ -79,7 +79,7 @@ impl HoldReason {
     }
 }
 
-/// All that [`HoldReason::label`] says.
+/// All values of [`HoldReason::label`].
 pub const LABELS: [&str; 3] = ["young", "share", "empty"];
 
 impl fmt::Display for HoldReason {
@@ -87,12 +87,12 @@ impl fmt::Display for HoldReason {
         match self {
             Self::Young => f.write_str("the source was away and is back for a short time only"),
             Self::Share { gone, of } => write!(f, "{gone} of {of} vanished within the window"),
-            Self::Empty { gone } => write!(f, "nobody is left, {gone} vanished within the window"),
+            Self::Empty { gone } => write!(f, "no instance is left, {gone} vanished within the window"),
         }
     }
 }
 
-/// An instance whose vanishing is not believed.
+/// An instance whose removal is held back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldInstance {
     /// As it was last listed.
@@ -103,7 +103,7 @@ pub struct HeldInstance {
     pub until: Instant,
     /// HoldReason it is held.
     pub why: HoldReason,
-    /// An operator said so.
+    /// By an operator's command.
     pub kept: bool,
 }
 
@@ -120,7 +120,7 @@ pub enum ReleaseReason {
     Believed,
     /// Its time is over.
     Time,
-    /// An operator said so.
+    /// By an operator's command.
     Operator,
 }
 
@@ -132,7 +132,7 @@ impl fmt::Display for ReleaseReason {
             Self::Replaced => "as many are listed as there were",
             Self::Believed => "the source is settled and few are missing",
             Self::Time => "its time is over",
-            Self::Operator => "an operator believes the registry",
+            Self::Operator => "released by an operator",
         })
     }
 }
@@ -140,7 +140,7 @@ impl fmt::Display for ReleaseReason {
 /// What one service has after its guard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guarded {
-    /// What the source says, with the held among its candidates if they are used.
+    /// The content of the source, with the held among its candidates if they are used.
     pub state: Arc<WatcherState>,
     /// The held, by address.
     pub held: BTreeMap<SocketAddr, HeldInstance>,
@@ -151,12 +151,12 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// Whether somebody is missing in whose place default servers are to stand.
+    /// Whether an instance is missing that default servers have to replace.
     pub fn needs_help(&self) -> bool {
         !self.holds && !self.held.is_empty()
     }
 
-    /// What is to be remembered of it: with the held, so that who comes after us judges them again.
+    /// The state to remember: with the held instances, so that a successor judges them again.
     pub fn whole(&self) -> Arc<WatcherState> {
         if self.needs_help() {
             with_held(&self.state, &self.held)
@@ -171,7 +171,7 @@ impl Guarded {
     }
 }
 
-/// What the source says, and the held among it.
+/// The content of the source with the held instances added.
 fn with_held(state: &WatcherState, held: &BTreeMap<SocketAddr, HeldInstance>) -> Arc<WatcherState> {
     let mut all = state.clone();
     all.candidates.extend(held.values().map(|held| held.candidate.clone()));
@@ -179,11 +179,11 @@ fn with_held(state: &WatcherState, held: &BTreeMap<SocketAddr, HeldInstance>) ->
     Arc::new(all)
 }
 
-/// What an operator can say of all that is held of a service.
+/// An operator's command for all that is held of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GuardCommand {
     /// The registry is right: let them go now.
     Release,
-    /// The registry is wrong: hold them for this long from now, whoever else is listed. A failing check still ends it.
+    /// The registry is wrong: hold them for this long from now, regardless of what is listed. A failing check still ends it.
     Keep(Duration),
 }

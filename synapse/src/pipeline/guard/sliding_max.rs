@@ -33,7 +33,7 @@ impl SlidingMax {
         self.0.front().map_or(0, |(_, size)| *size)
     }
 
-    /// `count` of the set left in a way that is nobody's concern: as if they had never been in it.
+    /// Removes `count` that left for a confirmed reason, as if they had never been in the set.
     pub(crate) fn discount(&mut self, count: usize) {
         for (_, size) in &mut self.0 {
             *size = size.saturating_sub(count);
@@ -72,7 +72,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn as_a_list_of_everything_would_say(steps in proptest::collection::vec((0_u64..10, 0_usize..10), 1..40)) {
+        fn it_equals_a_list_of_everything(steps in proptest::collection::vec((0_u64..10, 0_usize..10), 1..40)) {
             let (mut now, window) = (Instant::now(), Duration::from_secs(15));
             let (mut sizes, mut all) = (SlidingMax::default(), Vec::<(Instant, usize)>::new());
             for (passed, size) in steps {

@@ -18,7 +18,7 @@ use crate::watcher::{Candidate, WatcherState};
 pub struct GuardState {
     policy: Guard,
     source: Source,
-    /// The last that is believed to have been whole: what vanishes is told from it.
+    /// The last state that is assumed to be complete; a vanishing is a difference from it.
     last: Option<Arc<WatcherState>>,
     held: BTreeMap<SocketAddr, HeldInstance>,
     /// How many there were when the first of the held vanished.
@@ -52,9 +52,9 @@ pub struct Step {
     pub guarded: Guarded,
     /// How many more are held, by reason.
     pub began: Vec<(HoldReason, usize)>,
-    /// Who is held no more, and why.
+    /// The instances that are released, and why.
     pub ended: Vec<(Arc<str>, ReleaseReason)>,
-    /// When the next step is due, whatever else happens.
+    /// When the next step is due at the latest.
     pub wake_at: Option<Instant>,
 }
 
@@ -77,7 +77,7 @@ impl GuardState {
         memory
     }
 
-    /// Takes in what the source says, what HAProxy says of an address, and the time.
+    /// Applies the content of the source, HAProxy's check of each address, and the time.
     pub fn step(
         &mut self,
         state: &Arc<WatcherState>,
@@ -110,8 +110,8 @@ impl GuardState {
         }
     }
 
-    /// Takes an operator's command; whom it let go. What is held follows with the next step.
-    pub fn told(&mut self, command: GuardCommand, now: Instant) -> Vec<(Arc<str>, ReleaseReason)> {
+    /// Applies an operator's command and returns what it released. The next step computes what is held.
+    pub fn apply_command(&mut self, command: GuardCommand, now: Instant) -> Vec<(Arc<str>, ReleaseReason)> {
         let mut changes = Changes::default();
         match command {
             GuardCommand::Release => {
@@ -132,7 +132,7 @@ impl GuardState {
         changes.ended
     }
 
-    /// Whether anybody is held.
+    /// Whether an instance is held.
     pub fn holds(&self) -> bool {
         !self.held.is_empty()
     }
@@ -192,7 +192,7 @@ impl GuardState {
         }
     }
 
-    /// HoldReason what vanishes now is not believed, and until when at the latest; `listed` are left of `largest`.
+    /// Why a vanishing at `now` is doubted, and until when at the latest; `listed` are left of `largest`.
     fn doubt(&self, listed: usize, largest: usize, now: Instant) -> Option<(HoldReason, Instant)> {
         if self.policy.policy == GuardPolicy::Trust {
             return None;
@@ -206,8 +206,8 @@ impl GuardState {
             .map(|why| (why, now + self.policy.hold_time))
     }
 
-    /// Holds those that vanish now, and those that went just before them: an ensemble that ends many sessions at once is
-    /// heard of one by one.
+    /// Holds those that vanish now, and those that vanished just before: an ensemble that expires many sessions at once
+    /// reports them one by one.
     fn hold(
         &mut self,
         changes: &mut Changes,
@@ -265,7 +265,7 @@ impl GuardState {
         }
     }
 
-    /// Lets go those of whom `is_so`; returns them.
+    /// Releases those for which `is_so` is true and returns them.
     fn end(
         &mut self,
         changes: &mut Changes,
@@ -284,7 +284,7 @@ impl GuardState {
         addresses
     }
 
-    /// These have really gone: that they did says nothing against the registry.
+    /// Their removal is confirmed, so it is no evidence against the registry.
     fn discount(&mut self, confirmed: &[SocketAddr]) {
         let known = confirmed.iter().filter(|address| self.gone.remove(address).is_some());
         let count = known.count();

@@ -89,20 +89,20 @@ impl Fixture {
         ports
     }
 
-    fn say(&mut self, state: WatcherState) -> Vec<u16> {
+    fn publish(&mut self, state: WatcherState) -> Vec<u16> {
         self.state = Arc::new(state);
         self.step()
     }
 
     fn list(&mut self, ports: impl IntoIterator<Item = u16>) -> Vec<u16> {
-        self.say(listing(ports, Freshness::Live))
+        self.publish(listing(ports, Freshness::Live))
     }
 
-    /// The source is lost, with what it said last.
+    /// The source is lost, with its last content.
     fn lose(&mut self) -> Vec<u16> {
         let state = WatcherState::clone(&self.state);
         let freshness = Freshness::Stale { since: self.now };
-        self.say(WatcherState { freshness, ..state })
+        self.publish(WatcherState { freshness, ..state })
     }
 
     fn wait(&mut self, span: Duration) -> Vec<u16> {
@@ -180,7 +180,7 @@ fn those_that_go_one_by_one_are_counted_together_within_the_window() {
 }
 
 #[test]
-fn a_burst_that_is_heard_of_one_by_one_is_held_whole() {
+fn a_burst_that_arrives_one_by_one_is_held_whole() {
     let mut bench = Fixture::settled(policy(), 1..=5);
     for left in [4, 3] {
         assert_eq!(bench.list(1..=left).len(), usize::from(left));
@@ -258,13 +258,13 @@ fn two_witnesses_agree() {
 }
 
 #[test]
-fn who_says_it_is_not_available_is_not_missing() {
+fn an_instance_that_is_not_available_is_not_missing() {
     let mut bench = Fixture::settled(policy(), 1..=6);
     let mut state = listing(1..=6, Freshness::Live);
     for candidate in &mut state.candidates[1..] {
         candidate.unavailable = Some("drained".to_owned());
     }
-    bench.say(state);
+    bench.publish(state);
     assert_eq!(bench.held(), []);
     assert_eq!(bench.list([1]), [1]);
     assert_eq!(bench.list([]), Vec::<u16>::new());
@@ -278,13 +278,13 @@ fn a_move_to_another_address_or_node_is_no_vanishing() {
         let port = candidate.server.address.port();
         candidate.server.address.set_port(port + 100);
     }
-    bench.say(state);
+    bench.publish(state);
     assert_eq!(bench.held(), []);
     let mut state = listing(101..=104, Freshness::Live);
     for (n, candidate) in state.candidates.iter_mut().enumerate() {
         candidate.server.node = Arc::from(format!("other-{n}"));
     }
-    bench.say(state);
+    bench.publish(state);
     assert_eq!(bench.held(), []);
 }
 
@@ -326,7 +326,7 @@ fn a_blip_makes_no_source_young() {
 }
 
 #[test]
-fn time_lets_nobody_go_while_the_source_is_away() {
+fn no_hold_expires_while_the_source_is_away() {
     let mut bench = Fixture::settled(policy(), 1..=4);
     bench.list([]);
     bench.lose();
@@ -341,14 +341,14 @@ fn time_lets_nobody_go_while_the_source_is_away() {
 fn an_operators_word_outweighs_the_rules() {
     let mut bench = Fixture::settled(policy(), 1..=4);
     bench.list([]);
-    let ended = bench.memory.told(GuardCommand::Release, bench.now);
+    let ended = bench.memory.apply_command(GuardCommand::Release, bench.now);
     assert_eq!(ended.len(), 4);
     assert_eq!(bench.step(), Vec::<u16>::new());
 
     let mut bench = Fixture::settled(policy(), 1..=4);
     bench.list([]);
-    bench.memory.told(GuardCommand::Keep(seconds(3600)), bench.now);
-    assert_eq!(bench.list(11..=14).len(), 8, "kept, whoever else is listed");
+    bench.memory.apply_command(GuardCommand::Keep(seconds(3600)), bench.now);
+    assert_eq!(bench.list(11..=14).len(), 8, "kept, whatever else is listed");
     assert_eq!(bench.wait(seconds(3599)).len(), 8);
     assert_eq!(bench.fail(1).len(), 7, "a server that fails is of no use");
     assert_eq!(bench.wait(seconds(1)), [11, 12, 13, 14]);
@@ -357,13 +357,13 @@ fn an_operators_word_outweighs_the_rules() {
     bench.lose();
     bench.now += seconds(60);
     bench.list([1]);
-    bench.memory.told(GuardCommand::Release, bench.now);
+    bench.memory.apply_command(GuardCommand::Release, bench.now);
     assert_eq!(bench.step(), [1]);
-    assert_eq!(bench.list([]), Vec::<u16>::new(), "the source is believed from now on");
+    assert_eq!(bench.list([]), Vec::<u16>::new(), "removals apply from now on");
 }
 
 #[test]
-fn trust_holds_nobody() {
+fn policy_trust_holds_no_instance() {
     let trust = Guard {
         policy: GuardPolicy::Trust,
         ..policy()
@@ -478,7 +478,7 @@ proptest! {
                     (bench.step(), false)
                 }
                 Event::Tell(command) => {
-                    bench.memory.told(command, bench.now);
+                    bench.memory.apply_command(command, bench.now);
                     if let GuardCommand::Keep(span) = command {
                         longest = longest.max(span + policy.settle);
                     }
@@ -496,7 +496,7 @@ proptest! {
             }
             prop_assert!(step.began.iter().all(|(_, count)| *count > 0));
             prop_assert!(held.iter().all(|port| !bench.failing.contains(&address(*port))));
-            prop_assert!(!released || held.is_empty(), "an operator believes the registry");
+            prop_assert!(!released || held.is_empty(), "an operator released them");
             let live = bench.state.freshness == Freshness::Live;
             prop_assert_eq!(step.wake_at.is_some(), live && !held.is_empty());
         }

@@ -1,4 +1,4 @@
-//! The mark that a command has yet to succeed for a file: an empty, hidden file with_suffix it.
+//! The mark that a command has yet to succeed for a file: an empty, hidden file beside it.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! Writes a file from a template and runs a command when it has changed, as Go-Synapse does.
 //!
-//! The command counts: what is wanted is applied when the command has succeeded for the file that is there. A mark with_suffix
+//! The command counts: what is wanted is applied when the command has succeeded for the file that is there. A mark beside
 //! the file says that it still has to, from before the file changes until the command has worked, so that a command that
 //! fails is tried again, and one that a crash forgot is run at the next start.
 
@@ -196,7 +196,7 @@ fn make_directory(file: &Path) -> Result<(), String> {
     std::fs::create_dir_all(directory).map_err(|error| format!("cannot create {}: {error}", directory.display()))
 }
 
-/// A file of ours with_suffix `path`, out of the way of who includes a whole directory.
+/// A file of ours beside `path`, out of the way of who includes a whole directory.
 fn hidden(path: &Path, what: &str) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{what}"))

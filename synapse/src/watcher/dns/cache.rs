@@ -1,7 +1,7 @@
-//! What is known of the names of a `dns` source, when to query again, and what it means. Pure; the asking is the caller's.
+//! The answers for the names of a `dns` source, when to query again, and the servers they make. Pure; queries are the caller's.
 //!
-//! An answer is used for as long as it says, at least [`MIN_TTL`] and at most `checkInterval`. A name that does not exist,
-//! or has no such record, is an answer: no server. No answer is none: the last one stays.
+//! An answer is used for its time to live, at least [`MIN_TTL`] and at most `checkInterval`. A name that does not exist, or
+//! has no such record, is an answer: no server. A failure is none: the last answer stays.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -15,10 +15,10 @@ use tokio::time::Instant;
 use crate::config::{DnsConfig, Question};
 use crate::watcher::reader::{Nodes, ReadResult};
 
-/// No name is asked for more often, whatever the time to live of its answer.
+/// Minimum time between two queries of a name, regardless of the time to live of its answer.
 const MIN_TTL: Duration = Duration::from_secs(1);
 
-/// How long after a failure the name is asked for again.
+/// How long after a failure the name is queried again.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// What was answered.
@@ -40,7 +40,7 @@ pub(super) struct Target {
     pub(super) addresses: Result<Vec<IpAddr>, String>,
 }
 
-/// What an SRV record says of its target's part.
+/// An SRV record's data on its target's share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Share {
     pub(super) priority: u16,
@@ -66,7 +66,7 @@ struct Entry {
 }
 
 impl DnsCache {
-    /// Everything is to be asked for at `now`.
+    /// Every name is to be queried at `now`.
     pub(super) fn new(config: &DnsConfig, now: Instant) -> Self {
         let entry = |question: &Question| Entry {
             question: question.clone(),
@@ -247,7 +247,7 @@ mod tests {
         Answer { targets, ttl }
     }
 
-    fn told(cache: &DnsCache) -> Option<Vec<String>> {
+    fn servers_of(cache: &DnsCache) -> Option<Vec<String>> {
         let nodes = cache.look().nodes?;
         let node = |(name, data): (&Arc<str>, &bytes::Bytes)| {
             let report = Report::decode(data).expect("a report");
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_used_as_long_as_it_says_within_bounds() {
+    fn an_answer_is_used_for_its_time_to_live_within_bounds() {
         let now = Instant::now();
         let mut cache = cache(vec![question("web", Record::A(80))], now);
         for (ttl, wait) in [(0, 1), (7, 7), (3600, 30)] {
@@ -280,18 +280,18 @@ mod tests {
         cache.on_answer(0, Ok(answer(vec![target("a", None, &[1])], 5)), now);
         assert_eq!(cache.look().nodes, None, "the other is on its way");
         cache.on_answer(1, Err("no answer".to_owned()), now);
-        assert_eq!(told(&cache).expect("known"), ["a/10.0.0.1:80 a"]);
+        assert_eq!(servers_of(&cache).expect("known"), ["a/10.0.0.1:80 a"]);
         assert_eq!(cache.look().error, "can't resolve b: no answer");
         assert_eq!(cache.next(), Some(now + RETRY));
 
         cache.on_answer(1, Ok(answer(vec![target("b", None, &[2, 3])], 5)), now);
         cache.on_answer(0, Err("SERVFAIL".to_owned()), now);
         assert_eq!(
-            told(&cache).expect("known"),
+            servers_of(&cache).expect("known"),
             ["a/10.0.0.1:80 a", "b/10.0.0.2:80 b", "b/10.0.0.3:80 b"]
         );
         cache.on_answer(0, Ok(answer(Vec::new(), 5)), now);
-        assert_eq!(told(&cache).expect("known"), ["b/10.0.0.2:80 b", "b/10.0.0.3:80 b"]);
+        assert_eq!(servers_of(&cache).expect("known"), ["b/10.0.0.2:80 b", "b/10.0.0.3:80 b"]);
         assert_eq!(cache.look().error, "");
     }
 
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn srv_records_say_port_weight_and_who_is_backup() {
+    fn srv_records_give_port_weight_and_backup() {
         let now = Instant::now();
         let mut cache = cache(vec![question("_x", Record::Srv)], now);
         let targets = vec![
@@ -314,7 +314,7 @@ mod tests {
         ];
         cache.on_answer(0, Ok(answer(targets, 5)), now);
         assert_eq!(
-            told(&cache).expect("known"),
+            servers_of(&cache).expect("known"),
             [
                 "_x/10.0.0.1:80 n1 10",
                 "_x/10.0.0.2:80 n2 1",
@@ -339,7 +339,7 @@ mod tests {
         };
         cache.on_answer(0, Ok(answer(vec![n1(), lost("n2"), lost("n3")], 20)), now);
         assert_eq!(
-            told(&cache).expect("known"),
+            servers_of(&cache).expect("known"),
             ["_x/10.0.0.1:80 n1 1", "_x/10.0.0.2:80 n2 1"]
         );
         assert_eq!(cache.look().error, "can't resolve _x: its target n3: SERVFAIL");

@@ -15,22 +15,22 @@ use super::reader;
 use crate::config::DnsConfig;
 use cache::{Answer, DnsCache};
 
-/// Asks again and again.
+/// The task that queries.
 #[derive(Debug)]
-#[must_use = "nothing is asked until the task runs"]
+#[must_use = "nothing is queried until the task runs"]
 pub(super) struct DnsTask {
     config: DnsConfig,
     out: watch::Sender<Snapshot>,
 }
 
-/// The servers that `config` asks for.
+/// The servers of `config`.
 pub(super) fn dns(config: DnsConfig) -> (watch::Receiver<Snapshot>, DnsTask) {
     let (out, snapshots) = watch::channel(reader::unread());
     (snapshots, DnsTask { config, out })
 }
 
 impl DnsTask {
-    /// Asks until `stop`.
+    /// Queries until `stop`.
     pub(super) async fn run(self, stop: CancellationToken) {
         let nameserver = self.config.nameserver;
         let mut cache = DnsCache::new(&self.config, Instant::now());

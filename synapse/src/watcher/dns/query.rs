@@ -20,13 +20,13 @@ const ATTEMPT: Duration = Duration::from_secs(2);
 /// How long a question may take in all, with those for the targets of its answer.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// How long it holds that there is no such record, when the answer does not say.
+/// How long a missing record is cached when the answer has no time for it.
 const NOTHING: Duration = Duration::from_secs(5);
 
 /// The most targets of one answer that are used: each is a question more.
 const TARGETS: usize = 1_000;
 
-/// Asks `nameserver`, or those that the system names now.
+/// Queries `nameserver`, or those that the system names now.
 pub(super) async fn query(question: Question, nameserver: Option<SocketAddr>) -> Result<Answer, String> {
     let asked = async {
         let resolver = resolver(nameserver).map_err(|error| error.to_string())?;
@@ -87,7 +87,7 @@ async fn services(resolver: &TokioResolver, name: &str) -> Result<Answer, String
     });
     for service in services.take(TARGETS) {
         let host = service.target.to_ascii();
-        // A target of `.` says that there is no such service.
+        // A target of `.` means that there is no such service.
         if service.port == 0 || service.target.is_root() {
             continue;
         }

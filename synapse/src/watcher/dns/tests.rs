@@ -1,4 +1,4 @@
-//! Against a server at the socket that says what the test wants.
+//! Against a fake server at the socket whose answers the test sets.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -20,12 +20,12 @@ use crate::config::{Question, Record};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the server says of one name and type.
+/// The server's answer for one name and type.
 #[derive(Debug, Clone)]
 enum Saying {
     Records(Vec<RData>),
     Failure,
-    /// Over TCP alone; a datagram says that there is more.
+    /// Over TCP alone; a datagram is truncated.
     TooLong(Vec<RData>),
 }
 
@@ -80,17 +80,17 @@ impl Server {
         }
     }
 
-    fn says(&self, name: &str, record: RecordType, saying: Saying) {
+    fn answers(&self, name: &str, record: RecordType, saying: Saying) {
         let key = (format!("{name}."), record);
         self.sayings.lock().expect("a lock").insert(key, saying);
     }
 
-    fn says_a(&self, name: &str, last: &[u8]) {
+    fn answers_a(&self, name: &str, last: &[u8]) {
         let address = |last: &u8| RData::A(A(Ipv4Addr::new(10, 0, 0, *last)));
-        self.says(name, RecordType::A, Saying::Records(last.iter().map(address).collect()));
+        self.answers(name, RecordType::A, Saying::Records(last.iter().map(address).collect()));
     }
 
-    /// Asks it for these.
+    /// Watches these names through it.
     fn watch(&self, questions: Vec<Question>) -> Watched {
         let (snapshots, task) = dns(DnsConfig {
             questions,
@@ -148,13 +148,13 @@ impl Watched {
 
     /// Waits until it is all known and these are the servers.
     async fn live(&mut self, servers: &[&str]) -> Snapshot {
-        self.until(|snapshot| snapshot.freshness == Freshness::Live && told(snapshot) == servers)
+        self.until(|snapshot| snapshot.freshness == Freshness::Live && servers_of(snapshot) == servers)
             .await
     }
 }
 
 /// `name address weight options` of each server.
-fn told(snapshot: &Snapshot) -> Vec<String> {
+fn servers_of(snapshot: &Snapshot) -> Vec<String> {
     let server = |data: &bytes::Bytes| {
         let report = Report::decode(data).expect("a report");
         let weight = report.weight.map_or_else(String::new, |weight| weight.to_string());
@@ -187,9 +187,9 @@ fn srv(priority: u16, weight: u16, port: u16, target: &str) -> RData {
 #[tokio::test]
 async fn addresses_are_followed_and_the_last_are_kept_while_the_server_fails() {
     let server = Server::start().await;
-    server.says_a("web.example", &[1, 2]);
+    server.answers_a("web.example", &[1, 2]);
     let v6 = RData::AAAA(AAAA(Ipv6Addr::LOCALHOST));
-    server.says("six.example", RecordType::AAAA, Saying::Records(vec![v6]));
+    server.answers("six.example", RecordType::AAAA, Saying::Records(vec![v6]));
     let mut watched = server.watch(vec![
         question("web.example", Record::A(80)),
         question("six.example", Record::Aaaa(81)),
@@ -203,7 +203,7 @@ async fn addresses_are_followed_and_the_last_are_kept_while_the_server_fails() {
     let both = with(vec!["web.example 10.0.0.1 80", "web.example 10.0.0.2 80"]);
     let known = watched.live(&both).await;
 
-    server.says("web.example", RecordType::A, Saying::Failure);
+    server.answers("web.example", RecordType::A, Saying::Failure);
     let stale = watched.until(|s| matches!(s.freshness, Freshness::Stale { .. })).await;
     assert_eq!(stale.children, known.children);
     assert!(
@@ -212,7 +212,7 @@ async fn addresses_are_followed_and_the_last_are_kept_while_the_server_fails() {
         stale.error
     );
 
-    server.says_a("web.example", &[2]);
+    server.answers_a("web.example", &[2]);
     watched.live(&with(vec!["web.example 10.0.0.2 80"])).await;
     // That there is no such name is an answer.
     server
@@ -234,10 +234,10 @@ async fn srv_targets_have_their_ports_weights_and_backups() {
         srv(1, 10, 0, "n1.example."),
     ];
     // More than fits into a datagram.
-    server.says("_web._tcp.example", RecordType::SRV, Saying::TooLong(services));
-    server.says_a("n1.example", &[1]);
-    server.says_a("n2.example", &[2]);
-    server.says(
+    server.answers("_web._tcp.example", RecordType::SRV, Saying::TooLong(services));
+    server.answers_a("n1.example", &[1]);
+    server.answers_a("n2.example", &[2]);
+    server.answers(
         "n3.example",
         RecordType::AAAA,
         Saying::Records(vec![RData::AAAA(AAAA(Ipv6Addr::LOCALHOST))]),
@@ -251,15 +251,15 @@ async fn srv_targets_have_their_ports_weights_and_backups() {
     let known = watched.live(&all).await;
 
     // One target that can't be resolved keeps its last address, and the others are followed.
-    server.says("n2.example", RecordType::A, Saying::Failure);
-    server.says_a("n1.example", &[9]);
+    server.answers("n2.example", RecordType::A, Saying::Failure);
+    server.answers_a("n1.example", &[9]);
     let stale = watched.until(|s| matches!(s.freshness, Freshness::Stale { .. })).await;
     assert!(stale.error.contains("its target n2.example"), "{}", stale.error);
     let moved = watched
-        .until(|s| told(s).contains(&"n1.example 10.0.0.9 8001 30".to_owned()))
+        .until(|s| servers_of(s).contains(&"n1.example 10.0.0.9 8001 30".to_owned()))
         .await;
     assert_eq!(moved.children.len(), known.children.len());
-    server.says_a("n2.example", &[2]);
+    server.answers_a("n2.example", &[2]);
     watched
         .live(&[
             "n2.example 10.0.0.2 8002 10",
@@ -268,8 +268,8 @@ async fn srv_targets_have_their_ports_weights_and_backups() {
         ])
         .await;
 
-    // `.` says that the service is not there.
-    server.says(
+    // `.` means that the service is not there.
+    server.answers(
         "_web._tcp.example",
         RecordType::SRV,
         Saying::Records(vec![srv(0, 0, 0, ".")]),
@@ -278,13 +278,13 @@ async fn srv_targets_have_their_ports_weights_and_backups() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_answer_at_first_is_unknown_and_asked_again() {
+async fn a_server_that_does_not_answer_at_first_is_unknown_and_queried_again() {
     let server = Server::start().await;
-    server.says("web.example", RecordType::A, Saying::Failure);
+    server.answers("web.example", RecordType::A, Saying::Failure);
     let mut watched = server.watch(vec![question("web.example", Record::A(80))]);
     let unknown = watched.until(|s| !s.error.is_empty()).await;
     assert_eq!(unknown.freshness, Freshness::Never);
     assert!(*server.asked.lock().expect("a lock") > 0);
-    server.says_a("web.example", &[1]);
+    server.answers_a("web.example", &[1]);
     watched.live(&["web.example 10.0.0.1 80"]).await;
 }

@@ -27,7 +27,7 @@ pub(super) fn nodes(file: &str, text: &str) -> Result<Nodes, String> {
         let data = data(entry);
         let mut name = name(file, &data, number);
         if nodes.contains_key(name.as_str()) {
-            // Somebody copied a line.
+            // A copied line.
             name = format!("{name}#{number}");
         }
         nodes.insert(Arc::from(name), data);
@@ -63,7 +63,7 @@ fn name(file: &str, data: &[u8], number: usize) -> String {
 mod tests {
     use super::*;
 
-    fn told(text: &str) -> Vec<String> {
+    fn reports_of(text: &str) -> Vec<String> {
         let nodes = nodes("web", text).expect(text);
         nodes
             .iter()
@@ -73,19 +73,19 @@ mod tests {
 
     #[test]
     fn lists_and_single_registrations_in_json_and_yaml() {
-        assert_eq!(told(""), Vec::<String>::new());
-        assert_eq!(told("[]"), Vec::<String>::new());
+        assert_eq!(reports_of(""), Vec::<String>::new());
+        assert_eq!(reports_of("[]"), Vec::<String>::new());
         let nerve = r#"{"available":true,"host":"10.0.0.1","name":"a","port":80,"weight":255}"#;
-        assert_eq!(told(&format!("{nerve}\n")), [format!("web/a@10.0.0.1:80 {nerve}")]);
+        assert_eq!(reports_of(&format!("{nerve}\n")), [format!("web/a@10.0.0.1:80 {nerve}")]);
         assert_eq!(
-            told(r#"[{"host":"10.0.0.1","port":80},{"host":"10.0.0.2","port":"80"}]"#),
+            reports_of(r#"[{"host":"10.0.0.1","port":80},{"host":"10.0.0.2","port":"80"}]"#),
             [
                 r#"web/10.0.0.1:80@10.0.0.1:80 {"host":"10.0.0.1","name":"10.0.0.1:80","port":80}"#,
                 r#"web/10.0.0.2:80@10.0.0.2:80 {"host":"10.0.0.2","name":"10.0.0.2:80","port":"80"}"#,
             ]
         );
         assert_eq!(
-            told("- 10.0.0.2:80\n- {host: db.example, port: 5432, name: b, labels: {az: x}}\n"),
+            reports_of("- 10.0.0.2:80\n- {host: db.example, port: 5432, name: b, labels: {az: x}}\n"),
             [
                 "web/10.0.0.2:80@10.0.0.2:80 10.0.0.2:80",
                 r#"web/b@db.example:5432 {"host":"db.example","labels":{"az":"x"},"name":"b","port":5432}"#,
@@ -96,10 +96,10 @@ mod tests {
     #[test]
     fn an_entry_keeps_its_name_wherever_it_stands() {
         assert_eq!(
-            told("[a:1, b:2, a:1, 7]"),
+            reports_of("[a:1, b:2, a:1, 7]"),
             ["web#4 7", "web/a:1@a:1 a:1", "web/a:1@a:1#3 a:1", "web/b:2@b:2 b:2"]
         );
-        assert_eq!(told("[b:2, a:1]"), ["web/a:1@a:1 a:1", "web/b:2@b:2 b:2"]);
+        assert_eq!(reports_of("[b:2, a:1]"), ["web/a:1@a:1 a:1", "web/b:2@b:2 b:2"]);
     }
 
     #[test]
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_document_is_told() {
+    fn an_invalid_document_is_an_error() {
         for text in ["7", "true", "[", "{a: 1, a: 2}", "\u{0}"] {
             let error = nodes("web", text).expect_err(text);
             assert!(!error.is_empty());

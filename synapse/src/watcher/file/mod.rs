@@ -1,9 +1,9 @@
 //! `type: file`: a document of registrations, or a directory of them.
 //!
-//! It is looked at again and again, for that is right everywhere: notifications miss what a bind mount, a link that is
-//! moved over another (Kubernetes) or a network file system does. A look costs one `stat` per file; only what has
-//! changed is read. A file that is gone or makes no sense keeps its last content and says so; one that is taken out of a
-//! directory takes its registrations with it.
+//! The file is polled, because that works everywhere: notifications miss the changes of a bind mount, of a link that is
+//! moved over another (Kubernetes) or of a network file system. A poll costs one `stat` per file; only changed files are
+//! read. A file that is gone or invalid keeps its last content and reports it; one that is removed from a directory takes
+//! its registrations with it.
 
 mod document;
 
@@ -66,7 +66,7 @@ impl FileTask {
         });
         // It fails only when the runtime ends.
         let files: Files = looked.await.unwrap_or_default();
-        let look = files.told(&self.path);
+        let look = files.read_result(&self.path);
         self.out
             .send_if_modified(|snapshot| reader::take_in(snapshot, look, Instant::now()));
         files
@@ -92,7 +92,7 @@ struct Document {
     error: String,
 }
 
-/// What tells a changed file from an unchanged one without reading it.
+/// Distinguishes a changed file from an unchanged one without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Traces([i64; 7]);
 
@@ -126,7 +126,7 @@ impl Files {
         }
     }
 
-    fn told(&self, path: &Path) -> ReadResult {
+    fn read_result(&self, path: &Path) -> ReadResult {
         let mut errors = Vec::new();
         if !self.error.is_empty() {
             errors.push(format!("{}: {}", path.display(), self.error));
@@ -175,7 +175,7 @@ impl Document {
             return Err(io::Error::other("not a plain file"));
         }
         let text = fs::read_to_string(path)?;
-        // The change time is the kernel's own; the modification time is whatever a copy was given.
+        // The change time is the kernel's own; the modification time is copied with a file.
         let changed = u64::try_from(metadata.ctime())
             .unwrap_or_default()
             .saturating_mul(1_000);

@@ -4,7 +4,7 @@ use super::super::*;
 use super::{config, problems, with_services};
 use crate::config::{ApplyBudget, FileOutputConfig, PaceConfig, TemplateConfig, TemplateSource};
 
-/// A router that writes a file from a template, with these keys (comma-terminated) with_suffix a template and a destination.
+/// A router that writes a file from a template, with these keys (comma-terminated) beside a template and a destination.
 fn template_router(keys: &str) -> String {
     format!("routers: [{{type: template, template: '{{{{len .}}}}', {keys} destinationFile: out/f}}]")
 }

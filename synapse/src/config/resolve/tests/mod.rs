@@ -35,7 +35,7 @@ fn lines(problems: &[Problem]) -> Vec<String> {
         .collect()
 }
 
-/// An HAProxy router with these lines (JSON flow style, comma-terminated) with_suffix what it must have.
+/// An HAProxy router with these lines (JSON flow style, comma-terminated) beside what it must have.
 pub(super) fn haproxy_router(keys: &str) -> String {
     format!("routers: [{{type: haproxy, configPath: /run/h.cfg, {keys} services: []}}]")
 }
@@ -47,7 +47,7 @@ pub(super) fn haproxy(keys: &str) -> HaproxyConfig {
     }
 }
 
-/// A console router with these services, each with a watcher with_suffix its keys.
+/// A console router with these services, each with a watcher beside its keys.
 pub(super) fn with_services(services: &[&str]) -> String {
     let watcher = "watcher: {type: zookeeper, hosts: ['zk:2181'], path: /services/a/b}";
     let services: Vec<String> = services.iter().map(|keys| format!("{{{keys}{watcher}}}")).collect();

@@ -76,7 +76,7 @@ pub(crate) fn nodes(outcome: &Outcome, service: usize) -> Vec<String> {
     servers.iter().map(|server| server.node.to_string()).collect()
 }
 
-/// What is decided first, with nobody's health known.
+/// The first decision, with no health known.
 pub(crate) fn decide(services: &[ServiceConfig], states: &[Arc<WatcherState>], seed: Seed) -> Outcome {
     outcome(services, states, &Health::default(), &Outcome::default(), seed)
 }
@@ -160,7 +160,7 @@ fn hosts_have_different_random_orders_that_never_change() {
 
 /// Go-Synapse only found the other service when both changed in one batch.
 #[test]
-fn the_first_of_another_service_is_left_out_whoever_changed_last() {
+fn the_first_of_another_service_is_left_out_in_any_order_of_changes() {
     let services = [
         service("readers", ServerSort::Name, Some("writers")),
         service("writers", ServerSort::Date, None),
@@ -200,7 +200,7 @@ fn two_services_may_exclude_each_others_first() {
 }
 
 #[test]
-fn who_depends_on_an_unknown_service_is_unknown() {
+fn a_service_that_depends_on_an_unknown_one_is_unknown() {
     let services = [
         service("x", ServerSort::Name, Some("y")),
         service("y", ServerSort::Name, None),
@@ -251,9 +251,9 @@ fn all_label_filters_have_to_hold() {
     assert_eq!(
         verdicts.collect::<Vec<_>>(),
         [
-            "labelFilters: az is us-1, and `matches `eu-.*`` is asked for",
-            "labelFilters: canary is yes, and `not-exists` is asked for",
-            "labelFilters: az is (unknown), and `matches `eu-.*`` is asked for",
+            "labelFilters: az is us-1, and `matches `eu-.*`` is required",
+            "labelFilters: canary is yes, and `not-exists` is required",
+            "labelFilters: az is (unknown), and `matches `eu-.*`` is required",
         ]
     );
 }
@@ -313,7 +313,7 @@ fn the_port_is_overridden_before_addresses_are_compared() {
 }
 
 #[test]
-fn default_servers_stand_in_when_nobody_is_left() {
+fn default_servers_are_used_when_no_other_is_left() {
     let rules = |keep| SelectionConfig {
         default_servers: defaults(&["10.0.0.9:9"]),
         keep_default_servers: keep,
@@ -335,7 +335,7 @@ fn default_servers_stand_in_when_nobody_is_left() {
 }
 
 #[test]
-fn those_before_stay_when_nothing_is_left_and_it_is_asked_for() {
+fn previous_servers_stay_when_none_is_left_and_the_key_is_set() {
     let decide = |keep, previous: &Outcome, all: Vec<Candidate>| {
         let rules = SelectionConfig {
             use_previous_servers: keep,

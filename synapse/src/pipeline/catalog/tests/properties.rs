@@ -1,4 +1,4 @@
-//! What holds whatever is registered and whatever the rules are.
+//! Properties for any registrations and any rules.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

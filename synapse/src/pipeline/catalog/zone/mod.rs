@@ -5,7 +5,7 @@
 //!   no local server is up, and neither a zone that goes nor one that comes back needs a reload.
 //! - `spill-over` shares by weight ([`spill`]).
 //!
-//! A server whose zone nobody knows is not local. Default servers have no zone and keep what they have.
+//! A server whose zone is unknown is not local. Default servers have no zone and keep their weights.
 
 mod spill;
 
@@ -20,7 +20,7 @@ use crate::watcher::Candidate;
 
 use spill::Capacity;
 
-/// Leaves out those in other zones, if the rule says so.
+/// Leaves out those in other zones, if the rule requires it.
 pub(crate) fn require(selection: &mut Selection<'_>, rule: Option<&ZoneConfig>) {
     let Some((rule, local)) = rule.and_then(|rule| Some((rule, rule.known()?))) else {
         return;

@@ -1,12 +1,12 @@
-//! `policy: spill-over`: who weighs what. Pure.
+//! `policy: spill-over`: the weight of each server. Pure.
 //!
-//! Weights are what HAProxy takes at run time, so none of this needs a reload. What local clients need is a part of what
-//! all zones can carry; as long as the local servers reach that far, the others have a trace of weight alone. That trace
-//! is what HAProxy falls over to at once when all local checks fail, before anybody here has heard of it. What the local
-//! servers lack is made up for by the others.
+//! HAProxy takes weights at run time, so none of this needs a reload. The demand of local clients is a share of the
+//! capacity of all zones; as long as the local servers cover it, the others have the minimum weight. That minimum is what
+//! HAProxy fails over to at once when all local checks fail, before synapse has seen it. The others make up for the
+//! capacity that local servers lack.
 //!
-//! Who can carry what is told by the registered weights of those whose check does not fail. Of servers outside a subset
-//! this host sees no check: they are taken to fare as those that it sees.
+//! The registered weights of the servers whose check does not fail are the capacity. This host checks no server outside its
+//! subset: those are assumed to fare like the ones that it checks.
 
 use std::collections::BTreeSet;
 
@@ -138,14 +138,14 @@ impl Capacity {
         u32::try_from(percent).unwrap_or(u32::MAX)
     }
 
-    /// Who weighs what, so that of the traffic `covered` percent (at most all of it) stays here.
+    /// The weights with which `covered` percent of the traffic (at most all of it) stays local.
     pub(crate) fn weights(&self, covered: u32) -> Weights {
         let here = u64::from(covered.min(100));
         let (local, remote) = (self.local.sound * (100 - here), self.remote.sound * here);
         // HAProxy gives by weight: `local.sound` keeps `here` if `remote.sound` is scaled by `local / remote`.
         let (local, remote) = match (local, remote) {
             (0, _) if here == 100 => (Part::WHOLE, Part::MIN_WEIGHT),
-            // One of the sides is down: HAProxy gives all to the other, whatever the weights.
+            // One of the sides is down: HAProxy gives all to the other, regardless of the weights.
             (0, _) | (_, 0) => (Part::WHOLE, Part::WHOLE),
             (local, remote) if local <= remote => (Part::WHOLE, Part(local, remote)),
             (local, remote) => (Part(remote, local), Part::WHOLE),
@@ -158,8 +158,8 @@ impl Capacity {
     }
 }
 
-/// Weights as registered may be small, and a part of a small one can't be told. A power of two, so that it changes
-/// seldom, and no proportion with it.
+/// The factor for registered weights, which may be too small to be split. A power of two, so that it changes seldom, and
+/// with it no proportion.
 fn scale(heaviest: u16) -> u16 {
     let mut scale = 1;
     while heaviest > 0 && heaviest * scale * 2 <= MAX_WEIGHT {
@@ -175,7 +175,7 @@ pub(crate) fn settle(covered: u32, before: Option<u32>) -> u32 {
         .unwrap_or(covered)
 }
 
-/// Who weighs what.
+/// The weights of both sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Weights {
     scale: u16,
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_keeps_a_trace_and_lets_who_drains_drain() {
+    fn a_part_keeps_the_minimum_and_a_draining_server_drains() {
         assert_eq!(Part(1, 3).of(3, 64), 64);
         assert_eq!(Part::MIN_WEIGHT.of(255, 1), 1);
         assert_eq!(Part::WHOLE.of(0, 256), 0);
@@ -265,7 +265,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn traffic_is_shared_as_the_local_reach_says(local in side(), remote in side(), percent in 1_u64..=100) {
+        fn traffic_is_shared_by_the_local_coverage(local in side(), remote in side(), percent in 1_u64..=100) {
             let capacity = capacity(local, remote, (percent, 100));
             let covered = capacity.covered();
             let weights = capacity.weights(covered);
@@ -281,7 +281,7 @@ mod tests {
         }
 
         #[test]
-        fn who_serves_has_a_weight_and_who_drains_has_none(
+        fn a_serving_server_has_a_weight_and_a_draining_one_none(
             parts in (0_u64..1000, 1_u64..1000),
             weight in 0_u16..=256,
         ) {

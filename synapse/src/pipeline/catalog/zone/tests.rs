@@ -20,7 +20,7 @@ fn zoned(policy: ZonePolicy) -> ServiceConfig {
     service
 }
 
-/// Named after their zones (`a1`, `a2`, `b1`), each of this weight; a zone that is empty is not said.
+/// Named after their zones (`a1`, `a2`, `b1`), each of this weight; an empty zone is left out.
 fn servers(zones: &[(&str, u16)], weight: u16) -> Vec<Candidate> {
     let mut all = Vec::new();
     for (zone, count) in zones {
@@ -170,7 +170,7 @@ fn small_steps_of_the_local_reach_change_no_weight() {
 }
 
 #[test]
-fn the_share_that_is_needed_can_be_said() {
+fn the_local_share_can_be_configured() {
     let all = servers(&[("a", 1), ("b", 1)], 100);
     let weights = |share| {
         let service = zoned(ZonePolicy::SpillOver {

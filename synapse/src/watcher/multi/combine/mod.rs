@@ -1,6 +1,6 @@
 //! One state out of several. Pure.
 //!
-//! A source that has said nothing yet, or can't be read, is given some time ([`Combining::patience`]); then the others go
+//! A source that has not answered yet, or can't be read, is given some time ([`Combining::patience`]); then the others go
 //! on without it. What was read before stays in force all the while.
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::watcher::{Candidate, Failures, Skipped, WatcherState};
 pub(super) struct Combining {
     pub(super) method: Combine,
     pub(super) patience: Duration,
-    /// When waiting for the first words began.
+    /// When waiting for the first answers began.
     pub(super) started: Instant,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Part {
     pub(super) state: Arc<WatcherState>,
 }
 
-/// What they say together.
+/// The combined content.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Combined {
     pub(super) state: WatcherState,
@@ -43,7 +43,7 @@ pub(super) struct Combined {
 enum Standing {
     /// It is read, or was until lately.
     Good { until: Option<Instant> },
-    /// It has said nothing, and there is still time.
+    /// It has not answered, and there is still time.
     Awaited { until: Instant },
     /// It has not been read for too long.
     Lost,
@@ -71,7 +71,7 @@ impl Combining {
         }
     }
 
-    /// All of them: a part of it alone would be a service that has shrunk, so the first words of each are awaited.
+    /// All of them: a part alone would be a service that has shrunk, so the first answer of each is awaited.
     fn union(&self, parts: &[Part], now: Instant) -> Combined {
         let mut state = WatcherState {
             failures: failures(parts),
@@ -111,8 +111,8 @@ impl Combining {
         }
     }
 
-    /// The first that is good and has someone to send requests to; if there is none, the first that ever had; else the
-    /// first that said anything.
+    /// The first that is good and has an available server; if there is none, the first that ever had one; else the first
+    /// that ever answered.
     fn first(&self, parts: &[Part], now: Instant) -> Combined {
         let mut look_again: Option<Instant> = None;
         let mut at = |until: Instant| look_again = Some(look_again.map_or(until, |at| at.min(until)));

@@ -46,7 +46,7 @@ fn combining(method: Combine, started: Instant) -> Combining {
 }
 
 /// The nodes and the freshness.
-fn told(combined: &Combined) -> (Vec<&str>, Freshness) {
+fn summary(combined: &Combined) -> (Vec<&str>, Freshness) {
     let nodes = combined
         .state
         .candidates
@@ -71,10 +71,10 @@ fn the_first_that_has_servers_is_used_and_the_better_again_when_it_is_back() {
         assert_eq!((combined.used, combined.look_again), (Some(used), None));
     }
     let combined = sequential.combine(&[part("eu", Live, &[]), secondary()], start);
-    assert_eq!(told(&combined), (vec!["us/b"], Live));
+    assert_eq!(summary(&combined), (vec!["us/b"], Live));
     // None has any: the first's empty set.
     let combined = sequential.combine(&[part("eu", Live, &[]), part("us", Live, &[])], start);
-    assert_eq!((combined.used, told(&combined)), (Some(0), (vec![], Live)));
+    assert_eq!((combined.used, summary(&combined)), (Some(0), (vec![], Live)));
 }
 
 #[test]
@@ -100,26 +100,26 @@ fn a_lost_source_is_passed_over_when_patience_ends() {
     assert_eq!((soon.used, soon.look_again), (Some(0), Some(since + TIMEOUT)));
     let late = sequential.combine(&parts, since + TIMEOUT);
     assert_eq!((late.used, late.look_again), (Some(1), None));
-    // Lost, too: the last word of the first stays in force.
+    // Lost, too: the last content of the first stays in force.
     let parts = [part("eu", stale, &["a"]), part("us", stale, &["b"])];
     let lost = sequential.combine(&parts, since + TIMEOUT * 2);
-    assert_eq!((lost.used, told(&lost)), (Some(0), (vec!["eu/a"], stale)));
+    assert_eq!((lost.used, summary(&lost)), (Some(0), (vec!["eu/a"], stale)));
 }
 
 #[test]
-fn a_source_that_has_said_nothing_is_awaited_then_passed_over() {
+fn a_source_without_an_answer_is_awaited_then_skipped() {
     let start = Instant::now();
     let parts = [part("eu", Never, &[]), part("us", Live, &["b"])];
     for method in [Combine::Sequential, Combine::Union] {
         let combining = combining(method, start);
         let soon = combining.combine(&parts, start + TIMEOUT / 2);
-        assert_eq!(told(&soon), (vec![], Never));
+        assert_eq!(summary(&soon), (vec![], Never));
         assert_eq!(soon.look_again, Some(start + TIMEOUT));
         let late = combining.combine(&parts, start + TIMEOUT);
-        assert_eq!(told(&late).0, ["us/b"]);
+        assert_eq!(summary(&late).0, ["us/b"]);
         assert_eq!(late.look_again, None);
         let none = [part("eu", Never, &[]), part("us", Never, &[])];
-        assert_eq!(told(&combining.combine(&none, start + TIMEOUT)), (vec![], Never));
+        assert_eq!(summary(&combining.combine(&none, start + TIMEOUT)), (vec![], Never));
     }
     // The second is not waited for while the first serves.
     let parts = [part("eu", Live, &["a"]), part("us", Never, &[])];
@@ -144,12 +144,12 @@ fn a_union_is_all_of_them_and_as_old_as_the_oldest() {
         ..(*us.state).clone()
     });
     let combined = union.combine(&[us, part("eu", Live, &["a"])], since);
-    assert_eq!(told(&combined), (vec!["eu/a", "us/a", "us/b"], stale));
+    assert_eq!(summary(&combined), (vec!["eu/a", "us/a", "us/b"], stale));
     assert_eq!(&*combined.state.skipped[0].node, "us/c");
     assert_eq!(combined.state.error, "us: away");
     assert_eq!(combined.state.failures, Failures { watch: 1, content: 1 });
     let one = union.combine(&[part("eu", Live, &["a"]), part("us", Never, &[])], start + TIMEOUT);
-    assert_eq!(told(&one), (vec!["eu/a"], Freshness::Stale { since: start }));
+    assert_eq!(summary(&one), (vec!["eu/a"], Freshness::Stale { since: start }));
 }
 
 fn any_part(start: Instant) -> impl Strategy<Value = Part> {
@@ -167,9 +167,9 @@ fn any_part(start: Instant) -> impl Strategy<Value = Part> {
 }
 
 proptest! {
-    /// Looking again when told to is enough: between those moments nothing changes by itself.
+    /// A step at the returned time is enough: between those moments nothing changes by itself.
     #[test]
-    fn nothing_changes_before_the_time_that_was_told(
+    fn nothing_changes_before_the_returned_time(
         sequential in any::<bool>(), seconds in 0..60_u64, parts in prop::collection::vec(any_part(start()), 1..4),
     ) {
         let method = if sequential { Combine::Sequential } else { Combine::Union };
@@ -182,9 +182,9 @@ proptest! {
         prop_assert_eq!(&later.state, &combined.state);
     }
 
-    /// Whoever has servers is known, in the end; nothing is made up.
+    /// A source with servers is used in the end; nothing is made up.
     #[test]
-    fn what_anybody_has_is_not_lost(sequential in any::<bool>(), parts in prop::collection::vec(any_part(start()), 1..4)) {
+    fn no_server_of_any_source_is_lost(sequential in any::<bool>(), parts in prop::collection::vec(any_part(start()), 1..4)) {
         let method = if sequential { Combine::Sequential } else { Combine::Union };
         let combined = combining(method, start()).combine(&parts, start() + Duration::from_hours(1));
         let sizes: Vec<usize> = parts.iter().map(|part| part.state.candidates.len()).collect();
