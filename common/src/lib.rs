@@ -1,17 +1,18 @@
-//! What nerve and synapse share, knowing neither of them.
+//! The code that nerve and synapse share. It imports nothing of either.
 //!
 //! ```text
-//!  config   a file becomes typed values, or every problem in it with line, column and the nearest valid key
-//!  report   the registration report: the bytes of a znode, both ways
-//!  zk       one session per ensemble; one owned registration; a path's children as whole snapshots
-//!  http     the admin API's server and the routes both daemons have
-//!  telemetry  logs and metrics
-//!  tls      what the operator says of it, and client connections made that way
-//!  daemon   main, command line, published state and reload loop of a daemon
+//!  config     a file becomes typed values, or every problem in it with line, column and the nearest valid key
+//!  report     the registration report: the bytes of a znode, decoded and encoded
+//!  zk         one session per ensemble; an owned registration; the children of a path as snapshots
+//!  http       the admin API's server, the routes of both daemons, and a client
+//!  daemon     command line and reconfiguration of both daemons
+//!  reload     requests to read the configuration again, and their results
 //!  supervise  every task has an owner, a stage of the shutdown and a name
-//!  reload   requests to reload the configuration and their outcomes
-//!  systemd  notifications to the service manager
-//!  process, file, signal, clock, runtime, template, backoff, ready   one effect or one rule each
+//!  tls        configuration of clients and their connections
+//!  telemetry  logs and metrics
+//!  systemd    notifications to a service manager
+//!  process, file, signal, clock, runtime, template   one effect each
+//!  backoff, hash, ratio, ready, exit                 one rule each
 //! ```
 
 pub mod backoff;

@@ -1,7 +1,7 @@
-//! Who may change something: a program on this machine, and no web page that a browser on this machine shows.
+//! Access control of changes: allowed to programs on this machine, refused to web pages in a browser on it. Pure.
 //!
-//! A page of a foreign site can make the browser send requests here. It can do so from its own name, which then stands
-//! in `Origin`, or have its name resolve to our address (DNS rebinding), which then stands in `Host`.
+//! A page of a foreign site can make the browser send requests here: from its own origin, which is in `Origin` then, or
+//! under its own name that resolves to our address (DNS rebinding), which is in `Host` then.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -10,19 +10,19 @@ use hyper::header::{HOST, ORIGIN};
 
 use super::Reply;
 
-/// Where a request comes from.
+/// The origin of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Peer {
-    /// A program that may open our socket.
+    /// A program with permission to open our socket.
     Unix,
     /// This machine.
     Loopback,
-    /// Anyone else.
+    /// Another machine.
     Remote,
 }
 
 impl Peer {
-    /// The peer at a TCP address.
+    /// Returns the peer at a TCP address.
     pub(super) fn at(address: IpAddr) -> Self {
         if address.to_canonical().is_loopback() {
             Self::Loopback
@@ -32,7 +32,7 @@ impl Peer {
     }
 }
 
-/// Why a request may change nothing.
+/// The reason to refuse a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// It comes from another machine.
@@ -66,7 +66,7 @@ impl Refusal {
     }
 }
 
-/// Why a request from `peer` may change nothing; `None`: it may.
+/// Returns the reason to refuse changes from `peer`; `None` when they are allowed.
 pub(super) fn refusal(peer: Peer, headers: &HeaderMap) -> Option<Refusal> {
     if peer == Peer::Remote {
         return Some(Refusal::Remote);
@@ -74,7 +74,7 @@ pub(super) fn refusal(peer: Peer, headers: &HeaderMap) -> Option<Refusal> {
     if headers.contains_key(ORIGIN) {
         return Some(Refusal::Origin);
     }
-    // No browser speaks to a Unix socket, and its users write any name there.
+    // Browsers do not use Unix sockets, and other clients send any `Host` there.
     let named = |host: &str| !host.is_empty() && !host.eq_ignore_ascii_case("localhost") && !is_address(host);
     let foreign = peer == Peer::Loopback
         && headers
@@ -86,7 +86,7 @@ pub(super) fn refusal(peer: Peer, headers: &HeaderMap) -> Option<Refusal> {
 
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
-        // The last colon of an IPv6 address is none of a port.
+        // The last colon of an IPv6 address does not precede a port.
         Some((name, port)) if !port.ends_with(']') => name,
         _ => host,
     }

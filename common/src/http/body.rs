@@ -1,4 +1,4 @@
-//! The body of a reply as hyper takes it, and whether the peer takes it in turn.
+//! The body of a reply for hyper, with a record of whether the peer reads it.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -13,8 +13,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::reply::Stream;
 
-/// When bytes were last handed to hyper that are, as far as we know, still on their way to the peer. `None` while hyper
-/// waits for us.
+/// When bytes were last passed to hyper that may still be on their way to the peer; `None` while hyper waits for us.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pending(Arc<Mutex<Option<Instant>>>);
 
@@ -28,7 +27,7 @@ impl Pending {
     }
 }
 
-/// Some bytes, then perhaps a stream, which ends at the server's stop at the latest.
+/// Bytes, followed by an optional stream that ends at the server's stop at the latest.
 pub(super) struct ReplyBody {
     whole: Bytes,
     stream: Option<(Stream, Pin<Box<WaitForCancellationFutureOwned>>)>,
@@ -69,7 +68,7 @@ impl Body for ReplyBody {
             *stream = None;
             return Poll::Ready(None);
         }
-        // What it has sent before its end is sent on.
+        // Chunks that the feed sent before its end are still delivered.
         let ended = feed.as_mut().poll(context).is_ready();
         match chunks.poll_recv(context) {
             Poll::Ready(Some(chunk)) => {

@@ -21,18 +21,18 @@ use super::access::Peer;
 use super::body::{Pending, ReplyBody};
 use super::{Handler, Reply, Request, request};
 
-/// How much of a request's head, and of a reply, is held at once.
+/// Size of the buffers for a request's head and for a reply.
 const BUFFER: usize = 32 * 1024;
 
-/// How long the peer may take for its part. How long an answer takes to be found is the handler's business.
+/// Timeouts for the peer. The handler limits its own time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// To send a request's head, counted from the connection's start or the reply before.
     pub(super) head: Duration,
     /// To send a request's body.
     pub(super) body: Duration,
-    /// To take a reply; more than `head`, for a reply that was taken looks the same until the next request, and checked
-    /// so seldom that it may last twice as long.
+    /// To read a reply. More than `head`, because a reply that was read looks the same until the next request. Checked once
+    /// per timeout, so it may take twice as long.
     pub(super) reply: Duration,
 }
 
@@ -46,12 +46,12 @@ impl Default for Limits {
     }
 }
 
-/// A byte stream of either kind, so that hyper's state machine is compiled once.
+/// A TCP or Unix stream, so that hyper's state machine is compiled once.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-/// Serves until the peer leaves or breaks a limit. On `stop` a request in flight is still answered.
+/// Serves until the peer closes or exceeds a timeout. On `stop` a request in flight is still answered.
 pub(super) async fn serve(
     stream: Box<dyn Stream>,
     peer: Peer,
@@ -75,7 +75,7 @@ pub(super) async fn serve(
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
-    let mut look = interval(limits.reply);
+    let mut check = interval(limits.reply);
     let mut stopping = false;
     loop {
         tokio::select! {
@@ -89,10 +89,10 @@ pub(super) async fn serve(
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
             }
-            now = look.tick() => {
-                // An idle connection is ended by hyper long before; this one has a reply that nobody takes.
+            now = check.tick() => {
+                // Hyper closes an idle connection long before; the peer of this one does not read its reply.
                 if pending.since().is_some_and(|since| now.duration_since(since) >= limits.reply) {
-                    debug!("An API peer did not take its reply in time.");
+                    debug!("An API peer did not read its reply in time.");
                     return;
                 }
             }
@@ -107,7 +107,7 @@ async fn answer(request: hyper::Request<Incoming>, peer: Peer, limits: Limits, h
     }
 }
 
-/// The handler's reply; a handler that panics is a 500, and the connection goes on.
+/// Returns the handler's reply, 500 after a panic; the connection continues.
 async fn handled(handler: Handler, request: Request) -> Reply {
     let mut task = JoinSet::new();
     task.spawn(async move { handler(request).await }.instrument(Span::current()));
@@ -119,7 +119,7 @@ async fn handled(handler: Handler, request: Request) -> Reply {
             Reply::problem(
                 500,
                 "Internal error",
-                "The handler of this request broke; the daemon's log says where.",
+                "The handler of this request failed; see the daemon's log.",
             )
         }
     }

@@ -29,7 +29,7 @@ pub use reply::{Reply, Stream};
 pub use routes::{CommonRoutes, common_routes};
 pub use server::{BindError, Bound, Listen, bind};
 
-/// A request, read whole (its body is at most 64 KiB).
+/// A complete request (its body is at most 64 KiB).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// GET, PUT... HEAD comes as GET and its body is dropped on the way out.
@@ -40,12 +40,12 @@ pub struct Request {
     pub query: BTreeMap<String, String>,
     /// The body.
     pub body: bytes::Bytes,
-    /// Why its sender may change nothing; `None`: it may. The server refuses PUT, POST and DELETE by it before any
-    /// handler sees them; a handler whose GET changes something asks [`Request::refuse_change`].
+    /// The reason to refuse changes; `None` when they are allowed. The server refuses PUT, POST and DELETE before any
+    /// handler; a handler whose GET changes something uses [`Request::refuse_change`].
     pub refusal: Option<Refusal>,
 }
 
-/// The methods the API knows; any other is answered 405 by the server.
+/// The methods of the API; the server replies 405 to any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are the methods")]
 pub enum Method {
@@ -55,21 +55,21 @@ pub enum Method {
     Delete,
 }
 
-/// What answers requests.
+/// A function from request to reply.
 pub type Handler = Arc<dyn Fn(Request) -> Pin<Box<dyn Future<Output = Reply> + Send>> + Send + Sync>;
 
 impl Request {
-    /// The path's segments as `&str`, to match on: `["services", name, "status"]`.
+    /// Returns the path's segments for matching: `["services", name, "status"]`.
     pub fn segments(&self) -> Vec<&str> {
         self.path.iter().map(String::as_str).collect()
     }
 
-    /// The answer to a change that the request may not make; `None`: it may.
+    /// Returns the reply to a refused change; `None` when changes are allowed.
     pub fn refuse_change(&self) -> Option<Reply> {
         self.refusal.map(Refusal::reply)
     }
 
-    /// A boolean of the query as Go-Nerve reads it: true when its value starts with `y`, `t` or `1`, any case.
+    /// Returns a boolean of the query as Go-Nerve reads it: true when its value starts with `y`, `t` or `1`, any case.
     pub fn flag(&self, key: &str) -> bool {
         self.query
             .get(key)

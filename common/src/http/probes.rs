@@ -1,5 +1,5 @@
-//! `probes`: a listener for those who look from outside, such as an orchestrator's probes and Prometheus, where the API
-//! stays on loopback. It reads, and shows nothing of the configuration or the services but the metrics.
+//! `probes`: a read-only listener for an orchestrator's probes and Prometheus, while the API stays on loopback. It shows
+//! nothing of the configuration or the services except the metrics.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use std::sync::Arc;
 use super::{Bound, CommonRoutes, Handler, Listen, Reply, bind, common_routes};
 use crate::config::Section;
 
-/// Where it listens.
+/// Listen address of the probes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbesConfig {
-    /// `host`: an address or a name, resolved once, or `env:NAME` for what a variable says.
+    /// `host`: an address or a name, resolved once, or `env:NAME` for the value of a variable.
     pub host: String,
     /// `port`.
     pub port: u16,
 }
 
-/// Something is wrong with the section; it was reported there.
+/// The section is invalid; the problem was reported there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadProbes;
 
@@ -35,7 +35,7 @@ impl ProbesConfig {
         }))
     }
 
-    /// Takes the address; the error is for the operator.
+    /// Binds the address; the error is for the operator.
     pub async fn bind(&self) -> Result<Bound, String> {
         let address = self.address().await?;
         let bound = bind(&Listen::Tcp(address)).await;
@@ -51,14 +51,14 @@ impl ProbesConfig {
             None => self.host.clone(),
         };
         let found = tokio::net::lookup_host((host.as_str(), self.port)).await;
-        let mut found = found.map_err(|error| format!("probes.host: cannot resolve `{host}`: {error}"))?;
         found
+            .map_err(|error| format!("probes.host: cannot resolve `{host}`: {error}"))?
             .next()
             .ok_or_else(|| format!("probes.host: `{host}` has no address"))
     }
 }
 
-/// What it answers: `/live /started /ready /metrics`, as the API does.
+/// Returns the handler of `/live /started /ready /metrics`, which replies as the API does.
 pub fn probes(common: CommonRoutes) -> Handler {
     let common = Arc::new(common);
     Arc::new(move |request| {
@@ -73,7 +73,7 @@ pub fn probes(common: CommonRoutes) -> Handler {
                 Reply::problem(
                     404,
                     "Unknown path",
-                    "Here is nothing but /live /started /ready /metrics.",
+                    "This listener has only /live /started /ready /metrics.",
                 )
             })
         })

@@ -1,21 +1,12 @@
-//! `/v1/reload`: POST reads the configuration again, GET shows what became of the last reading.
+//! `/v1/reload`: POST reads the configuration again, GET shows the result of the last reload.
 
 use serde::Serialize;
+use serde_json::json;
 
 use super::{Method, Reply, Request};
 use crate::reload::{Reload, ReloadResult, Reloads};
 
-/// RFC 9457 with a member of our own.
-#[derive(Debug, Serialize)]
-struct Refused<'a> {
-    r#type: &'static str,
-    title: &'static str,
-    status: u16,
-    detail: String,
-    problems: &'a [String],
-}
-
-/// Answers; `daemon` is its name.
+/// Handles the route; `daemon` is the daemon's name.
 pub async fn reload_route<C: Serialize>(request: &Request, reloads: &Reloads<C>, daemon: &str) -> Reply {
     match request.method {
         // A problem shows lines of the file.
@@ -32,11 +23,7 @@ pub async fn reload_route<C: Serialize>(request: &Request, reloads: &Reloads<C>,
         },
         Method::Post => match reloads.reload().await {
             Some(reload) => reply(&*reload, daemon),
-            None => Reply::problem(
-                503,
-                "Stopping",
-                format!("{daemon} is stopping: it reloads nothing any more."),
-            ),
+            None => Reply::problem(503, "Stopping", format!("{daemon} is stopping and does not reload.")),
         },
         _ => Reply::method_not_allowed("GET, HEAD, POST"),
     }
@@ -46,13 +33,14 @@ fn reply<C: Serialize>(reload: &Reload<C>, daemon: &str) -> Reply {
     if reload.result != ReloadResult::Refused {
         return Reply::json(200, reload);
     }
-    let refused = Refused {
-        r#type: "about:blank",
-        title: "The configuration has problems",
-        status: 422,
-        detail: format!("Nothing was changed: {daemon} runs on as it was."),
-        problems: &reload.problems,
-    };
+    // RFC 9457 with a member of our own.
+    let refused = json!({
+        "type": "about:blank",
+        "title": "The configuration has problems",
+        "status": 422,
+        "detail": format!("Nothing was changed: {daemon} continues with its last configuration."),
+        "problems": reload.problems,
+    });
     Reply {
         content_type: "application/problem+json",
         ..Reply::json(422, &refused)

@@ -1,13 +1,14 @@
-//! Answers.
+//! Replies.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
+use serde_json::json;
 use tokio::sync::mpsc;
 
-/// An answer: status, content type, body.
+/// A reply: status, content type, body.
 #[derive(Debug)]
 pub struct Reply {
     /// 200 to 599.
@@ -16,25 +17,25 @@ pub struct Reply {
     pub content_type: &'static str,
     /// The body, or its beginning.
     pub body: Vec<u8>,
-    /// What follows the body bit by bit; `None`: nothing.
+    /// The chunks after the body.
     pub stream: Option<Stream>,
     /// The `Allow` of a 405: the methods that the path has, e.g. `GET, HEAD`.
     pub allow: Option<&'static str>,
 }
 
-/// The rest of a body that comes into being while it is sent.
+/// The part of a body that is produced while it is sent.
 pub struct Stream {
     pub(super) feed: Pin<Box<dyn Future<Output = ()> + Send>>,
     pub(super) chunks: mpsc::Receiver<Bytes>,
 }
 
-/// How many chunks are made ahead of the peer.
+/// Greatest number of chunks produced ahead of the peer.
 const BODY_BUFFER: usize = 4;
 
 impl Stream {
-    /// A stream of what `feed` sends, until it ends. It runs within the connection: it stands still while the peer takes
-    /// nothing, and is dropped when the peer leaves or the server stops. It must send something more often than peers
-    /// are given to take a reply (30 s), for a peer that takes nothing is cut then.
+    /// Returns the stream of the chunks that `feed` sends. It runs within the connection: it pauses while the peer reads
+    /// nothing, and is dropped when the peer closes or the server stops. It must send a chunk at least every 30 s, the
+    /// timeout for reading a reply.
     pub fn new<F: Future<Output = ()> + Send + 'static>(feed: impl FnOnce(mpsc::Sender<Bytes>) -> F) -> Self {
         let (sender, chunks) = mpsc::channel(BODY_BUFFER);
         Self {
@@ -62,29 +63,23 @@ impl Reply {
         }
     }
 
-    /// JSON; a value that can't be serialised (there is none in our views) becomes a 500.
+    /// JSON; a value that cannot be serialised (our views have none) becomes a 500.
     pub fn json(status: u16, value: &impl serde::Serialize) -> Self {
-        match serde_json::to_vec(value) {
-            Ok(body) => Self {
-                status,
-                content_type: "application/json",
-                body,
-                stream: None,
-                allow: None,
-            },
+        match serde_json::to_string(value) {
+            Ok(json) => Self::json_text(status, json),
             Err(error) => Self::text(500, error.to_string()),
         }
     }
 
-    /// JSON that is text already.
-    pub fn json_text(status: u16, json: &str) -> Self {
+    /// JSON that is already serialised.
+    pub fn json_text(status: u16, json: impl Into<String>) -> Self {
         Self {
             content_type: "application/json",
             ..Self::text(status, json)
         }
     }
 
-    /// A 200 whose body comes bit by bit.
+    /// A 200 with a streamed body.
     pub fn stream(content_type: &'static str, stream: Stream) -> Self {
         Self {
             content_type,
@@ -95,15 +90,15 @@ impl Reply {
 
     /// An error as RFC 9457 problem+json: what failed and what to do.
     pub fn problem(status: u16, title: &str, detail: impl Into<String>) -> Self {
-        let mut reply = Self::json(
-            status,
-            &serde_json::json!({ "type": "about:blank", "title": title, "status": status, "detail": detail.into() }),
-        );
-        reply.content_type = "application/problem+json";
-        reply
+        let detail = detail.into();
+        let problem = json!({ "type": "about:blank", "title": title, "status": status, "detail": detail });
+        Self {
+            content_type: "application/problem+json",
+            ..Self::json(status, &problem)
+        }
     }
 
-    /// A path that is there, asked with a method that it does not have; `allow` names those it has.
+    /// A 405 of a path with the methods `allow`.
     pub fn method_not_allowed(allow: &'static str) -> Self {
         let detail = format!("This path takes {allow}.");
         Self {

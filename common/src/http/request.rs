@@ -1,4 +1,4 @@
-//! From hyper's request to ours.
+//! Converts hyper's request to ours.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,11 +11,11 @@ use tokio::time::timeout;
 use super::access::{self, Peer};
 use super::{Method, Reply, Request};
 
-/// The longest body.
+/// Greatest size of a body.
 const MAX_BODY: usize = 64 * 1024;
 
-/// Reads a request whole; what is wrong with it, or not allowed, comes as the answer to it.
-pub(super) async fn read(request: hyper::Request<Incoming>, peer: Peer, patience: Duration) -> Result<Request, Reply> {
+/// Reads a complete request; an invalid or refused one gives the reply to it.
+pub(super) async fn read(request: hyper::Request<Incoming>, peer: Peer, limit: Duration) -> Result<Request, Reply> {
     let (head, body) = request.into_parts();
     let method = match head.method {
         hyper::Method::GET | hyper::Method::HEAD => Method::Get,
@@ -43,26 +43,26 @@ pub(super) async fn read(request: hyper::Request<Incoming>, peer: Peer, patience
         method,
         path,
         query,
-        body: read_body(body, patience).await?,
+        body: read_body(body, limit).await?,
         refusal,
     })
 }
 
-async fn read_body(body: Incoming, patience: Duration) -> Result<Bytes, Reply> {
+async fn read_body(body: Incoming, limit: Duration) -> Result<Bytes, Reply> {
     let too_long = || {
         let detail = format!("The body of a request has at most {MAX_BODY} bytes.");
         Reply::problem(413, "Content too large", detail)
     };
-    // A length that is announced is refused without reading it.
+    // A declared length is refused without reading the body.
     if body.size_hint().lower() > MAX_BODY as u64 {
         return Err(too_long());
     }
-    match timeout(patience, Limited::new(body, MAX_BODY).collect()).await {
+    match timeout(limit, Limited::new(body, MAX_BODY).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_long()),
         Ok(Err(error)) => Err(Reply::problem(400, "Bad request", error.to_string())),
         Err(_) => {
-            let detail = format!("The body of the request did not come within {patience:?}.");
+            let detail = format!("The body of the request did not come within {limit:?}.");
             Err(Reply::problem(408, "Request timeout", detail))
         }
     }
@@ -74,7 +74,7 @@ fn path(text: &str) -> Option<Vec<String>> {
 }
 
 fn query(text: &str) -> Option<BTreeMap<String, String>> {
-    // As forms are encoded: a plus is a space.
+    // A plus is a space, as in forms.
     let decode = |text: &str| decode(&text.replace('+', " "));
     text.split('&')
         .filter(|pair| !pair.is_empty())

@@ -1,4 +1,4 @@
-//! The routes both daemons have: `/live /started /ready /metrics /version /log-level`.
+//! The routes of both daemons: `/live /started /ready /metrics /version /log-level`.
 
 use std::sync::Arc;
 
@@ -10,22 +10,22 @@ use crate::ready::Readiness;
 use crate::telemetry::log::LevelHandle;
 use crate::telemetry::metrics::{self, Build};
 
-/// What the common routes read.
+/// The data of the common routes.
 #[derive(Debug, Clone)]
 pub struct CommonRoutes {
-    /// Who answers.
+    /// Name and version of the daemon.
     pub build: Build,
-    /// `/started`, answered as `/ready` is: what it waits for is done once and for all, and a stop does not undo it.
+    /// `/started`, with replies like `/ready`: its latches are released once, and a stop does not undo that.
     pub started: Readiness,
-    /// `/ready`: 200 `true`, or 503 `false` and the names of what is waited for, one per line.
+    /// `/ready`: 200 `true`, or 503 `false` and the names of the latches, one per line.
     pub readiness: Readiness,
     /// `/metrics`.
     pub registry: Arc<Registry>,
-    /// `/log-level`: GET says it, PUT (body: the level) changes it.
+    /// `/log-level`: GET returns it, PUT (body: the level) changes it.
     pub level: LevelHandle,
 }
 
-/// Answers a common route; `None` when the path is not one of them.
+/// Handles a common route; `None` for any other path.
 pub fn common_routes(request: &Request, common: &CommonRoutes) -> Option<Reply> {
     let read_only: fn(&CommonRoutes) -> Reply = match request.segments().as_slice() {
         ["live"] => |_| Reply::text(200, "ok"),
@@ -51,7 +51,7 @@ pub fn common_routes(request: &Request, common: &CommonRoutes) -> Option<Reply> 
 fn ready(readiness: &Readiness) -> Reply {
     let waiting_for = readiness.waiting_for();
     if waiting_for.is_empty() {
-        // The whole answer of Go-Synapse, which start scripts compare.
+        // The complete body of Go-Synapse, which start scripts compare.
         Reply::text(200, "true")
     } else {
         Reply::text(503, format!("false\n{}\n", waiting_for.join("\n")))

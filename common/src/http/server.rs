@@ -17,19 +17,19 @@ use super::access::Peer;
 use super::connection::{self, Limits, Stream};
 use super::unix::{self, SocketFile};
 
-/// How many connections are served at once; further ones wait in the kernel's queue. None is idle for longer than the
-/// header timeout, so a place is never far.
+/// Greatest number of concurrent connections; further ones wait in the kernel's queue. None is idle for longer than the
+/// header timeout, so the wait is short.
 const MAX_CONNECTIONS: usize = 64;
 
-/// How long to wait after a failed accept, which is mostly a lack of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// Delay after a failed accept, which is mostly a lack of file descriptors.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Where to listen.
+/// A listen address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listen {
     /// A TCP address; port 0 takes a free one.
     Tcp(SocketAddr),
-    /// A Unix socket, mode 0600; a dead one left behind by a crash is replaced, a live one is an error.
+    /// A Unix socket, mode 0600; one left behind by a crash is replaced, a live one is an error.
     Unix(PathBuf),
 }
 
@@ -42,17 +42,17 @@ impl fmt::Display for Listen {
     }
 }
 
-/// The address could not be taken.
+/// The address could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {listen}: {source}")]
 pub struct BindError {
     /// The address, as the operator wrote it.
     pub listen: String,
-    /// The system's word.
+    /// The cause.
     pub source: std::io::Error,
 }
 
-/// A listening socket that does not serve yet, so that conflicts show before anything half-runs.
+/// A listening socket that does not serve yet, so that conflicts are found before the daemon starts.
 #[derive(Debug)]
 pub struct Bound {
     listener: Listener,
@@ -62,14 +62,14 @@ pub struct Bound {
 #[derive(Debug)]
 enum Listener {
     Tcp(TcpListener),
-    /// The file goes with the listener.
+    /// The file is removed with the listener.
     Unix(
         UnixListener,
         #[expect(dead_code, reason = "held for its drop")] SocketFile,
     ),
 }
 
-/// Takes the address.
+/// Binds the address.
 pub async fn bind(listen: &Listen) -> Result<Bound, BindError> {
     let bound = match listen {
         Listen::Tcp(address) => TcpListener::bind(address).await.and_then(|listener| {
@@ -89,7 +89,7 @@ pub async fn bind(listen: &Listen) -> Result<Bound, BindError> {
 }
 
 impl Bound {
-    /// The address with its real port: `127.0.0.1:3454` or the socket's path.
+    /// Returns the address with its actual port: `127.0.0.1:3454` or the socket's path.
     pub fn address(&self) -> String {
         self.address.clone()
     }
@@ -113,7 +113,7 @@ impl Bound {
                     }
                     Err(error) => {
                         warn!(address = self.address, %error, "The API cannot accept a connection.");
-                        stop.run_until_cancelled(sleep(ACCEPT_PAUSE)).await;
+                        stop.run_until_cancelled(sleep(ACCEPT_RETRY_DELAY)).await;
                     }
                 }
             }
@@ -125,7 +125,7 @@ impl Bound {
                 log_panic(ended);
             }
         });
-        // What is left then is dropped with its set.
+        // The remaining ones are dropped with the set.
         if drained.await.is_err() {
             warn!(
                 address = self.address,
@@ -141,7 +141,7 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, from) = listener.accept().await?;
-                // Replies are written whole; waiting for more only delays them. Without it they come all the same.
+                // Replies are written at once, so coalescing only delays them. A failure is harmless.
                 stream.set_nodelay(true).ok();
                 let peer = Peer::at(from.ip());
                 Ok((Box::new(stream), peer))
@@ -154,7 +154,7 @@ impl Listener {
     }
 }
 
-/// A connection that panicked has taken nobody along.
+/// Logs a panic of a connection, which does not affect others.
 fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         debug!(%error, "An API connection broke.");

@@ -1,4 +1,4 @@
-//! A Unix socket that only its owner may open, and whose file does not outlive it.
+//! A Unix socket that only its owner may open, and whose file is removed with it.
 
 use std::fs::Permissions;
 use std::io::{Error, ErrorKind, Result};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
-/// How many connections may wait to be accepted.
+/// Greatest number of connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 
 /// The socket's file, removed on drop unless something else is at its path by then.
@@ -18,20 +18,19 @@ pub(super) struct SocketFile {
     identity: (u64, u64),
 }
 
-/// Listens at `path`, mode 0600. What a crash has left there is replaced; a socket that is alive is not, nor is
-/// anything that is no socket.
+/// Listens at `path`, mode 0600. Replaces a socket left behind by a crash, but no live socket and no other file.
 pub(super) async fn bind(path: &Path) -> Result<(UnixListener, SocketFile)> {
     match UnixStream::connect(path).await {
         Ok(_) => return Err(in_use()),
         Err(error) => match error.kind() {
             ErrorKind::NotFound => {}
-            // Also what the kernel says of a file that is no socket.
+            // The kernel returns this for a file that is no socket, too.
             ErrorKind::ConnectionRefused if is_socket(path)? => std::fs::remove_file(path)?,
             ErrorKind::ConnectionRefused => {
                 let what = "something that is no socket is there";
                 return Err(Error::new(ErrorKind::AlreadyExists, what));
             }
-            // A full queue has someone behind it.
+            // A full queue belongs to a live process.
             ErrorKind::WouldBlock => return Err(in_use()),
             _ => return Err(error),
         },
@@ -42,7 +41,7 @@ pub(super) async fn bind(path: &Path) -> Result<(UnixListener, SocketFile)> {
         path: path.to_owned(),
         identity: identity(path)?,
     };
-    // Nobody can connect before `listen`, so there is no moment at which the wrong one could.
+    // No client can connect before `listen`, so the mode is set in time.
     std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
     Ok((socket.listen(BACKLOG)?, file))
 }
@@ -63,7 +62,7 @@ fn identity(path: &Path) -> Result<(u64, u64)> {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if identity(&self.path).is_ok_and(|now| now == self.identity) {
-            // A dead socket left behind is replaced by the next start.
+            // The next start replaces a socket that remains.
             std::fs::remove_file(&self.path).ok();
         }
     }

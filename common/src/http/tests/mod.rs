@@ -39,7 +39,7 @@ impl Server {
         Self { address, stop, task }
     }
 
-    /// On a free port, with a handler that tells what it got.
+    /// On a free port, with a handler that returns the request.
     async fn echo() -> Self {
         Self::start(any_port(), Limits::default(), echo()).await
     }
@@ -49,7 +49,7 @@ impl Server {
     }
 
     /// The status and all of the answer to one request on a connection of its own.
-    async fn ask(&self, request: impl AsRef<[u8]>) -> (u16, String) {
+    async fn request(&self, request: impl AsRef<[u8]>) -> (u16, String) {
         let mut stream = self.connect().await;
         stream.write_all(request.as_ref()).await.unwrap();
         let answer = head_and(&mut stream, usize::MAX).await;
@@ -130,7 +130,7 @@ async fn is_let_go(stream: &mut (impl AsyncWrite + Unpin)) {
 async fn requests_come_decoded_and_replies_go_out_whole() {
     let server = Server::echo().await;
     let put = format!("PUT //services/a%20b?force=yes HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n{CLOSE}abc");
-    let (status, answer) = server.ask(put).await;
+    let (status, answer) = server.request(put).await;
     assert_eq!(status, 200);
     assert!(
         answer.contains("content-type: text/plain; charset=utf-8\r\n"),
@@ -158,8 +158,8 @@ async fn a_connection_carries_several_requests() {
 #[tokio::test]
 async fn head_is_get_without_its_body() {
     let server = Server::echo().await;
-    let (_, get) = server.ask(format!("GET /x HTTP/1.1\r\n{CLOSE}")).await;
-    let (status, head) = server.ask(format!("HEAD /x HTTP/1.1\r\n{CLOSE}")).await;
+    let (_, get) = server.request(format!("GET /x HTTP/1.1\r\n{CLOSE}")).await;
+    let (status, head) = server.request(format!("HEAD /x HTTP/1.1\r\n{CLOSE}")).await;
     assert_eq!(status, 200);
     let (head_of_get, body) = get.split_once("\r\n\r\n").unwrap();
     assert!(
@@ -178,29 +178,29 @@ async fn head_is_get_without_its_body() {
 #[tokio::test]
 async fn unknown_methods_are_405_and_bad_encodings_400() {
     let server = Server::echo().await;
-    let (status, answer) = server.ask(format!("BREW /x HTTP/1.1\r\n{CLOSE}")).await;
+    let (status, answer) = server.request(format!("BREW /x HTTP/1.1\r\n{CLOSE}")).await;
     assert_eq!(status, 405);
     assert!(answer.contains("allow: GET, HEAD, PUT, POST, DELETE\r\n"), "{answer}");
-    assert_eq!(server.ask(format!("GET /%zz HTTP/1.1\r\n{CLOSE}")).await.0, 400);
-    assert_eq!(server.ask(format!("GET /?%ff HTTP/1.1\r\n{CLOSE}")).await.0, 400);
-    assert_eq!(server.ask("no http at all\r\n\r\n").await.0, 400);
+    assert_eq!(server.request(format!("GET /%zz HTTP/1.1\r\n{CLOSE}")).await.0, 400);
+    assert_eq!(server.request(format!("GET /?%ff HTTP/1.1\r\n{CLOSE}")).await.0, 400);
+    assert_eq!(server.request("no http at all\r\n\r\n").await.0, 400);
 }
 
 #[tokio::test]
 async fn a_body_has_its_limits() {
     let server = Server::echo().await;
     let announced = format!("PUT / HTTP/1.1\r\nContent-Length: 65537\r\n{CLOSE}");
-    assert_eq!(server.ask(announced).await.0, 413);
+    assert_eq!(server.request(announced).await.0, 413);
     let chunks = format!(
         "PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{CLOSE}11000\r\n{}\r\n0\r\n\r\n",
         "x".repeat(0x11000)
     );
-    assert_eq!(server.ask(chunks).await.0, 413);
+    assert_eq!(server.request(chunks).await.0, 413);
     let just = format!(
         "PUT / HTTP/1.1\r\nContent-Length: 65536\r\n{CLOSE}{}",
         "x".repeat(65536)
     );
-    let (status, answer) = server.ask(just).await;
+    let (status, answer) = server.request(just).await;
     assert_eq!(status, 200);
     assert!(answer.ends_with("65536 None"), "{answer}");
 }
@@ -210,14 +210,17 @@ async fn changes_are_refused_to_web_pages() {
     let server = Server::echo().await;
     for method in ["PUT", "POST", "DELETE"] {
         let with = |header: &str| format!("{method} /x HTTP/1.1\r\n{header}\r\n{CLOSE}");
-        assert_eq!(server.ask(with("Host: evil.example:3454")).await.0, 421);
-        assert_eq!(server.ask(with("Origin: http://localhost")).await.0, 403);
-        assert_eq!(server.ask(with("Host: localhost:3454")).await.0, 200);
+        assert_eq!(server.request(with("Host: evil.example:3454")).await.0, 421);
+        assert_eq!(server.request(with("Origin: http://localhost")).await.0, 403);
+        assert_eq!(server.request(with("Host: localhost:3454")).await.0, 200);
     }
     let get = format!("GET /x HTTP/1.1\r\nHost: nerve.example\r\nOrigin: http://evil.example\r\n{CLOSE}");
-    let (status, answer) = server.ask(get).await;
+    let (status, answer) = server.request(get).await;
     assert_eq!(status, 200);
-    assert!(answer.ends_with("Some(Origin)"), "a handler is told: {answer}");
+    assert!(
+        answer.ends_with("Some(Origin)"),
+        "a handler receives the refusal: {answer}"
+    );
 }
 
 #[tokio::test]
@@ -239,7 +242,7 @@ async fn a_peer_that_dawdles_is_cut() {
     assert!(is_cut(&mut idle_after_a_reply).await);
 
     let half_a_body = format!("PUT / HTTP/1.1\r\nContent-Length: 9\r\n{CLOSE}half");
-    assert_eq!(server.ask(half_a_body).await.0, 408);
+    assert_eq!(server.request(half_a_body).await.0, 408);
 }
 
 #[tokio::test]
@@ -274,7 +277,7 @@ async fn a_handler_may_take_longer_than_any_peer() {
     });
     let server = Server::start(any_port(), limits, slow).await;
     let two = format!("GET /quick HTTP/1.1\r\n\r\nGET /slow HTTP/1.1\r\n{CLOSE}");
-    let (_, answers) = server.ask(two).await;
+    let (_, answers) = server.request(two).await;
     assert!(answers.contains("quick") && answers.ends_with("slow"), "{answers}");
 }
 
@@ -284,7 +287,7 @@ async fn a_handler_that_panics_is_a_500_and_no_more() {
         any_port(),
         Limits::default(),
         handler(async |request| {
-            assert!(request.path.is_empty(), "asked for more than the root");
+            assert!(request.path.is_empty(), "a request for more than the root");
             Reply::text(200, "root")
         }),
     )
@@ -293,7 +296,7 @@ async fn a_handler_that_panics_is_a_500_and_no_more() {
     stream.write_all(b"GET /boom HTTP/1.1\r\n\r\n").await.unwrap();
     let answer = head_and(&mut stream, 1).await;
     assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
-    assert_eq!(server.ask(format!("GET / HTTP/1.1\r\n{CLOSE}")).await.0, 200);
+    assert_eq!(server.request(format!("GET / HTTP/1.1\r\n{CLOSE}")).await.0, 200);
 }
 
 #[tokio::test]
@@ -319,7 +322,7 @@ async fn a_stop_lets_the_request_in_flight_end() {
     stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     asked.notified().await;
     server.stop.cancel();
-    // The idle connection goes first; by then nobody listens any more.
+    // The idle connection is closed first; by then the server does not listen any more.
     assert!(is_cut(&mut idle).await);
     assert!(TcpStream::connect(&server.address).await.is_err());
     go.notify_one();
@@ -327,7 +330,7 @@ async fn a_stop_lets_the_request_in_flight_end() {
     server.stopped().await;
 }
 
-/// Says `line` once, then nothing; then again whenever it is told to.
+/// Sends `line` once, then at each notification of `again`.
 fn ticker(again: &Arc<Notify>) -> Handler {
     let again = Arc::clone(again);
     handler(move |_| {
@@ -375,12 +378,12 @@ async fn a_stream_ends_when_its_feed_does() {
     };
     let two = handler(move |_| async move { Reply::stream("text/plain", Stream::new(feed)) });
     let server = Server::start(any_port(), Limits::default(), two).await;
-    let (_, answer) = server.ask(format!("GET / HTTP/1.1\r\n{CLOSE}")).await;
+    let (_, answer) = server.request(format!("GET / HTTP/1.1\r\n{CLOSE}")).await;
     assert!(answer.ends_with("1\r\na\r\n1\r\nb\r\n0\r\n\r\n"), "{answer}");
 }
 
 #[tokio::test]
-async fn a_quiet_stream_goes_on_and_one_that_nobody_takes_is_cut() {
+async fn a_quiet_stream_continues_and_an_unread_one_is_cut() {
     let limits = Limits {
         reply: Duration::from_millis(50),
         ..Limits::default()
@@ -494,7 +497,7 @@ async fn a_dead_socket_is_replaced_and_nothing_else_is() {
     assert!(path.exists());
     let first = bind(&Listen::Unix(path.clone())).await.unwrap();
 
-    // Someone else's socket at our path is not ours to remove.
+    // Another process's socket at our path is not removed.
     std::fs::remove_file(&path).unwrap();
     let second = bind(&Listen::Unix(path.clone())).await.unwrap();
     drop(first);

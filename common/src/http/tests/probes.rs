@@ -1,4 +1,4 @@
-//! What the kubelet asks.
+//! The requests of the kubelet.
 
 use super::routes::common;
 use super::*;
@@ -9,25 +9,25 @@ async fn probes_read_and_do_nothing_else() {
     let common = common();
     let latch = common.readiness.latch("web");
     let server = Server::start(any_port(), Limits::default(), probes(common)).await;
-    let ask = async |method: &str, path: &str| {
+    let status_of = async |method: &str, path: &str| {
         let request = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
-        server.ask(request).await.0
+        server.request(request).await.0
     };
-    assert_eq!(ask("GET", "/live").await, 200);
-    assert_eq!(ask("GET", "//live").await, 200);
-    assert_eq!(ask("GET", "/metrics").await, 200);
-    assert_eq!(ask("GET", "/ready").await, 503);
+    assert_eq!(status_of("GET", "/live").await, 200);
+    assert_eq!(status_of("GET", "//live").await, 200);
+    assert_eq!(status_of("GET", "/metrics").await, 200);
+    assert_eq!(status_of("GET", "/ready").await, 503);
     drop(latch);
-    assert_eq!(ask("GET", "/ready").await, 200);
-    assert_eq!(ask("PUT", "/live").await, 405);
+    assert_eq!(status_of("GET", "/ready").await, 200);
+    assert_eq!(status_of("PUT", "/live").await, 405);
     for path in ["/", "/log-level", "/version", "/status", "/live/x"] {
-        assert_eq!(ask("GET", path).await, 404, "{path}");
-        assert_eq!(ask("PUT", path).await, 404, "{path}");
+        assert_eq!(status_of("GET", path).await, 404, "{path}");
+        assert_eq!(status_of("PUT", path).await, 404, "{path}");
     }
 }
 
 #[tokio::test]
-async fn probes_listen_where_the_configuration_or_the_environment_says() {
+async fn probes_listen_at_the_configured_address() {
     let read = |text: &str| {
         let document = Document::parse("test", text.to_owned()).expect("it parses");
         let mut probes = None;

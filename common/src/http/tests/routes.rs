@@ -16,7 +16,7 @@ pub(super) fn common() -> CommonRoutes {
     }
 }
 
-fn ask(common: &CommonRoutes, method: Method, path: &str, body: &'static str) -> Option<(u16, String)> {
+fn reply_to(common: &CommonRoutes, method: Method, path: &str, body: &'static str) -> Option<(u16, String)> {
     let request = Request {
         method,
         path: path.split('/').map(str::to_owned).collect(),
@@ -31,7 +31,7 @@ fn ask(common: &CommonRoutes, method: Method, path: &str, body: &'static str) ->
 #[test]
 fn readiness_names_what_it_waits_for() {
     let common = common();
-    let get = |path| ask(&common, Method::Get, path, "").unwrap();
+    let get = |path| reply_to(&common, Method::Get, path, "").unwrap();
     assert_eq!(get("live"), (200, "ok".to_owned()));
     let (web, haproxy) = (common.readiness.latch("service web"), common.readiness.latch("haproxy"));
     assert_eq!(get("ready"), (503, "false\nhaproxy\nservice web\n".to_owned()));
@@ -42,9 +42,9 @@ fn readiness_names_what_it_waits_for() {
 }
 
 #[test]
-fn version_and_metrics_say_who_runs() {
+fn version_and_metrics_identify_the_daemon() {
     let common = common();
-    let get = |path| ask(&common, Method::Get, path, "").unwrap();
+    let get = |path| reply_to(&common, Method::Get, path, "").unwrap();
     assert_eq!(get("version"), (200, "nerve 1.2.3\n".to_owned()));
     assert!(get("metrics").1.contains("nerve_build_info{version=\"1.2.3\"} 1\n"));
     let empty = CommonRoutes {
@@ -52,7 +52,7 @@ fn version_and_metrics_say_who_runs() {
         ..common
     };
     assert_eq!(
-        ask(&empty, Method::Get, "metrics", ""),
+        reply_to(&empty, Method::Get, "metrics", ""),
         Some((200, "# EOF\n".to_owned()))
     );
 }
@@ -61,26 +61,26 @@ fn version_and_metrics_say_who_runs() {
 fn other_paths_are_left_to_the_daemon_and_other_methods_are_405() {
     let common = common();
     for path in ["", "status", "live/x"] {
-        assert_eq!(ask(&common, Method::Get, path, ""), None, "{path}");
+        assert_eq!(reply_to(&common, Method::Get, path, ""), None, "{path}");
     }
     for path in ["live", "ready", "metrics", "version"] {
-        assert_eq!(ask(&common, Method::Put, path, "").unwrap().0, 405, "{path}");
+        assert_eq!(reply_to(&common, Method::Put, path, "").unwrap().0, 405, "{path}");
     }
-    assert_eq!(ask(&common, Method::Delete, "log-level", "").unwrap().0, 405);
+    assert_eq!(reply_to(&common, Method::Delete, "log-level", "").unwrap().0, 405);
 }
 
 #[test]
-fn the_log_level_is_told_and_set() {
+fn the_log_level_is_returned_and_set() {
     let (_subscriber, level, _) = log::captured("info");
     let common = CommonRoutes { level, ..common() };
-    let ask = |method, body| ask(&common, method, "log-level", body).unwrap();
-    assert_eq!(ask(Method::Get, ""), (200, "info\n".to_owned()));
+    let send = |method, body| reply_to(&common, method, "log-level", body).unwrap();
+    assert_eq!(send(Method::Get, ""), (200, "info\n".to_owned()));
     assert_eq!(
-        ask(Method::Put, "info,hyper=warn\n"),
+        send(Method::Put, "info,hyper=warn\n"),
         (200, "info,hyper=warn\n".to_owned())
     );
-    let (status, answer) = ask(Method::Put, "loud");
+    let (status, answer) = send(Method::Put, "loud");
     assert_eq!(status, 400);
     assert!(answer.contains("`loud` is no log level"), "{answer}");
-    assert_eq!(ask(Method::Get, ""), (200, "info,hyper=warn\n".to_owned()));
+    assert_eq!(send(Method::Get, ""), (200, "info,hyper=warn\n".to_owned()));
 }
