@@ -7,15 +7,14 @@
 //! The directory is listed once per client and after each error. From then on the one remaining node is watched by name:
 //! a directory of thousands is not read again when another of its nodes changes.
 
-use std::fmt;
-use std::future::{Future, pending};
-use std::pin::Pin;
+use std::future::pending;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-use zookeeper_client::{Error as ClientError, OneshotWatcher};
+use tokio_util::sync::ReusableBoxFuture;
+use zookeeper_client::Error as ClientError;
 
 use super::budget::Budget;
 use super::contention::Contention;
@@ -42,23 +41,6 @@ struct Seen {
     nodes: Vec<Node>,
 }
 
-/// Completes when the node or the session changes.
-struct NodeWatch(Pin<Box<dyn Future<Output = ()> + Send>>);
-
-impl NodeWatch {
-    fn new(watch: OneshotWatcher) -> Self {
-        Self(Box::pin(async move {
-            watch.changed().await;
-        }))
-    }
-}
-
-impl fmt::Debug for NodeWatch {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("NodeWatch")
-    }
-}
-
 /// The result of a pass.
 enum Next {
     /// There is more to do.
@@ -75,7 +57,8 @@ struct Observed {
     seen: Option<Seen>,
     /// Epoch of the client through which the one remaining node was found, and its name.
     located: Option<(u64, String)>,
-    watch: Option<NodeWatch>,
+    /// Completes when the node or the session changes.
+    watch: Option<ReusableBoxFuture<'static, ()>>,
 }
 
 /// Limits of the rate of writes.
@@ -385,7 +368,9 @@ impl RegistrationReconciler {
             .await;
         match read {
             Ok((data, stat, watch)) => {
-                self.observed.watch = Some(NodeWatch::new(watch));
+                self.observed.watch = Some(ReusableBoxFuture::new(async move {
+                    watch.changed().await;
+                }));
                 Ok(Some(Node::new(name.to_owned(), data.into(), &stat)))
             }
             Err(CallError::Answer(ClientError::NoNode)) => Ok(None),
@@ -546,9 +531,9 @@ fn verify_at(now: Instant) -> Instant {
 }
 
 /// Completes when the watch fires; never without a watch.
-async fn watch_fired(armed: &mut Option<NodeWatch>) {
-    match armed {
-        Some(NodeWatch(changed)) => changed.await,
+async fn watch_fired(watch: &mut Option<ReusableBoxFuture<'static, ()>>) {
+    match watch {
+        Some(fired) => fired.await,
         None => pending().await,
     }
 }

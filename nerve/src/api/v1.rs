@@ -31,7 +31,7 @@ impl App {
                 "Forbidden",
                 "The configuration is shown to programs of this machine only.",
             ),
-            ["config"] => read_only(request, || Reply::json_text(200, &self.running.load().effective)),
+            ["config"] => read_only(request, || Reply::json_text(200, &*self.running.load().effective)),
             ["events"] => read_only(request, || {
                 events::listen(self.running.clone(), &self.changes, &self.listeners)
             }),

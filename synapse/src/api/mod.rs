@@ -102,7 +102,7 @@ impl Api {
                 "Forbidden",
                 "The configuration is shown to programs of this machine only.",
             ),
-            ["v1", "config"] => read_only(request, || Reply::json_text(200, &self.running.load().effective)),
+            ["v1", "config"] => read_only(request, || Reply::json_text(200, &*self.running.load().effective)),
             ["v1", "reload"] => reload_route(request, &self.reloads, "synapse").await,
             _ => Reply::problem(404, "Not found", "GET / lists the routes"),
         }
