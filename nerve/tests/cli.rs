@@ -25,10 +25,10 @@ fn nerve_on(arguments: &[&str], configuration: &str) -> (Assert, String) {
     std::fs::write(&file, configuration).expect("it is written");
     let file = file.to_str().expect("a path in UTF-8").to_owned();
     let assert = nerve(&[arguments, &[&file]].concat());
-    let said = String::from_utf8(assert.get_output().stderr.clone()).expect("text");
+    let output = String::from_utf8(assert.get_output().stderr.clone()).expect("text");
     (
         assert,
-        said.replace(directory.path().to_str().expect("a path in UTF-8"), "DIRECTORY"),
+        output.replace(directory.path().to_str().expect("a path in UTF-8"), "DIRECTORY"),
     )
 }
 
@@ -58,8 +58,8 @@ fn a_wrong_command_line_is_64() {
 #[test]
 fn a_file_that_is_not_there_is_78() {
     let assert = nerve(&["/no/such/nerve.yaml"]).code(78);
-    let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
-    assert!(said.contains("/no/such/nerve.yaml"), "{said}");
+    let output = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+    assert!(output.contains("/no/such/nerve.yaml"), "{output}");
 }
 
 #[test]
@@ -74,9 +74,9 @@ services:
     reporters:
       - { type: zookeeper, path: services }
 ";
-    let (assert, said) = nerve_on(&["--check-config"], configuration);
+    let (assert, output) = nerve_on(&["--check-config"], configuration);
     assert.code(78);
-    insta::assert_snapshot!(said);
+    insta::assert_snapshot!(output);
     let (assert, _) = nerve_on(&[], configuration);
     assert.code(78);
 }
@@ -87,15 +87,15 @@ fn an_unknown_key_only_warns_without_check_config() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("an address").port();
     let configuration = format!("apiPort: {port}\nservises: []\nservices: [{{ port: 80 }}]\n");
-    let (assert, said) = nerve_on(&[], &configuration);
+    let (assert, output) = nerve_on(&[], &configuration);
     assert.code(78);
     assert!(
-        said.contains("servises") && said.contains(&format!("cannot listen on 127.0.0.1:{port}")),
-        "{said}"
+        output.contains("servises") && output.contains(&format!("cannot listen on 127.0.0.1:{port}")),
+        "{output}"
     );
-    let (assert, said) = nerve_on(&["--check-config"], &configuration);
+    let (assert, output) = nerve_on(&["--check-config"], &configuration);
     assert.code(78);
-    assert!(said.contains("did you mean `services`?"), "{said}");
+    assert!(output.contains("did you mean `services`?"), "{output}");
 }
 
 #[test]
@@ -108,20 +108,23 @@ services: [{ port: 80, reporters: [{ type: file, path: /dev/null/report }] }]
     let directory = TempDir::new().expect("a directory");
     let socket = directory.path().join("nerve.sock");
     let configuration = configuration.replace("/dev/null/nerve.sock", socket.to_str().expect("UTF-8"));
-    let (assert, said) = nerve_on(&[], &configuration);
+    let (assert, output) = nerve_on(&[], &configuration);
     assert.code(78);
-    assert!(said.contains("/dev/null/report") && said.contains("`path`"), "{said}");
+    assert!(
+        output.contains("/dev/null/report") && output.contains("`path`"),
+        "{output}"
+    );
 }
 
 #[test]
-fn a_good_file_is_said_to_be_good() {
-    let (assert, said) = nerve_on(&["--check-config"], "services: [{ port: 80 }]");
+fn a_valid_file_is_reported_as_valid() {
+    let (assert, output) = nerve_on(&["--check-config"], "services: [{ port: 80 }]");
     assert.code(0);
-    assert_eq!(said, "DIRECTORY/nerve.yaml: the configuration is valid.\n");
+    assert_eq!(output, "DIRECTORY/nerve.yaml: the configuration is valid.\n");
     let json = r#"{ "services": [{ "port": 80, "rise": 3 }] }"#;
-    let (assert, said) = nerve_on(&["--check-config"], json);
+    let (assert, output) = nerve_on(&["--check-config"], json);
     assert.code(0);
-    assert!(said.contains("services[0].rise"), "a warning: {said}");
+    assert!(output.contains("services[0].rise"), "a warning: {output}");
 }
 
 #[test]
@@ -153,12 +156,12 @@ fn values_from_the_environment_are_not_shown_and_absent_ones_are_named() {
         let assert = command.env("HIDDEN_HOST", "hunter two").assert().code(78);
         String::from_utf8(assert.get_output().stderr.clone()).expect("text")
     };
-    let said = check(&[]);
-    assert!(!said.contains("hunter"), "{said}");
-    assert!(said.contains("`{{ .HIDDEN_HOST }}` is neither"), "{said}");
-    assert!(said.contains("- { host: '{{ .HIDDEN_HOST }}', port"), "{said}");
-    let said = check(&["--strict-template"]);
-    assert!(said.contains("GONE") && !said.contains("hunter"), "{said}");
+    let output = check(&[]);
+    assert!(!output.contains("hunter"), "{output}");
+    assert!(output.contains("`{{ .HIDDEN_HOST }}` is neither"), "{output}");
+    assert!(output.contains("- { host: '{{ .HIDDEN_HOST }}', port"), "{output}");
+    let output = check(&["--strict-template"]);
+    assert!(output.contains("GONE") && !output.contains("hunter"), "{output}");
 }
 
 #[test]
@@ -168,8 +171,8 @@ fn a_nerve_that_does_not_run_is_not_well() {
     drop(free);
     for arguments in [&["health"][..], &["drain"], &["drain", "web"], &["enable"]] {
         let assert = nerve(&[arguments, &["--api", &api]].concat()).code(1);
-        let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
-        assert!(said.contains(&api) && said.lines().count() == 1, "{said}");
+        let output = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert!(output.contains(&api) && output.lines().count() == 1, "{output}");
     }
     nerve(&["health", "--api", "nowhere"]).code(64);
     nerve(&["health", "--config", "/no/such/nerve.yaml"]).code(78);

@@ -37,13 +37,13 @@ pub async fn synapse(report: impl Fn(&str)) -> Result<ExitCode, Fatal> {
 /// `synapse haproxy`: supervises the HAProxy of a synapse, with the file that this one writes; returns the exit code.
 pub async fn haproxy(args: &ChildArgs, report: impl Fn(&str)) -> Result<ExitCode, Fatal> {
     let config = Source::new(args.configuration.path())?.load()?.value;
-    let (file, argv) = select(&config, args.router)?;
+    let (file, command) = select(&config, args.router)?;
     if !wait_for_file(&file, &report).await? {
         return Ok(ExitCode::SUCCESS);
     }
     let child = ChildSpec {
         name: "HAProxy",
-        argv: &argv,
+        argv: &command,
         translate: to_haproxy,
     };
     let ended = supervise_child(child, report).await;

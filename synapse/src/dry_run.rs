@@ -12,18 +12,16 @@ use common::signal::Signals;
 use common::supervise::{Spawner, Stopping, Supervisor};
 use common::zk::session_pool::SessionPool;
 use similar::TextDiff;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::cli::PlanArgs;
 use crate::config::{Config, RouterConfig, RouterKind};
 use crate::desired::Desired;
 use crate::haproxy::preview;
-use crate::pipeline::{self, Inputs, ServicePipeline};
 use crate::router::{file_output, template};
-use crate::run::host_seed;
+use crate::run::{RouterBuilder, Stage};
 use crate::snapshot::{self, Content};
-use crate::watcher::sources::Sources;
 use crate::zone;
 
 /// What one router would do.
@@ -120,7 +118,7 @@ async fn plans(mut config: Config, args: &PlanArgs) -> Result<Vec<RouterPlan>, F
             "--router {selected}: the file has {count}, counted from 1"
         )));
     }
-    let desired = desired(&routers, &remembered, args.wait).await?;
+    let desired = desired(&routers, remembered, args.wait).await?;
     let mut plans = Vec::new();
     for ((number, router), desired) in routers.iter().zip(&desired) {
         plans.extend(plan_router(*number, router, desired).await?);
@@ -170,52 +168,27 @@ async fn plan_router(number: usize, router: &RouterConfig, desired: &Desired) ->
     }))
 }
 
-/// The stages of the stop, which is all at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    Watchers,
-    Sessions,
-}
-
 /// Returns the desired state of each router once every source has answered, or after `wait`; a source without an answer is
 /// as `remembered`.
 async fn desired(
     routers: &[(usize, RouterConfig)],
-    remembered: &Content,
+    remembered: Content,
     wait: Duration,
 ) -> Result<Vec<Arc<Desired>>, Fatal> {
-    let changes = watch::Sender::new(());
     let mut supervisor = Supervisor::new();
     let (sessions, task) = SessionPool::new();
     supervisor.start(Stage::Sessions, "sessions", |stop| task.run(stop));
-    let mut sources = Sources::new(changes.clone(), sessions);
+    let mut builder = RouterBuilder::new(remembered, sessions);
     let mut desired = Vec::new();
-    let (now, unix_millis) = (Instant::now(), common::clock::unix_millis());
     for (number, router) in routers {
-        let sources = router.services.iter().map(|service| {
-            let source = sources.source(&service.watcher);
-            let name = source.description.remembered_as();
-            let known = name.and_then(|name| remembered.sources.get(&name));
-            pipeline::Source {
-                state: source.state,
-                remembered: known.map(|known| Arc::new(known.state(now, unix_millis))),
-            }
+        let pipeline = builder.pipeline(&router.services, None);
+        supervisor.start(Stage::Watchers, format!("pipeline {number}"), |stop| {
+            pipeline.task.run(stop)
         });
-        let (handle, pipeline) = ServicePipeline::new(Inputs {
-            sources: sources.collect(),
-            services: router.services.clone(),
-            seed: host_seed(),
-            changes: changes.subscribe(),
-            // The health of the servers is not observed.
-            health: watch::Sender::new(Arc::default()).subscribe(),
-            news: watch::Sender::new(()),
-        });
-        supervisor.start(Stage::Watchers, format!("pipeline {number}"), |stop| pipeline.run(stop));
-        desired.push(handle.desired);
+        desired.push(pipeline.handle.desired);
     }
-    let started = sources
-        .start(&mut Spawner::Startup(&mut supervisor), Stage::Watchers)
-        .await;
+    let spawner = &mut Spawner::Startup(&mut supervisor);
+    let started = builder.sources.start(spawner, Stage::Watchers).await;
     started.map_err(|Stopping| Fatal::runtime("the sources could not be started"))?;
     let answered = async {
         for desired in &mut desired {

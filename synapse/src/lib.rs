@@ -7,9 +7,9 @@
 //!                                └────────────Outcome────────────┴─status──▶ api, metrics
 //! ```
 //!
-//! [`watcher`] says what the sources hold, [`guard`] doubts what a sick registry takes away, [`catalog`] decides which
-//! servers each service has, a [`router`] makes it so. [`snapshot`] remembers the sources' last word over a restart. Each
-//! publishes its state as a value; [`run`] ties them together.
+//! [`watcher`] publishes the content of the sources; in [`pipeline`] the guard holds back removals that a failing registry
+//! causes and the catalog decides which servers each service has; a [`router`] or [`haproxy`] applies them. [`snapshot`]
+//! keeps the sources' last content over a restart. Each publishes its state as a value; [`run`] connects them.
 
 pub mod api;
 pub mod child;

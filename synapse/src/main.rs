@@ -12,10 +12,10 @@ use synapse::{child, client, dry_run, run};
 
 fn main() -> ExitCode {
     daemon::main("synapse", |cli: Cli| match &cli.command {
-        Some(Command::Health(args)) => print(block_on(client::health(args))? + "\n"),
-        Some(Command::Wait(args)) => print(block_on(client::wait(args))? + "\n"),
+        Some(Command::Health(args)) => Ok(print(block_on(client::health(args))? + "\n")),
+        Some(Command::Wait(args)) => Ok(print(block_on(client::wait(args))? + "\n")),
         Some(Command::Haproxy(args)) => block_on(child::haproxy(args, |line| {
-            report(format_args!("synapse haproxy: {line}"))
+            report(format_args!("synapse haproxy: {line}"));
         })),
         None if init::is_pid_1() && cli.runs_until_stopped() => {
             block_on(child::synapse(|line| report(format_args!("synapse: {line}"))))
@@ -36,8 +36,8 @@ fn start(cli: &Cli) -> Result<ExitCode, Fatal> {
         return Ok(ExitCode::SUCCESS);
     };
     match &cli.command {
-        Some(Command::Render(args)) => print(block_on(dry_run::render(config, args))?),
-        Some(Command::Plan(args)) => print(block_on(dry_run::plan(config, args))?),
+        Some(Command::Render(args)) => Ok(print(block_on(dry_run::render(config, args))?)),
+        Some(Command::Plan(args)) => Ok(print(block_on(dry_run::plan(config, args))?)),
         _ => {
             let once = cli.once.then_some(cli.wait);
             block_on(run::run(source, config, level, once))?;
@@ -46,7 +46,7 @@ fn start(cli: &Cli) -> Result<ExitCode, Fatal> {
     }
 }
 
-fn print(text: String) -> Result<ExitCode, Fatal> {
+fn print(text: String) -> ExitCode {
     daemon::print(text);
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }

@@ -32,7 +32,7 @@ fn with_config(config: &str) -> (i32, String) {
 fn in_directory(directory: &TempDir, config: &str) -> (i32, String) {
     fs::write(directory.path().join("synapse.yaml"), config).expect("it is written");
     let (code, out, error) = synapse(directory.path(), &["--config", "synapse.yaml"]);
-    assert_eq!(out, "", "nothing was asked for");
+    assert_eq!(out, "", "nothing was printed");
     (code, error)
 }
 
@@ -43,7 +43,7 @@ fn haproxy(keys: &str) -> String {
 }
 
 #[test]
-fn help_says_what_there_is() {
+fn help_lists_commands_and_flags() {
     let (code, out, _) = synapse(Path::new("/"), &["--help"]);
     assert_eq!(code, 0);
     insta::assert_snapshot!(out);
@@ -67,7 +67,7 @@ fn a_wrong_command_line_is_a_usage_error() {
 }
 
 #[test]
-fn a_wrong_log_level_is_said_where_it_was_written() {
+fn a_wrong_log_level_is_reported_at_its_place() {
     let directory = TempDir::new().expect("a directory");
     let config = "logLevel: loud\nrouters: [{type: console}]\n";
     let (code, error) = in_directory(&directory, config);
@@ -133,7 +133,7 @@ fn a_missing_haproxy_is_a_configuration_error() {
 
 #[test]
 fn an_unwritable_config_path_is_a_configuration_error() {
-    // A directory that is missing can't be written to, whoever asks.
+    // A missing directory can't be written to by any user.
     let (code, error) = with_config(&haproxy("configPath: missing/h.cfg"));
     assert_eq!(code, 78, "{error}");
     assert!(error.contains("missing/h.cfg"), "{error}");

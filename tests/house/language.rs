@@ -21,7 +21,8 @@ const BANNED_IN_FUNCTIONS: &str = r"\bfn (?:\w+_)?(who|whom|whoever|nobody|someb
 /// Where a banned word is right, as (part of the path, part of the line, reason).
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("house/language.rs", "", "the words themselves"),
-    ("house/documents.rs", "", "the words themselves"),
+    ("", "world:anyone", "ZooKeeper's own scheme"),
+    ("zk/node/tests.rs", "anyone", "ZooKeeper's own scheme"),
 ];
 
 /// A banned word in a text, with the number of its line.
@@ -89,15 +90,15 @@ fn every_file_uses_the_terms_of_the_field() {
     let mut read = 0;
     let mut refused = Vec::new();
     for (directory, suffix) in [
-        ("common", ".rs"),
-        ("nerve", ".rs"),
-        ("synapse", ".rs"),
-        ("tests", ".rs"),
+        ("common/src", ".rs"),
+        ("nerve/src", ".rs"),
+        ("nerve/tests", ".rs"),
+        ("synapse/src", ".rs"),
+        ("synapse/tests", ".rs"),
+        ("tests/house", ".rs"),
+        ("tests/fuzz", ".rs"),
         ("", ".md"),
         ("", "Cargo.toml"),
-        ("deploy", ""),
-        ("tests", "run"),
-        ("tests", ".sh"),
     ] {
         for path in files(&root().join(directory), suffix) {
             let Ok(text) = std::fs::read_to_string(&path) else {

@@ -225,7 +225,7 @@ async fn a_bad_file_changes_nothing_and_says_why() {
         assert!(told["problems"].to_string().contains(why), "{bad}: {told}");
     }
     assert_eq!(scene.nodes(&["a"]).await, before);
-    assert!(scene.nerve.log().contains("The configuration is refused"));
+    assert!(scene.nerve.log().contains("Configuration refused"));
     let metrics = scene.nerve.get("/metrics").await.unwrap().body;
     assert!(
         metrics.contains(r#"nerve_config_reloads_total{result="refused"} 5"#),

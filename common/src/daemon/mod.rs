@@ -6,12 +6,14 @@ mod running_state;
 
 use std::fmt;
 use std::process::{ExitCode, Termination};
+use std::time::Duration;
 
 use clap::Parser;
 
 use crate::config::{Loaded, Problems, UnknownKeys};
 use crate::exit::{self, Fatal};
-use crate::http::{self, Bound, Listen};
+use crate::http::{self, Bound, CommonRoutes, Listen, ProbesConfig};
+use crate::supervise::Supervisor;
 use crate::telemetry::log::{self, Format, LevelHandle};
 
 pub use reconfigure::{Applied, Reconfigure, Refusal, ReloadTask};
@@ -105,6 +107,29 @@ pub async fn bind_api(listen: &Listen) -> Result<Bound, Fatal> {
             "the API {error}; does it run already? Choose another `apiPort`, `apiHost` or `apiSocket`"
         ))
     })
+}
+
+/// Binds the probes' listener, if one is configured.
+pub async fn bind_probes(config: Option<&ProbesConfig>) -> Result<Option<Bound>, Fatal> {
+    match config {
+        Some(probes) => Ok(Some(probes.bind().await.map_err(Fatal::config)?)),
+        None => Ok(None),
+    }
+}
+
+/// Serves the probes, if there is a listener, in `stage` of the stop.
+pub fn serve_probes<S: Copy + Ord + fmt::Debug + Send + 'static>(
+    supervisor: &mut Supervisor<S>,
+    stage: S,
+    bound: Option<Bound>,
+    common: &CommonRoutes,
+    drain: Duration,
+) {
+    if let Some(probes) = bound {
+        tracing::info!(address = probes.address(), "Probes are served.");
+        let handler = http::probes(common.clone());
+        supervisor.start(stage, "probes", |stop| probes.serve(handler, drain, stop));
+    }
 }
 
 /// Prints the output of a subcommand.

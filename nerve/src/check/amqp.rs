@@ -1,4 +1,4 @@
-//! A login and, unless only that is asked, a message's way through a queue: declare, publish, get, acknowledge.
+//! A login and, unless only that is requested, a message's way through a queue: declare, publish, get, acknowledge.
 //!
 //! By hand and in the probe's own task: the client libraries keep a thread or a task per connection, which stays behind
 //! when a server that hangs is given up on.
@@ -81,7 +81,7 @@ impl AmqpProbe {
 }
 
 async fn log_in(server: &mut Connection, target: &Target) -> Result<(), Failure> {
-    match ask(server, wire::HEADER).await? {
+    match call(server, wire::HEADER).await? {
         Frame::Start { mechanisms } if mechanisms.split(' ').any(|name| name == "PLAIN") => {}
         Frame::Start { mechanisms } => {
             return Err(answer(format!(
@@ -90,7 +90,7 @@ async fn log_in(server: &mut Connection, target: &Target) -> Result<(), Failure>
         }
         other => return Err(unexpected(&other)),
     }
-    let frame_max = match ask(server, &wire::start_ok(&target.username, &target.password)).await? {
+    let frame_max = match call(server, &wire::start_ok(&target.username, &target.password)).await? {
         Frame::Tune { frame_max } => frame_max,
         other => return Err(unexpected(&other)),
     };
@@ -102,7 +102,7 @@ async fn round_trip(server: &mut Connection, queue: &str) -> Result<(), Failure>
     expect(server, &wire::open_channel(), &wire::CHANNEL_OPEN_OK).await?;
     expect(server, &wire::declare(queue), &wire::DECLARE_OK).await?;
     server.send(&wire::publish(queue, MESSAGE)).await?;
-    let delivery = match ask(server, &wire::get(queue)).await? {
+    let delivery = match call(server, &wire::get(queue)).await? {
         Frame::GetOk { delivery } => delivery,
         wire::GET_EMPTY => return Err(answer(format!("what was published to queue {queue} is not in it"))),
         other => return Err(unexpected(&other)),
@@ -112,7 +112,7 @@ async fn round_trip(server: &mut Connection, queue: &str) -> Result<(), Failure>
     if message == MESSAGE {
         Ok(())
     } else {
-        Err(answer(format!("queue {queue} holds messages of somebody else")))
+        Err(answer(format!("queue {queue} holds messages of another program")))
     }
 }
 
@@ -136,7 +136,7 @@ async fn content(server: &mut Connection) -> Result<Vec<u8>, Failure> {
 }
 
 async fn expect(server: &mut Connection, request: &[u8], reply: &Frame) -> Result<(), Failure> {
-    let frame = ask(server, request).await?;
+    let frame = call(server, request).await?;
     if frame == *reply {
         Ok(())
     } else {
@@ -144,12 +144,12 @@ async fn expect(server: &mut Connection, request: &[u8], reply: &Frame) -> Resul
     }
 }
 
-async fn ask(server: &mut Connection, request: &[u8]) -> Result<Frame, Failure> {
+async fn call(server: &mut Connection, request: &[u8]) -> Result<Frame, Failure> {
     server.send(request).await?;
     next(server).await
 }
 
-/// The next frame that says something.
+/// The next frame with content.
 async fn next(server: &mut Connection) -> Result<Frame, Failure> {
     loop {
         let frame = server.receive(wire::frame).await?;

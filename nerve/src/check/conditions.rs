@@ -1,4 +1,4 @@
-//! What a server's own statistics must say: a condition for each of some names.
+//! Conditions on a server's own statistics, by name.
 
 use std::collections::BTreeMap;
 
@@ -68,17 +68,17 @@ impl Conditions {
             .map(Self)
     }
 
-    /// Whether nothing is asked.
+    /// Whether there are no conditions.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What was seen of what was asked, or the first thing that is not as it should be.
+    /// The values that were checked, or the first that does not meet its condition.
     pub fn judge(&self, statistics: &BTreeMap<String, String>) -> Result<String, String> {
         let mut seen = Vec::new();
         for (name, condition) in &self.0 {
             let Some(value) = statistics.get(name) else {
-                return Err(format!("it tells no `{name}`"));
+                return Err(format!("it has no `{name}`"));
             };
             if !condition.holds(value) {
                 return Err(format!("{name} is {value}"));
@@ -111,10 +111,10 @@ mod tests {
     }
 
     #[test]
-    fn a_statistic_that_is_not_told_fails() {
+    fn a_missing_statistic_fails() {
         let map = BTreeMap::from([("x".to_owned(), "1".to_owned())]);
         let conditions = Conditions::parse(map).expect("a condition");
-        assert_eq!(conditions.judge(&BTreeMap::new()), Err("it tells no `x`".to_owned()));
+        assert_eq!(conditions.judge(&BTreeMap::new()), Err("it has no `x`".to_owned()));
         for wrong in ["", "!", "< few", "a||b", "> NaN"] {
             let map = BTreeMap::from([("x".to_owned(), wrong.to_owned())]);
             assert_eq!(Conditions::parse(map), Err("x".to_owned()), "{wrong}");

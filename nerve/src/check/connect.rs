@@ -1,4 +1,4 @@
-//! How a probe reaches a server: the name resolved anew, a connection of its own, TLS when asked for.
+//! How a probe reaches a server: the name resolved again, a connection of its own, TLS if configured.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(super) const HTTP1: &[&[u8]] = &[b"http/1.1"];
 /// HTTP/2, as TLS calls it.
 pub(super) const HTTP2: &[&[u8]] = &[b"h2"];
 
-/// How many names are asked for at a time, by all checks together.
+/// How many names are resolved at a time, by all checks together.
 static LOOK_UPS: Semaphore = Semaphore::const_new(BLOCKING_THREADS / 2);
 
 /// A server to connect to.
@@ -95,7 +95,7 @@ impl Connector {
     }
 }
 
-/// Asks the system's resolver. Its thread can't be called back, so it keeps its place among all look-ups until it ends,
+/// Queries the system's resolver. Its thread can't be cancelled, so it keeps its place among all look-ups until it ends,
 /// even when the probe is over: a dead name server takes no thread that files need.
 async fn look_up(host: String, port: u16) -> std::io::Result<Vec<SocketAddr>> {
     let place = LOOK_UPS.acquire().await.map_err(std::io::Error::other)?;

@@ -45,7 +45,7 @@ impl Connection {
     }
 
     /// Sends and receives.
-    pub(super) async fn ask<T>(&mut self, request: &[u8], read: impl Fn(&[u8]) -> Read<T>) -> Result<T, Failure> {
+    pub(super) async fn call<T>(&mut self, request: &[u8], read: impl Fn(&[u8]) -> Read<T>) -> Result<T, Failure> {
         self.send(request).await?;
         self.receive(read).await
     }

@@ -1,6 +1,6 @@
 //! The standard health protocol of gRPC: `grpc.health.v1.Health/Check`.
 //!
-//! What the server says of itself is in three places: HTTP's status, gRPC's in the trailers, and the message.
+//! The server's state is in three places: HTTP's status, gRPC's in the trailers, and the message.
 
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, TE};
 use http::{Method, StatusCode};
@@ -17,7 +17,7 @@ pub(super) struct GrpcProbe {
     connector: Connector,
     tls: Option<Tls>,
     config: GrpcConfig,
-    /// What the server is told, so that it gives up with us.
+    /// The deadline that is sent to the server, so that it gives up with us.
     timeout: HeaderValue,
 }
 
@@ -46,7 +46,7 @@ impl GrpcProbe {
             body: request(&self.config.service).into(),
         };
         let stream = self.connector.open(self.tls.as_ref()).await?;
-        judge(&web::ask(stream, request, BodyLimit::All(BODY_CAP)).await?)
+        judge(&web::send(stream, request, BodyLimit::All(BODY_CAP)).await?)
     }
 }
 
@@ -116,7 +116,7 @@ fn code_name(code: &str) -> &'static str {
 fn serving(frame: &[u8]) -> Result<String, Failure> {
     let answer = |what: &str| Err(Failure::new(FailureKind::Answer, what));
     match status(frame) {
-        Some(0) => answer("UNKNOWN: the service has not said how it is"),
+        Some(0) => answer("UNKNOWN: the service has not reported its state"),
         Some(1) => Ok("SERVING".to_owned()),
         Some(2) => answer("NOT_SERVING"),
         Some(3) => answer("SERVICE_UNKNOWN: the server does not know the service"),

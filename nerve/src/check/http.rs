@@ -43,7 +43,7 @@ impl HttpProbe {
         });
         let (method, headers) = (config.method.clone(), headers(&config.headers)?);
         let answer = match &self.server {
-            Server::Http1(site) => site.ask(method, headers, limit).await?,
+            Server::Http1(site) => site.send(method, headers, limit).await?,
             Server::Http2(connector, tls) => {
                 let request = Http2Request {
                     method,
@@ -51,7 +51,7 @@ impl HttpProbe {
                     headers,
                     body: bytes::Bytes::new(),
                 };
-                web::ask(connector.open(tls.as_ref()).await?, request, limit).await?
+                web::send(connector.open(tls.as_ref()).await?, request, limit).await?
             }
         };
         judge(config, &answer)

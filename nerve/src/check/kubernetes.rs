@@ -1,6 +1,6 @@
 //! Whether Kubernetes calls a pod, or one container of it, ready.
 //!
-//! One `GET` of the pod with the service account's token, which is read anew each time, for it rotates. The answer may
+//! One `GET` of the pod with the service account's token, which is read again each time, because it rotates. The answer may
 //! come from the API server's cache (`resourceVersion=0`): a probe each second must not reach its database.
 
 use std::env;
@@ -51,7 +51,7 @@ impl KubernetesProbe {
             (ACCEPT, HeaderValue::from_static("application/json")),
             (AUTHORIZATION, bearer),
         ]);
-        let answer = self.pod.ask(Method::GET, headers, BodyLimit::All(POD_CAP)).await?;
+        let answer = self.pod.send(Method::GET, headers, BodyLimit::All(POD_CAP)).await?;
         judge(&answer, self.config.container.as_deref())
     }
 }

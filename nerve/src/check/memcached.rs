@@ -36,13 +36,13 @@ impl MemcachedProbe {
         }
         let answer = |text| Failure::new(FailureKind::Answer, text);
         if self.config.expect.is_empty() {
-            let version = memcached.ask(b"version\r\n", line).await?;
+            let version = memcached.call(b"version\r\n", line).await?;
             return match version.strip_prefix("VERSION ") {
                 Some(version) => Ok(format!("version {version}")),
                 None => Err(answer(format!("`version` was answered: {version}"))),
             };
         }
-        let statistics = memcached.ask(b"stats\r\n", statistics).await?;
+        let statistics = memcached.call(b"stats\r\n", statistics).await?;
         self.config.expect.judge(&statistics).map_err(answer)
     }
 }
@@ -50,7 +50,7 @@ impl MemcachedProbe {
 async fn authenticate(memcached: &mut Connection, username: &str, password: &str) -> Result<(), Failure> {
     let token = format!("{username} {password}");
     let request = format!("set nerve 0 0 {}\r\n{token}\r\n", token.len());
-    match memcached.ask(request.as_bytes(), line).await?.as_str() {
+    match memcached.call(request.as_bytes(), line).await?.as_str() {
         "STORED" => Ok(()),
         refusal => Err(Failure::new(
             FailureKind::Answer,

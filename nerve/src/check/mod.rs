@@ -1,4 +1,4 @@
-//! The closed list of checks. A probe says what it saw or why it failed; it never runs longer than its deadline.
+//! The closed list of checks. A probe returns what it saw or why it failed; it never runs longer than its deadline.
 
 mod amqp;
 pub mod conditions;

@@ -44,7 +44,7 @@ impl ProxyHttpProbe {
         })))
     }
 
-    /// The first word that decides: a failure when each URL must be reached, a success when one is enough.
+    /// The first decisive result: a failure when each URL must be reached, a success when one is enough.
     pub(super) async fn probe(&self) -> Result<String, Failure> {
         let strict = self.0.config.fail_on_any;
         let client = self.0.client().await?;

@@ -1,7 +1,7 @@
 //! The service reports itself: each heartbeat holds for its time to live, then the check fails.
 //!
-//! Nothing is said before the first heartbeat or the first time to live has passed, so that a restart of nerve does not
-//! take a service away that is about to report.
+//! The check has no result before the first heartbeat or before the first time to live has passed, so that a restart of
+//! nerve does not withdraw a service that is about to report.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use tokio::time::{Instant, timeout_at};
 use crate::config::PushConfig;
 use crate::health::verdict::{Failure, FailureKind};
 
-/// What a service said of itself.
+/// A service's report of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heartbeat {
     /// Whether it is well.
     pub passing: bool,
-    /// Its own words.
+    /// Its note.
     pub note: String,
     /// How long it holds.
     pub ttl: Duration,
@@ -33,7 +33,7 @@ struct Heard {
 pub struct Mailbox {
     /// The check's name.
     pub name: String,
-    /// How long a heartbeat holds that does not say.
+    /// How long a heartbeat without a time to live holds.
     pub ttl: Duration,
     heard: watch::Sender<Option<Heard>>,
 }
@@ -91,7 +91,7 @@ fn judge(Heard { heartbeat, at }: &Heard, now: Instant) -> Result<String, Failur
         (true, note) => Ok(note.to_owned()),
         (false, "") => Err(Failure::new(
             FailureKind::Answer,
-            "the service says that it is not well",
+            "the service reports that it is not healthy",
         )),
         (false, note) => Err(Failure::new(FailureKind::Answer, note)),
     }
@@ -132,10 +132,7 @@ mod tests {
             ttl: TTL,
         });
         let started = Instant::now();
-        assert_eq!(
-            probe.probe().await.expect_err("nobody reports").kind,
-            FailureKind::Timeout
-        );
+        assert_eq!(probe.probe().await.expect_err("no report").kind, FailureKind::Timeout);
         assert!(started.elapsed() >= TTL);
         probe.mailbox.push(heartbeat(true));
         assert!(probe.probe().await.is_ok());

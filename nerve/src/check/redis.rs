@@ -28,14 +28,14 @@ impl RedisProbe {
         if let Some(password) = password {
             authenticate(&mut redis, &self.login.config.username, &password).await?;
         }
-        match redis.ask(&command(&["PING"]), reply).await? {
+        match redis.call(&command(&["PING"]), reply).await? {
             Reply::Simple(pong) if pong == "PONG" => {}
             other => return Err(unexpected("PING", other)),
         }
         let Some(key) = &self.config.key else {
             return Ok("PONG".to_owned());
         };
-        match redis.ask(&command(&["EXISTS", key]), reply).await? {
+        match redis.call(&command(&["EXISTS", key]), reply).await? {
             Reply::Integer(1) => Ok(format!("key {key} is there")),
             Reply::Integer(0) => Err(Failure::new(FailureKind::Answer, format!("there is no key {key}"))),
             other => Err(unexpected("EXISTS", other)),
@@ -49,9 +49,9 @@ async fn authenticate(redis: &mut Connection, username: &str, password: &str) ->
         "" => command(&["AUTH", password]),
         _ => command(&words),
     };
-    match redis.ask(&request, reply).await? {
+    match redis.call(&request, reply).await? {
         Reply::Simple(_) => Ok(()),
-        // The first word alone: a server that does not know a command repeats its arguments.
+        // The first token alone: a server without the command repeats its arguments.
         Reply::Error(text) => {
             let word = text.split_whitespace().next().unwrap_or_default();
             Err(Failure::new(FailureKind::Answer, format!("AUTH was refused: {word}")))
@@ -60,10 +60,10 @@ async fn authenticate(redis: &mut Connection, username: &str, password: &str) ->
     }
 }
 
-fn unexpected(asked: &str, reply: Reply) -> Failure {
+fn unexpected(command: &str, reply: Reply) -> Failure {
     let text = match reply {
         Reply::Simple(text) | Reply::Error(text) => text,
         Reply::Integer(number) => number.to_string(),
     };
-    Failure::new(FailureKind::Answer, format!("{asked} was answered: {text}"))
+    Failure::new(FailureKind::Answer, format!("{command} was answered: {text}"))
 }

@@ -53,7 +53,7 @@ impl Runner {
                 outcome,
             };
             if self.verdicts.send((self.index, verdict)).await.is_err() {
-                // The service stopped before its checks are asked to.
+                // The service stopped before its checks.
                 std::future::pending::<()>().await;
             }
         }

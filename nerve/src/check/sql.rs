@@ -19,7 +19,7 @@ pub(super) async fn probe(config: &SqlConfig, check: &CheckConfig) -> Result<Str
         .target(&check.host, check.timeout, datasource.as_deref(), &password)
         .map_err(|what| Failure::new(FailureKind::Secret, format!("datasource {what}")))?;
     if target.socket.is_none() {
-        // The drivers resolve by themselves, but do not tell that failure from others.
+        // The drivers resolve by themselves, but do not distinguish that failure from others.
         super::connect::Connector::to(&target.host, target.port, check.prefer_ipv4)
             .addresses()
             .await?;

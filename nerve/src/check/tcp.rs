@@ -35,7 +35,7 @@ async fn half_open(connector: &Connector) -> Result<String, Failure> {
 }
 
 /// SYN, SYN-ACK, RST: with quick acknowledgements off Linux delays the ACK that would finish the handshake, and a close
-/// without lingering sends a reset in its place. The listening program never hears of it.
+/// without lingering sends a reset in its place. The listening program never accepts it.
 async fn syn(address: SocketAddr) -> std::io::Result<()> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()

@@ -8,7 +8,7 @@ use super::*;
 use crate::config::testing::service;
 
 #[tokio::test]
-async fn a_server_that_says_nothing_is_late() {
+async fn a_silent_server_is_late() {
     let mut tasks = tokio::task::JoinSet::new();
     let silent = server(&mut tasks, "").await;
     for check in [
@@ -29,14 +29,14 @@ async fn a_server_that_says_nothing_is_late() {
 }
 
 #[tokio::test]
-async fn a_password_that_a_server_repeats_is_not_told() {
+async fn a_password_that_a_server_repeats_is_not_shown() {
     let mut tasks = tokio::task::JoinSet::new();
     let repeating = server(
         &mut tasks,
         "-ERR unknown command 'AUTH' with args beginning with: 'hunter2'\r\n",
     )
     .await;
-    let denied = server(&mut tasks, "CLIENT_ERROR who is hunter2?\r\n").await;
+    let denied = server(&mut tasks, "CLIENT_ERROR hunter2 is unknown\r\n").await;
     for (port, check) in [(repeating, "redis"), (denied, "memcached")] {
         let keys = format!("{{ type: {check}, username: me, password: hunter2 }}");
         let failure = probe(port, &keys).await.expect_err("refused");
@@ -46,7 +46,7 @@ async fn a_password_that_a_server_repeats_is_not_told() {
 }
 
 #[tokio::test]
-async fn other_protocols_are_told_apart() {
+async fn other_protocols_are_distinguished() {
     let mut tasks = tokio::task::JoinSet::new();
     let web = server(&mut tasks, "HTTP/1.1 400 Bad Request\r\n\r\n").await;
     for check in ["amqp", "memcached", "redis"] {

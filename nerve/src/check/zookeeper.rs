@@ -1,8 +1,8 @@
 //! `ruok`, or `mntr` when something is expected of its statistics
 //! (<https://zookeeper.apache.org/doc/r3.8.4/zookeeperAdmin.html#sc_zkCommands>).
 //!
-//! The server closes the connection after its answer. One that doesn't have a command in its
-//! `4lw.commands.whitelist` says so, and that is what is shown.
+//! The server closes the connection after its answer. One without the command in its
+//! `4lw.commands.whitelist` answers so, and that is what is shown.
 
 use common::tls::TlsError;
 

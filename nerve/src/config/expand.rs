@@ -2,14 +2,14 @@
 //!
 //! Two passes, as in Go-Nerve: a file that is only `{{ .NERVE_CONF }}` works, with templates inside that variable. Unlike
 //! there the second pass needs such a variable: otherwise braces that the file has escaped would not survive it. The
-//! expanded text stays in memory, for it may hold secrets; what is said about the file names variables, not their values.
+//! expanded text stays in memory, because it may hold secrets; messages about the file name variables, not their values.
 
 use std::collections::BTreeMap;
 
 use common::config::Problem;
 use common::template::{self, Absent};
 
-/// A shorter value is no secret, and hiding it would garble what is said.
+/// A shorter value is no secret, and hiding it would garble messages.
 const MIN_HIDDEN_LEN: usize = 4;
 
 /// A text with its templates expanded.
@@ -81,7 +81,7 @@ fn is_one_action(text: &str) -> bool {
     action.is_some_and(|action| !action.contains("{{"))
 }
 
-/// The variables that brought templates into `text`. Whoever sets one can have every other variable shown.
+/// The variables that brought templates into `text`. A writer of one can have every other variable shown.
 fn nested<'a>(text: &str, environment: &'a BTreeMap<String, String>) -> Vec<&'a str> {
     let nested = environment
         .iter()
@@ -132,8 +132,8 @@ mod tests {
         };
         assert_eq!(warned("{{ .CONF }}\n"), "");
         assert_eq!(warned("port: {{ .P }}"), "");
-        let told = warned("port: {{ .CONF }}\nname: {{ .P }}");
-        assert!(told.contains("`CONF`") && !told.contains("`CONFIG`"), "{told}");
+        let warning = warned("port: {{ .CONF }}\nname: {{ .P }}");
+        assert!(warning.contains("`CONF`") && !warning.contains("`CONFIG`"), "{warning}");
         assert!(warned("{{ .CONF }}{{ .P }}").contains("`CONF`"));
     }
 

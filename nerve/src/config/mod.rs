@@ -1,6 +1,6 @@
 //! The configuration as the daemon uses it: no `Option` that means "default", every range already checked.
 //!
-//! [`Source::load`] reads a file: environment templates first, then `resolve` asks for each key where it is used.
+//! [`Source::load`] reads a file: environment templates first, then `resolve` reads each key where it is used.
 
 mod expand;
 mod resolve;
@@ -48,9 +48,9 @@ pub struct Config {
     pub log_format: Format,
     /// Where the API listens.
     pub api: ApiAddress,
-    /// Where the hooks of whoever stops the service are taken; `None`: nowhere.
+    /// Listen address of the pre-stop hooks; disabled when `None`.
     pub hooks: Option<HooksConfig>,
-    /// Where those who look from outside are answered; `None`: nowhere.
+    /// Listen address of the probe endpoints; disabled when `None`.
     pub probes: Option<common::http::ProbesConfig>,
     /// The deadline of the whole stop sequence; longer than every service's disable sequence.
     pub shutdown_timeout: Duration,
@@ -148,7 +148,7 @@ pub struct PreAvailable {
 pub struct WarmUpConfig {
     /// The time of one step.
     pub interval: Duration,
-    /// After this the weight is full, whatever happened.
+    /// After this the weight is full in any case.
     pub max: Duration,
     /// How the weight grows.
     pub shape: Shape,
@@ -192,7 +192,7 @@ pub struct Repeated {
 /// One check of a service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckConfig {
-    /// What is asked.
+    /// The kind of probe and its settings.
     pub kind: CheckKind,
     /// A literal address or a name that is resolved at each probe.
     pub host: String,
@@ -212,7 +212,7 @@ pub struct CheckConfig {
     pub importance: Importance,
 }
 
-/// What a check asks.
+/// A kind of check with its settings.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CheckKind {
     /// A message's way through a queue.
@@ -233,7 +233,7 @@ pub enum CheckKind {
     Memcached(MemcachedConfig),
     /// Nothing: it always passes.
     Noop,
-    /// What the service says of itself.
+    /// Reports of the service itself.
     Push(PushConfig),
     /// A `PING`.
     Redis(RedisConfig),

@@ -1,4 +1,4 @@
-//! One check as its service knows it: its word, its last results, and why it is down.
+//! One check as its service sees it: its result, its history, and why it is down.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::health::history::History;
 use crate::health::threshold::Threshold;
 use crate::health::verdict::{Importance, Verdict, Word};
 
-/// A check and what it said so far.
+/// A check and its results so far.
 #[derive(Debug)]
 pub struct Checked {
     /// Its type and target, for people.
@@ -32,7 +32,7 @@ impl Checked {
         }
     }
 
-    /// Takes a verdict in; says whether the check's word changed.
+    /// Adds a verdict; returns whether the check's result changed.
     pub fn observe(&mut self, verdict: &Arc<Verdict>) -> bool {
         let changed = self.threshold.observe(verdict.outcome.is_ok());
         self.history.add(Arc::clone(verdict));
@@ -50,7 +50,7 @@ impl Checked {
         self.threshold.up()
     }
 
-    /// What it says of its service.
+    /// Its contribution to the service's health.
     pub fn as_str(&self) -> (Importance, Word<'_>) {
         let word = self.up().map(|up| if up { Ok(()) } else { Err(self.reason.as_str()) });
         (self.importance, word)

@@ -22,7 +22,7 @@ impl Threshold {
         }
     }
 
-    /// Takes a result in; says whether the check's word changed.
+    /// Adds a result; returns whether the check's state changed.
     pub fn observe(&mut self, passed: bool) -> bool {
         let Some(up) = self.up else {
             self.up = Some(passed);
@@ -102,7 +102,7 @@ mod tests {
                     prop_assert_eq!(threshold.up(), Some(passed));
                     prop_assert!(streak >= needed);
                 }
-                // And it does change then: a streak that long always has its word.
+                // And it does change then: a streak that long always decides.
                 if streak >= needed {
                     prop_assert_eq!(threshold.up(), Some(passed));
                 }

@@ -1,4 +1,4 @@
-//! What one probe said, and what all checks together say.
+//! The result of one probe, and of all checks together.
 
 use std::error::Error;
 use std::time::Duration;
@@ -89,7 +89,7 @@ pub fn cut(text: &str) -> String {
     kept
 }
 
-/// What all checks of a service say.
+/// The health of a service by all its checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
     /// At least one check has not reported yet.

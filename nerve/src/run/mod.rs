@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::daemon::{ConfiguredLevel, ReloadTask, bind_api};
+use common::daemon::{ConfiguredLevel, ReloadTask, bind_api, bind_probes, serve_probes};
 use common::exit::Fatal;
 use common::http::{self, Bound, CommonRoutes, Listen};
 use common::ready::Readiness;
@@ -105,10 +105,7 @@ impl Daemon {
             Some(hooks) => Some(bind_hooks(hooks).await?),
             None => None,
         };
-        let probes = match &config.probes {
-            Some(probes) => Some(probes.bind().await.map_err(Fatal::config)?),
-            None => None,
-        };
+        let probes = bind_probes(config.probes.as_ref()).await?;
         let build = Build {
             name: "nerve",
             version: env!("CARGO_PKG_VERSION"),
@@ -165,13 +162,7 @@ impl Daemon {
         supervisor.start(Stage::Api, "service manager", |stop| {
             sender.run(move || state(&observed), stop)
         });
-        if let Some(probes) = probes {
-            tracing::info!(address = probes.address(), "Probes are served.");
-            let handler = http::probes(common.clone());
-            supervisor.start(Stage::Api, "probes", |stop| {
-                probes.serve(handler, API_DRAIN_TIMEOUT, stop)
-            });
-        }
+        serve_probes(&mut supervisor, Stage::Api, probes, &common, API_DRAIN_TIMEOUT);
         if let Some(hooks) = hooks {
             tracing::info!(address = hooks.address(), "Pre-stop hooks are served.");
             let handler = api::hooks(running.clone(), state_store.clone());

@@ -1,7 +1,7 @@
 //! `GET /v1/events`: the changes of services and of HAProxy as server-sent events.
 //!
-//! Level-triggered: a listener first gets everything as it is, then whatever differs from what it was sent last. So it
-//! can't fall behind: what changed twice in the meantime comes once. Comments in between keep the connection alive.
+//! Level-triggered: a client first receives everything as it is, then each difference from what it was sent last. So it
+//! can't fall behind: what changed twice in the meantime is sent once. Comments in between keep the connection alive.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::running::{Running, RunningState};
 
 /// How many listeners there may be: a part of the connections that the server takes.
 pub(super) const MAX_CLIENTS: usize = 16;
-/// How often the published states are looked at; what they hold only when one was published anew.
+/// Interval of polling the published states; their content is compared only when one was published again.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// The longest silence.
 const HEARTBEAT: Duration = Duration::from_secs(10);

@@ -28,7 +28,7 @@ pub(super) struct HeldView {
     since_seconds: u64,
     /// How long it stays at most, while the source answers.
     left_seconds: u64,
-    /// An operator said so.
+    /// By an operator's command.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     kept: bool,
 }
@@ -87,7 +87,7 @@ pub(super) fn list(routers: &[RunningRouter]) -> Reply {
 }
 
 /// `POST /v1/holds/:service/:act`.
-pub(super) async fn tell(routers: &[RunningRouter], id: &str, act: &str, request: &Request) -> Reply {
+pub(super) async fn change(routers: &[RunningRouter], id: &str, act: &str, request: &Request) -> Reply {
     if let Some(refusal) = request.refuse_change() {
         return refusal;
     }
@@ -116,7 +116,7 @@ pub(super) async fn tell(routers: &[RunningRouter], id: &str, act: &str, request
     }
 }
 
-/// Hands the command over; how many were held, `None` when nobody takes it any more.
+/// Sends the command and returns how many were held; `None` when the pipeline has ended.
 async fn follow(router: &RunningRouter, service: &RunningService, command: GuardCommand) -> Option<usize> {
     let (reply, answer) = oneshot::channel();
     let order = GuardRequest {

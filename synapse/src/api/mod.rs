@@ -82,7 +82,7 @@ impl Api {
             ["v1", "services", id] => read_only(request, || self.service(id)),
             ["v1", "holds"] => read_only(request, || holds::list(&self.running.load().routers)),
             ["v1", "holds", id, act] if request.method == Method::Post => {
-                holds::tell(&self.running.load().routers, id, act, request).await
+                holds::change(&self.running.load().routers, id, act, request).await
             }
             ["v1", "events"] => read_only(request, || {
                 events::listen(self.running.clone(), self.started, &self.listeners)
@@ -96,7 +96,7 @@ impl Api {
             }),
             ["v1", "haproxy", "reload"] if request.method == Method::Post => self.reload(request).await,
             ["v1", "holds", _, _] | ["v1", "haproxy", "reload"] => Reply::method_not_allowed("POST"),
-            // Arguments of commands may hold what no key tells to be a secret.
+            // Arguments of commands may hold secrets that no key marks.
             ["v1", "config"] if request.refusal.is_some() => Reply::problem(
                 403,
                 "Forbidden",
@@ -142,7 +142,7 @@ impl Api {
         Reply::problem(404, "No such service", format!("the services are {}", known.join(", ")))
     }
 
-    /// Text of the HAProxy router that is asked for, or of the only one.
+    /// Text of the requested HAProxy router, or of the only one.
     fn of_haproxy(&self, request: &Request, text: impl FnOnce(&Haproxy) -> String) -> Reply {
         let running = self.running.load();
         let haproxies = haproxies(&running);
@@ -177,7 +177,7 @@ impl Api {
         }
         let mut failures = Vec::new();
         for (number, haproxy) in haproxies {
-            tracing::info!(router = number, "Reload asked for by the operator.");
+            tracing::info!(router = number, "Reload requested by the operator.");
             if let Err(reason) = haproxy.reload().await {
                 failures.push(format!("router {number}: {reason}"));
             }

@@ -37,7 +37,7 @@ fn candidate(node: &str) -> Candidate {
     }
 }
 
-/// One router with one service of two instances, one of them held, one that makes no sense, and a default
+/// One router with one service of two instances, one of them held, an invalid one, and a default
 /// server.
 fn api() -> Api {
     api_with(mpsc::channel(1).0, console())
@@ -53,7 +53,7 @@ fn console() -> RouterHandle {
     RouterHandle::Plain("console", Applier::showing(status))
 }
 
-/// The held instance is in HAProxy, and what HAProxy has beside it is nobody's any more.
+/// The held instance is in HAProxy; the rest of HAProxy's servers belong to no instance any more.
 fn haproxy() -> RouterHandle {
     let server = |node: &str, state| ServerStatus {
         slot: 7,
@@ -182,7 +182,7 @@ fn api_with(commands: mpsc::Sender<GuardRequest>, handle: RouterHandle) -> Api {
     }
 }
 
-async fn ask(api: &Api, method: Method, target: &str, local: bool) -> (u16, String) {
+async fn send(api: &Api, method: Method, target: &str, local: bool) -> (u16, String) {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let query = query.split('&').filter_map(|pair| pair.split_once('='));
     let request = Request {
@@ -203,7 +203,7 @@ async fn ask(api: &Api, method: Method, target: &str, local: bool) -> (u16, Stri
 #[tokio::test(start_paused = true)]
 async fn the_status_shows_every_instance_with_its_verdict() {
     let api = api_with(mpsc::channel(1).0, haproxy());
-    let (status, body) = ask(&api, Method::Get, "/status", true).await;
+    let (status, body) = send(&api, Method::Get, "/status", true).await;
     assert_eq!(status, 200);
     let value: serde_json::Value = serde_json::from_str(&body).expect("JSON");
     let service = &value["routers"][0]["services"][0];
@@ -217,17 +217,17 @@ async fn the_status_shows_every_instance_with_its_verdict() {
 }
 
 #[tokio::test]
-async fn a_router_without_a_proxy_places_nobody() {
-    let (status, body) = ask(&api(), Method::Get, "/v1/services", true).await;
+async fn a_router_without_a_proxy_shows_no_place() {
+    let (status, body) = send(&api(), Method::Get, "/v1/services", true).await;
     assert!(status == 200 && !body.contains("haproxy"), "{body}");
 }
 
 #[tokio::test]
 async fn one_service_is_found_by_its_id() {
     let api = api();
-    let (status, body) = ask(&api, Method::Get, "/v1/services/web_1", true).await;
+    let (status, body) = send(&api, Method::Get, "/v1/services/web_1", true).await;
     assert!(status == 200 && body.starts_with(r#"{"id":"web_1""#), "{body}");
-    let (status, body) = ask(&api, Method::Get, "/v1/services/web", true).await;
+    let (status, body) = send(&api, Method::Get, "/v1/services/web", true).await;
     assert!(status == 404 && body.contains("the services are web_1"), "{body}");
 }
 
@@ -235,27 +235,27 @@ async fn one_service_is_found_by_its_id() {
 async fn ready_is_false_with_a_reason_while_something_is_waited_for() {
     let api = api();
     let latch = api.common.readiness.latch("first apply of router 1");
-    let (status, body) = ask(&api, Method::Get, "/ready", true).await;
+    let (status, body) = send(&api, Method::Get, "/ready", true).await;
     assert_eq!((status, body.as_str()), (503, "false\nfirst apply of router 1\n"));
     drop(latch);
-    assert_eq!(ask(&api, Method::Get, "/ready", true).await, (200, "true".to_owned()));
+    assert_eq!(send(&api, Method::Get, "/ready", true).await, (200, "true".to_owned()));
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_said() {
+async fn a_missing_route_or_service_is_an_error() {
     let api = api();
-    assert_eq!(ask(&api, Method::Get, "/", true).await.0, 200);
-    assert_eq!(ask(&api, Method::Get, "/nothing", true).await.0, 404);
-    assert_eq!(ask(&api, Method::Post, "/status", true).await.0, 405);
-    assert_eq!(ask(&api, Method::Get, "/v1/haproxy/reload", true).await.0, 405);
-    assert_eq!(ask(&api, Method::Post, "/v1/haproxy/reload", false).await.0, 403);
-    assert_eq!(ask(&api, Method::Post, "/v1/haproxy/reload", true).await.0, 404);
-    assert_eq!(ask(&api, Method::Get, "/v1/haproxy/config", true).await.0, 404);
+    assert_eq!(send(&api, Method::Get, "/", true).await.0, 200);
+    assert_eq!(send(&api, Method::Get, "/nothing", true).await.0, 404);
+    assert_eq!(send(&api, Method::Post, "/status", true).await.0, 405);
+    assert_eq!(send(&api, Method::Get, "/v1/haproxy/reload", true).await.0, 405);
+    assert_eq!(send(&api, Method::Post, "/v1/haproxy/reload", false).await.0, 403);
+    assert_eq!(send(&api, Method::Post, "/v1/haproxy/reload", true).await.0, 404);
+    assert_eq!(send(&api, Method::Get, "/v1/haproxy/config", true).await.0, 404);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_holds_are_listed_with_their_reasons() {
-    let (status, body) = ask(&api(), Method::Get, "/v1/holds", true).await;
+    let (status, body) = send(&api(), Method::Get, "/v1/holds", true).await;
     assert_eq!(status, 200);
     assert_eq!(
         body,
@@ -269,11 +269,11 @@ async fn an_operators_word_on_a_hold_is_handed_on() {
     let api = api_with(commands, console());
     let mut told = async |target: &str, held: usize| {
         let take = async {
-            let order = taken.recv().await.expect("it is told");
+            let order = taken.recv().await.expect("a command");
             order.reply.send(held).expect("it waits");
             (order.service, order.command)
         };
-        tokio::join!(ask(&api, Method::Post, target, true), take)
+        tokio::join!(send(&api, Method::Post, target, true), take)
     };
     let (reply, order) = told("/v1/holds/web_1/release?by=me&why=true", 2).await;
     assert_eq!(reply, (200, "2 instances\n".to_owned()));
@@ -283,7 +283,7 @@ async fn an_operators_word_on_a_hold_is_handed_on() {
     let (reply, order) = told("/v1/holds/web_1/keep", 0).await;
     assert_eq!((reply.0, order.1), (409, GuardCommand::Keep(Duration::from_hours(1))));
     drop(taken);
-    assert_eq!(ask(&api, Method::Post, "/v1/holds/web_1/release", true).await.0, 503);
+    assert_eq!(send(&api, Method::Post, "/v1/holds/web_1/release", true).await.0, 503);
 }
 
 #[tokio::test]
@@ -296,9 +296,9 @@ async fn a_word_on_a_hold_that_can_not_be_followed_is_refused() {
         ("/v1/holds/web_1/keep?for=25h", 400),
         ("/v1/holds/web_1/keep?for=long", 400),
     ] {
-        assert_eq!(ask(&api, Method::Post, target, true).await.0, expected, "{target}");
+        assert_eq!(send(&api, Method::Post, target, true).await.0, expected, "{target}");
     }
-    assert_eq!(ask(&api, Method::Post, "/v1/holds/web_1/release", false).await.0, 403);
-    assert_eq!(ask(&api, Method::Get, "/v1/holds/web_1/release", true).await.0, 405);
-    assert_eq!(ask(&api, Method::Post, "/v1/holds", true).await.0, 405);
+    assert_eq!(send(&api, Method::Post, "/v1/holds/web_1/release", false).await.0, 403);
+    assert_eq!(send(&api, Method::Get, "/v1/holds/web_1/release", true).await.0, 405);
+    assert_eq!(send(&api, Method::Post, "/v1/holds", true).await.0, 405);
 }

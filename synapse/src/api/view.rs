@@ -67,7 +67,7 @@ pub(super) struct ServiceView {
     zone: Option<ZoneView>,
     /// How many instances are used.
     used: usize,
-    /// HoldReason HAProxy does not have it, or not with its instances' options: HAProxy's own words.
+    /// Why HAProxy does not have it, or not with its instances' options: HAProxy's own message.
     #[serde(skip_serializing_if = "Option::is_none")]
     quarantined: Option<String>,
     /// What its panic rule makes HAProxy do.
@@ -106,7 +106,7 @@ struct InstanceView {
     used_weight: Option<u16>,
     /// `used` and how, or why it is not.
     verdict: String,
-    /// HoldReason it is there although the registry lists it no more.
+    /// Why it is there although the registry does not list it any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<HeldView>,
     /// Where it is in HAProxy; absent while it is not there.
@@ -123,12 +123,12 @@ struct PlaceView {
     slot: u32,
     /// Its phase.
     state: ServerPhase,
-    /// In HAProxy's words: `UP`, `DOWN`, `no check`…; absent before it was first asked.
+    /// In HAProxy's terms: `UP`, `DOWN`, `no check`…; absent before the first read.
     #[serde(skip_serializing_if = "Option::is_none")]
     check: Option<Arc<str>>,
     /// Those of the server line.
     options: Arc<str>,
-    /// What the instance asked for and did not get.
+    /// Requested options that were refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     ignored_options: Vec<String>,
 }
@@ -196,7 +196,7 @@ impl RouterView {
     }
 }
 
-/// What `GET /v1/events` tells of one HAProxy.
+/// The state of one HAProxy in `GET /v1/events`.
 #[derive(Debug, Serialize)]
 pub(super) struct HaproxyEvent<'s> {
     router: usize,
@@ -262,7 +262,7 @@ pub(super) fn services(router: &RunningRouter, started: Instant, now: Instant) -
 struct Stages<'s> {
     outcome: &'s ServiceOutcome,
     guarded: &'s Guarded,
-    /// Its part of HAProxy, if the router has one and has told of it.
+    /// Its part of HAProxy, if the router has one and has reported it.
     placed: Option<&'s ServiceStatus>,
 }
 
@@ -351,7 +351,7 @@ impl PlaceView {
     }
 }
 
-/// `used`, and what is to be said of it.
+/// `used`, with its notes.
 fn used(notes: &[Note]) -> String {
     if notes.is_empty() {
         return "used".to_owned();

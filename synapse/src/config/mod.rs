@@ -33,11 +33,11 @@ pub struct Config {
     pub log_format: common::telemetry::log::Format,
     /// `apiHost`, `apiPort`, `apiSocket`.
     pub api: common::http::Listen,
-    /// `probes`: where those who look from outside are answered; `None`: nowhere.
+    /// `probes`: listen address of the probe endpoints; disabled when `None`.
     pub probes: Option<common::http::ProbesConfig>,
     /// `stopDelay` and `shutdownTimeout`.
     pub stop: StopConfig,
-    /// `snapshotPath`: the file of what the sources said last; `None` when there is no directory to have it in.
+    /// `snapshotPath`: the file of the sources' last content; `None` when there is no directory for it.
     pub snapshot_path: Option<PathBuf>,
     /// `routers[]`, in the file's order.
     pub routers: Vec<RouterConfig>,
@@ -48,7 +48,7 @@ pub struct Config {
 /// What a stop takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StopConfig {
-    /// `stopDelay`: how long synapse goes on after it was asked.
+    /// `stopDelay`: how long synapse goes on after the first signal.
     pub delay: Duration,
     /// `shutdownTimeout`: how long it may take then, in all.
     pub timeout: Duration,
@@ -120,7 +120,7 @@ pub struct TemplateConfig {
     pub command: Vec<String>,
     /// `postTemplateCommandTimeoutInMilli`.
     pub command_timeout: Duration,
-    /// `reconcileInterval`: how often the file is compared with what it should be, whatever happens.
+    /// `reconcileInterval`: how often the file is compared with its desired content.
     pub reconcile_interval: Duration,
 }
 
@@ -142,7 +142,7 @@ pub struct FileOutputConfig {
     pub files: BTreeMap<String, String>,
     /// `purgeUnknown`: whether `*.json` that this router did not write go too.
     pub purge_unknown: bool,
-    /// `reconcileInterval`: how often the files are compared with what they should be, whatever happens.
+    /// `reconcileInterval`: how often the files are compared with their desired content.
     pub reconcile_interval: Duration,
 }
 
@@ -151,7 +151,7 @@ pub struct FileOutputConfig {
 pub struct HaproxyConfig {
     /// `configPath`: the file, always equal to the desired state.
     pub config_path: PathBuf,
-    /// Who starts and reloads HAProxy.
+    /// How HAProxy is started and reloaded.
     pub control: HaproxyControl,
     /// The stats socket of `global[]`, or our own next to the file in managed mode.
     pub stats_socket: PathBuf,
@@ -160,7 +160,7 @@ pub struct HaproxyConfig {
     /// `startWait`: how long the first file waits for services whose watchers have not answered; then they keep what the
     /// file on disk has for them, or start with their default servers.
     pub start_wait: Duration,
-    /// `reconcileInterval`: how often the live process is compared with the desired state, whatever happens.
+    /// `reconcileInterval`: how often the live process is compared with the desired state.
     pub reconcile_interval: Duration,
     /// `global[]`, lines as written.
     pub global: Vec<String>,
@@ -196,7 +196,7 @@ pub enum OptionsPolicy {
     /// What is on the allow-list is taken.
     #[default]
     Strict,
-    /// Whatever stays on its line is taken, except what is synapse's to say.
+    /// Everything that stays on its line is accepted, except the keywords that synapse sets itself.
     Legacy,
     /// Nothing is.
     Ignore,
@@ -214,14 +214,14 @@ pub enum ServersMode {
     Dynamic,
 }
 
-/// Who owns the HAProxy process.
+/// Which program owns the HAProxy process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HaproxyControl {
     /// synapse starts it in a process group of its own, watches it and reloads it through the master socket: when
     /// there is no `reloadCommand`.
     Managed {
         /// `runHaproxy`: whether synapse starts it. Otherwise `synapse haproxy` does, perhaps in another container, and
-        /// nothing is known of the process but what it says on its sockets.
+        /// nothing is known of the process but its replies on its sockets.
         run: bool,
         /// `haproxyProgram`, default `haproxy`.
         program: String,
@@ -231,7 +231,7 @@ pub enum HaproxyControl {
         /// synapse, and the next synapse adopts it.
         stop_on_exit: bool,
     },
-    /// Someone else runs it; `reloadCommand[]` reloads (or starts) it.
+    /// Another program runs it; `reloadCommand[]` reloads (or starts) it.
     External {
         /// `reloadCommand[]`, run with `HAP_CONFIG` set to the configuration file.
         reload_command: Vec<String>,
@@ -271,13 +271,13 @@ pub struct ServiceConfig {
 }
 
 impl ServiceConfig {
-    /// Whether somebody waits for what the proxy says of its servers.
+    /// Whether a decision depends on the health that the proxy reports.
     pub fn goes_by_health(&self) -> bool {
         self.selection.goes_by_health() || self.haproxy.panic_threshold.is_some()
     }
 }
 
-/// `guard`: when what the registry takes away is not believed at once.
+/// `guard`: when a removal by the registry is doubted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Guard {
     /// `policy`.
@@ -288,7 +288,7 @@ pub struct Guard {
     pub least: usize,
     /// `window`.
     pub window: Duration,
-    /// `settle`: how long a source that was away is not believed about anybody who is gone.
+    /// `settle`: how long removals are held back after a source has reconnected.
     pub settle: Duration,
     /// `holdTime`: how long an instance is held at most.
     pub hold_time: Duration,
@@ -314,11 +314,11 @@ pub enum GuardPolicy {
     Hold,
     /// They go, and the service's default servers help those that are left.
     Defaults,
-    /// Nothing: the registry is always believed.
+    /// None: removals by the registry apply at once.
     Trust,
 }
 
-/// What `haproxy` of a service adds to what its lines say.
+/// Additions of `haproxy` of a service to its lines.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServiceHaproxy {
     /// `cookieValue`; an HTTP backend alone has cookies.
@@ -334,7 +334,7 @@ pub struct ServiceHaproxy {
 pub enum CookieValue {
     /// The server's own name, `<name>_<ip>:<port>`.
     Name,
-    /// The SHA-1 of it, which tells clients nothing.
+    /// The SHA-1 of it, which reveals nothing to clients.
     Hash,
 }
 

@@ -23,9 +23,9 @@ pub enum Below {
 /// What is done then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
-    /// All servers get requests, whatever their checks say.
+    /// All servers get requests, regardless of their checks.
     UseAll,
-    /// Nobody does: each request is answered with 503 at once, each TCP connection closed.
+    /// No server does: each request is answered with 503 at once, each TCP connection closed.
     FailFast,
 }
 

@@ -15,7 +15,7 @@ pub struct SelectionConfig {
     pub label_filters: Vec<LabelFilter>,
     /// `leaderElection`: only the registration with the lowest sequence number.
     pub leader_election: bool,
-    /// `portOverride`: the port of every server, whatever is registered.
+    /// `portOverride`: the port of every server, in place of the registered one.
     pub port_override: Option<NonZeroU16>,
     /// `defaultServers[]`.
     pub default_servers: Vec<DefaultServer>,
@@ -36,7 +36,7 @@ pub struct SelectionConfig {
 }
 
 impl SelectionConfig {
-    /// Whether what it selects follows what the proxy says of its servers.
+    /// Whether the selection follows the health that the proxy reports.
     pub fn goes_by_health(&self) -> bool {
         let spills = |zone: &ZoneConfig| matches!(zone.policy, ZonePolicy::SpillOver { .. });
         self.subset_size.is_some() || self.zone.as_ref().is_some_and(spills)
@@ -104,7 +104,7 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Compiles it, or says what is wrong with it.
+    /// Compiles it, or returns what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         // By itself first: `a)|(b` makes sense only once it stands in parentheses.
         let compiled = Regex::new(text).and_then(|_| Regex::new(&format!(r"\A(?:{text})\z")));
@@ -133,7 +133,7 @@ pub enum Weights {
     /// They hold as they are.
     #[default]
     Registered,
-    /// All weigh the same; with 0 one still says that it wants no more traffic.
+    /// All weigh the same; a registered weight of 0 still requests a drain.
     Equal,
 }
 
@@ -187,7 +187,7 @@ pub enum Scope {
 pub struct ZoneConfig {
     /// `local`.
     pub local: LocalZone,
-    /// `label`: the one that says the zone of an instance.
+    /// `label`: the one that holds the zone of an instance.
     pub label: String,
     /// `policy` and `localShare`.
     pub policy: ZonePolicy,

@@ -49,7 +49,7 @@ impl WatcherConfig {
         }
     }
 
-    /// Whether what it says is written on this host, and no registry takes anything away.
+    /// Whether its content is written on this host, so that no registry can lose it.
     pub fn is_own_word(&self) -> bool {
         match self {
             Self::Static(_) | Self::File { .. } => true,
@@ -79,7 +79,7 @@ pub struct DnsConfig {
     pub questions: Vec<Question>,
     /// `nameserver`; those of the system when absent.
     pub nameserver: Option<SocketAddr>,
-    /// `checkInterval`: an answer is used no longer than this, whatever its time to live.
+    /// `checkInterval`: maximum time that an answer is used, regardless of its time to live.
     pub check_interval: Duration,
 }
 
@@ -100,7 +100,7 @@ pub struct Question {
     pub options: String,
 }
 
-/// What is asked for.
+/// One query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Record {
     /// IPv4 addresses, and the port that goes with them.
@@ -118,7 +118,7 @@ pub struct MultiConfig {
     pub method: Combine,
     /// `watchers[]`: each with its `name`, in the file's order.
     pub watchers: Vec<(String, WatcherConfig)>,
-    /// `patience`: how long a source may say nothing before it is passed over.
+    /// `patience`: how long a source without an answer is awaited before it is skipped.
     pub patience: Duration,
 }
 

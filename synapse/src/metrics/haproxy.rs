@@ -38,7 +38,7 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, all: &[Arc<HaproxyStat
     counters(
         encoder,
         "synapse_drift_repairs",
-        "Servers that were found changed by someone else and put right.",
+        "Servers that were changed by another program and repaired.",
         [([], sum(|status| status.drift_repairs))],
     )?;
     gauges(

@@ -139,7 +139,7 @@ fn encode_services(
     gauges(
         encoder,
         "synapse_service_unavailable_count",
-        "Registered instances of the service that are not used, whatever the reason.",
+        "Registered instances of the service that are not used, for any reason.",
         each(|outcome| (outcome.left_out.len() + outcome.state.skipped.len()) as u64),
     )?;
     gauges(

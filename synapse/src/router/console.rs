@@ -47,7 +47,7 @@ impl Target for Console {
     }
 }
 
-/// Standard output may be a pipe that nobody reads: only this router waits for it.
+/// Standard output may be a pipe without a reader: only this router waits for it.
 async fn write(text: String) -> std::io::Result<()> {
     if text.is_empty() {
         return Ok(());

@@ -1,8 +1,8 @@
 //! When a router applies what is wanted. Pure: the clock and the chance are arguments.
 //!
-//! Changes are gathered until none has come for a while, but never for longer than the longest wait, so that steady
-//! churn starves nobody. Never more are applied in a span than the budget allows; what it puts off is not lost, for what
-//! is applied then is the state of then. Failures back off.
+//! Changes are gathered until none has come for a while, but never for longer than the maximum delay, so that steady churn
+//! delays none without end. No more are applied in a span than the budget allows; a delayed change is not lost, because the
+//! state of the moment is applied then. Failures back off.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub(crate) enum Urgency {
     DebouncedOnce,
     /// As soon as the budget allows.
     Immediate,
-    /// Nobody serves: as soon as failures allow.
+    /// HAProxy does not serve: as soon as failures allow.
     Startup,
 }
 
@@ -66,7 +66,7 @@ impl RateLimit {
 #[derive(Debug)]
 pub(crate) struct ApplyScheduler {
     config: PaceConfig,
-    wanted: Option<Wanted>,
+    pending: Option<PendingNeed>,
     allowance: Option<RateLimit>,
     /// The wait after failures.
     backed_off: Option<Instant>,
@@ -75,7 +75,7 @@ pub(crate) struct ApplyScheduler {
 
 /// A need.
 #[derive(Debug, Clone, Copy)]
-struct Wanted {
+struct PendingNeed {
     /// When it arose.
     first: Instant,
     /// When it last grew.
@@ -95,16 +95,16 @@ impl ApplyScheduler {
         Self {
             allowance: config.budget.map(RateLimit::new),
             config,
-            wanted: None,
+            pending: None,
             backed_off: None,
             backoff: Backoff::new(backoff),
         }
     }
 
-    /// The need is there, `grown` if the desired state changed since it was last said. `chance` is uniform in
+    /// The need exists, `grown` if the desired state changed since the last call. `chance` is uniform in
     /// `0.0..1.0`, and counts once for each need.
     pub(crate) fn want(&mut self, now: Instant, grown: bool, chance: f64) {
-        let wanted = self.wanted.get_or_insert_with(|| Wanted {
+        let wanted = self.pending.get_or_insert_with(|| PendingNeed {
             first: now,
             last: now,
             hold: self.config.jitter.mul_f64(chance.clamp(0.0, 1.0)),
@@ -116,24 +116,24 @@ impl ApplyScheduler {
 
     /// Whether there is a need.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.wanted.is_some()
+        self.pending.is_some()
     }
 
     /// The need is gone.
     pub(crate) fn forget(&mut self) {
-        self.wanted = None;
+        self.pending = None;
     }
 
     /// What failed is not what is wanted now: that is a need of its own, and does not wait for the failure.
     pub(crate) fn clear_backoff(&mut self) {
         if self.backed_off.take().is_some() {
-            self.wanted = None;
+            self.pending = None;
         }
     }
 
     /// When to act. `None` when nothing is wanted.
     pub(crate) fn due(&self, urgency: Urgency) -> Option<Instant> {
-        let Wanted { first, last, hold } = self.wanted?;
+        let PendingNeed { first, last, hold } = self.pending?;
         let gathered = (last + self.config.buffer).min(first + self.config.max_buffer);
         let (at, not_before) = match urgency {
             Urgency::Jittered => (gathered + hold, self.affordable().max(self.backed_off)),
@@ -155,7 +155,7 @@ impl ApplyScheduler {
 
     /// Something was applied, or could not be, at `now`.
     pub(crate) fn ended(&mut self, now: Instant, worked: bool, chance: f64) {
-        self.wanted = None;
+        self.pending = None;
         if let Some(allowance) = &mut self.allowance {
             allowance.spend(now);
         }
@@ -168,7 +168,7 @@ impl ApplyScheduler {
 
     /// All is well at `now`, for which nothing had to be applied.
     pub(crate) fn worked(&mut self, now: Instant) {
-        self.wanted = None;
+        self.pending = None;
         self.backoff.succeeded(now);
         self.backed_off = None;
     }
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_place_is_not_put_off_by_who_comes_later() {
+    fn an_instance_that_waits_for_a_slot_is_not_delayed_by_later_ones() {
         let (mut pace, start) = pace();
         for change in 0..10 {
             pace.want(start + change * 100 * MS, true, 0.0);

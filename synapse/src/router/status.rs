@@ -1,4 +1,4 @@
-//! What the operator is told of a router, whatever its type: plain data, published whole.
+//! The status of a router of any type: plain data, published whole.
 
 use serde::Serialize;
 

@@ -18,9 +18,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::daemon::{ConfiguredLevel, ReloadTask, bind_api};
+use common::daemon::{ConfiguredLevel, ReloadTask, bind_api, bind_probes, serve_probes};
 use common::exit::Fatal;
-use common::http::{self, CommonRoutes};
+use common::http::CommonRoutes;
 use common::ready::Readiness;
 use common::reload::{Reader, ReloadCounter, reloads};
 use common::signal::{Signal, Signals};
@@ -35,7 +35,7 @@ use crate::api::{Api, listeners};
 use crate::config::{Config, Source};
 use crate::metrics::Metrics;
 use crate::running::{RunningRouter, RunningState};
-pub(crate) use router_builder::host_seed;
+pub(crate) use router_builder::RouterBuilder;
 use router_manager::RouterManager;
 
 /// How long requests in flight get when the API stops.
@@ -46,7 +46,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The stages of the stop, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
+pub(crate) enum Stage {
     Routers,
     Watchers,
     Sessions,
@@ -68,10 +68,7 @@ pub async fn run(source: Source, config: Config, level: ConfiguredLevel, once: O
     let (readiness, started) = (Readiness::default(), Readiness::default());
     let listener = bind_api(&config.api).await?;
     let address = listener.address();
-    let probes = match &config.probes {
-        Some(probes) => Some(probes.bind().await.map_err(Fatal::config)?),
-        None => None,
-    };
+    let probes = bind_probes(config.probes.as_ref()).await?;
 
     let running = RunningState::default();
     let mut supervisor = Supervisor::new();
@@ -101,13 +98,7 @@ pub async fn run(source: Source, config: Config, level: ConfiguredLevel, once: O
         counter,
     };
     supervisor.start(Stage::Routers, "reload", |stop| task.run(stop));
-    if let Some(probes) = probes {
-        let handler = http::probes(common.clone());
-        tracing::info!(address = probes.address(), "Probes are served.");
-        supervisor.start(Stage::Api, "probes", |stop| {
-            probes.serve(handler, API_DRAIN_TIMEOUT, stop)
-        });
-    }
+    serve_probes(&mut supervisor, Stage::Api, probes, &common, API_DRAIN_TIMEOUT);
     let api = Api {
         common,
         running: running.clone(),
@@ -165,13 +156,12 @@ pub async fn run(source: Source, config: Config, level: ConfiguredLevel, once: O
     };
     ended.into_result()?;
     tracing::info!("Synapse stopped.");
-    match (missing, once) {
-        (Some(missing), Some(limit)) => Err(Fatal::runtime(format!(
-            "not applied within {limit:?}; waiting for: {}",
-            missing.join(", ")
-        ))),
-        _ => Ok(()),
-    }
+    missing.zip(once).map_or(Ok(()), |(missing, limit)| {
+        let missing = missing.join(", ");
+        Err(Fatal::runtime(format!(
+            "not applied within {limit:?}; waiting for: {missing}"
+        )))
+    })
 }
 
 /// Runs on for `delay` after a stop was requested, because clients that stop at the same moment need HAProxy until they

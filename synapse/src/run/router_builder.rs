@@ -11,69 +11,52 @@ use tokio::time::Instant;
 
 use super::Stage;
 use crate::config::{RouterConfig, RouterKind, ServiceConfig};
-use crate::haproxy::{self, Channels, HaproxyTask};
+use crate::haproxy::{self, Channels};
+use crate::health::Health;
 use crate::pipeline::catalog::Seed;
 use crate::pipeline::guard::Guarded;
-use crate::pipeline::{self, Inputs, ServicePipeline};
-use crate::router::console::{Console, console};
-use crate::router::file_output::{self, FileOutput};
-use crate::router::template::{self, TemplateFile};
-use crate::router::{ApplierTask, Locks};
+use crate::pipeline::{self, Inputs, PipelineHandle, ServicePipeline};
+use crate::router::console::console;
+use crate::router::{Locks, file_output, template};
 use crate::running::{RouterHandle, RunningRouter, RunningService};
 use crate::snapshot::{Content, Followed};
 use crate::watcher::WatcherState;
-use crate::watcher::sources::{Source, Sources};
+use crate::watcher::sources::Sources;
 
 /// Builds routers.
 #[derive(Debug)]
-pub(super) struct RouterBuilder {
-    pub(super) sources: Sources,
+pub(crate) struct RouterBuilder {
+    pub(crate) sources: Sources,
     changes: watch::Sender<()>,
     /// Notified at each change of a guard.
-    news: watch::Sender<()>,
-    /// The content of the sources before the start.
-    remembered: Content,
+    pub(super) news: watch::Sender<()>,
+    /// The content of the sources before the start; used by the first routers only.
+    pub(super) remembered: Content,
     locks: Locks,
     seed: Seed,
+    /// The number of routers ever built, for the names of their tasks.
+    built: usize,
 }
 
 /// A router that is not started yet.
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) router: RunningRouter,
-    pipeline: ServicePipeline,
-    task: Task,
+    pub(super) group: Group<Stage>,
 }
 
+/// A pipeline that is not started yet.
 #[derive(Debug)]
-enum Task {
-    Console(ApplierTask<Console>),
-    Template(Box<ApplierTask<TemplateFile>>),
-    FileOutput(ApplierTask<FileOutput>),
-    Haproxy(Box<HaproxyTask>),
-}
-
-impl Prepared {
-    /// Returns its tasks; `name` distinguishes them from other routers'.
-    pub(super) fn group(self, name: &str) -> Group<Stage> {
-        let mut group = Group::default();
-        group.add(Stage::Watchers, format!("pipeline of {name}"), |stop| {
-            self.pipeline.run(stop)
-        });
-        let name = format!("router {name}");
-        match self.task {
-            Task::Console(task) => group.add(Stage::Routers, name, |stop| task.run(stop)),
-            Task::Template(task) => group.add(Stage::Routers, name, |stop| task.run(stop)),
-            Task::FileOutput(task) => group.add(Stage::Routers, name, |stop| task.run(stop)),
-            Task::Haproxy(task) => group.add(Stage::Routers, name, |stop| task.run(stop)),
-        }
-        group
-    }
+pub(crate) struct PreparedPipeline {
+    services: Vec<RunningService>,
+    pub(crate) handle: PipelineHandle,
+    pub(crate) task: ServicePipeline,
+    health: watch::Sender<Arc<Health>>,
 }
 
 impl RouterBuilder {
     /// Returns a builder without sources; `remembered` is their content before the start.
-    pub(super) fn new(remembered: Content, sessions: SessionPool) -> Self {
+    pub(crate) fn new(remembered: Content, sessions: SessionPool) -> Self {
         let changes = watch::Sender::new(());
         Self {
             sources: Sources::new(changes.clone(), sessions),
@@ -82,12 +65,46 @@ impl RouterBuilder {
             remembered,
             locks: Locks::default(),
             seed: host_seed(),
+            built: 0,
         }
     }
 
-    /// Returns the receiver of changes of a guard.
-    pub(super) fn news(&self) -> watch::Receiver<()> {
-        self.news.subscribe()
+    /// Builds the pipeline of a router.
+    pub(crate) fn pipeline(
+        &mut self,
+        configs: &Arc<Vec<ServiceConfig>>,
+        predecessor: Option<&RunningRouter>,
+    ) -> PreparedPipeline {
+        let mut services = Vec::new();
+        let mut sources = Vec::new();
+        for config in configs.iter() {
+            let source = self.sources.source(&config.watcher);
+            let service = RunningService {
+                id: config.id.clone(),
+                name: config.name.clone(),
+                source: source.description,
+            };
+            sources.push(pipeline::Source {
+                state: source.state,
+                remembered: self.remembered(&service, predecessor),
+            });
+            services.push(service);
+        }
+        let health = watch::Sender::new(Arc::default());
+        let (handle, task) = ServicePipeline::new(Inputs {
+            sources,
+            services: Arc::clone(configs),
+            seed: self.seed,
+            changes: self.changes.subscribe(),
+            health: health.subscribe(),
+            news: self.news.clone(),
+        });
+        PreparedPipeline {
+            services,
+            handle,
+            task,
+            health,
+        }
     }
 
     /// Builds a router, which starts with the state of its predecessor's sources.
@@ -97,66 +114,49 @@ impl RouterBuilder {
         first_apply: Latch,
         predecessor: Option<&RunningRouter>,
     ) -> Result<Prepared, Fatal> {
-        let sources: Vec<Source> = config
-            .services
-            .iter()
-            .map(|service| self.sources.source(&service.watcher))
-            .collect();
-        let running = |(service, source): (&ServiceConfig, &Source)| RunningService {
-            id: service.id.clone(),
-            name: service.name.clone(),
-            source: source.description.clone(),
-        };
-        let services: Vec<RunningService> = config.services.iter().zip(&sources).map(running).collect();
-        let sources = services.iter().zip(sources).map(|(service, source)| pipeline::Source {
-            state: source.state,
-            remembered: self.remembered(service, predecessor),
+        let pipeline = self.pipeline(&config.services, predecessor);
+        let (desired, locks) = (pipeline.handle.desired.clone(), &mut self.locks);
+        self.built += 1;
+        let name = format!("router {}", self.built);
+        let mut group = Group::default();
+        group.add(Stage::Watchers, format!("pipeline of {name}"), |stop| {
+            pipeline.task.run(stop)
         });
-        let health = watch::Sender::new(Arc::default());
-        let (pipeline, pipeline_task) = ServicePipeline::new(Inputs {
-            sources: sources.collect(),
-            services: Arc::clone(&config.services),
-            seed: self.seed,
-            changes: self.changes.subscribe(),
-            health: health.subscribe(),
-            news: self.news.clone(),
-        });
-        let (desired, locks) = (pipeline.desired.clone(), &mut self.locks);
-        let (handle, task) = match config.kind {
+        let handle = match config.kind {
             RouterKind::Console => {
                 let (applier, task) = console(desired, config.pace, first_apply);
-                (RouterHandle::Plain("console", applier), Task::Console(task))
+                group.add(Stage::Routers, name, |stop| task.run(stop));
+                RouterHandle::Plain("console", applier)
             }
             RouterKind::Template(template) => {
                 let built = template::build(template, &config.services, config.pace, desired, first_apply, locks);
                 let (applier, task) = built?;
-                (RouterHandle::Plain("template", applier), Task::Template(Box::new(task)))
+                group.add(Stage::Routers, name, |stop| task.run(stop));
+                RouterHandle::Plain("template", applier)
             }
             RouterKind::FileOutput(output) => {
                 let (applier, task) = file_output::build(output, config.pace, desired, first_apply, locks)?;
-                (RouterHandle::Plain("file_output", applier), Task::FileOutput(task))
+                group.add(Stage::Routers, name, |stop| task.run(stop));
+                RouterHandle::Plain("file_output", applier)
             }
             RouterKind::Haproxy(haproxy) => {
-                let links = Channels {
+                let channels = Channels {
                     desired,
-                    attention: pipeline.attention.clone(),
-                    health,
+                    attention: pipeline.handle.attention.clone(),
+                    health: pipeline.health,
                 };
-                let build = haproxy::build(*haproxy, config.services, config.pace, links, first_apply, locks);
-                let (haproxy, task) = build.await?;
-                (RouterHandle::Haproxy(haproxy), Task::Haproxy(Box::new(task)))
+                let built = haproxy::build(*haproxy, config.services, config.pace, channels, first_apply, locks);
+                let (haproxy, task) = built.await?;
+                group.add(Stage::Routers, name, |stop| task.run(stop));
+                RouterHandle::Haproxy(haproxy)
             }
         };
         let router = RunningRouter {
-            services,
-            pipeline,
+            services: pipeline.services,
+            pipeline: pipeline.handle,
             handle,
         };
-        Ok(Prepared {
-            router,
-            pipeline: pipeline_task,
-            task,
-        })
+        Ok(Prepared { router, group })
     }
 
     fn remembered(&self, service: &RunningService, predecessor: Option<&RunningRouter>) -> Option<Arc<WatcherState>> {
@@ -174,11 +174,6 @@ impl RouterBuilder {
             Some(Arc::new(state))
         })
     }
-
-    /// Returns and drops the content of the sources before the start, which is used at the start only.
-    pub(super) fn forget(&mut self) -> Content {
-        std::mem::take(&mut self.remembered)
-    }
 }
 
 /// Returns the part of a router that the snapshot keeps.
@@ -194,7 +189,7 @@ pub(super) fn followed(router: &RunningRouter) -> Followed {
 }
 
 /// Returns a stable seed of this host: containers share the first part, and hosts may share the second.
-pub(crate) fn host_seed() -> Seed {
+fn host_seed() -> Seed {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     Seed::of(&(read("/etc/machine-id") + &read("/proc/sys/kernel/hostname")))
 }

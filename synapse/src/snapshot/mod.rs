@@ -30,19 +30,19 @@ use crate::watcher::{Candidate, WatcherState};
 
 pub use writer::{Followed, SnapshotWriter, load};
 
-/// The first word of the file.
+/// The first token of the file.
 const MAGIC: &str = "synapse-snapshot";
 /// The version that is written, and the only one that is read.
 const VERSION: &str = "1";
 
-/// What a file says.
+/// The content of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Content {
     /// By the name of the source.
     pub sources: BTreeMap<String, Remembered>,
 }
 
-/// What one source said.
+/// The last content of one source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remembered {
     /// When it was last known to be true, in milliseconds since the Unix epoch.
@@ -51,7 +51,7 @@ pub struct Remembered {
     pub instances: Vec<Instance>,
 }
 
-/// One of them.
+/// One instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     node: Arc<str>,
@@ -90,7 +90,7 @@ pub fn encode(content: &Content) -> Vec<u8> {
     bytes
 }
 
-/// Reads a file's bytes, whatever they are.
+/// Reads a file's bytes, which may be anything.
 pub fn decode(bytes: &[u8]) -> Result<Content, Refused> {
     let mut parts = bytes.splitn(2, |byte| *byte == b'\n');
     let (head, body) = (parts.next().unwrap_or_default(), parts.next().ok_or(Refused::Foreign)?);

@@ -1,4 +1,4 @@
-//! Reads the snapshot at the start, and writes it when the sources say something else.
+//! Reads the snapshot at the start, and writes it when the content of the sources changes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -92,7 +92,7 @@ impl SnapshotWriter {
                 break;
             }
         }
-        // Whoever published has ended; the last of it stays to be read.
+        // The publisher has ended; its last value stays to be read.
         self.write().await;
     }
 
@@ -104,7 +104,7 @@ impl SnapshotWriter {
         }
     }
 
-    /// Whether the file has what the sources say.
+    /// Whether the file has the content of the sources.
     async fn write(&mut self) -> bool {
         let content = self.content();
         let now = instances(&content);
@@ -128,7 +128,7 @@ impl SnapshotWriter {
         self.complaint.is_empty()
     }
 
-    /// What the sources said last. Two services of one source may hold different instances of it: all are kept.
+    /// The last content of the sources. Two services of one source may hold different instances of it: all are kept.
     fn content(&self) -> Content {
         let (now, unix_millis) = (Instant::now(), common::clock::unix_millis());
         let mut sources: BTreeMap<String, Remembered> = BTreeMap::new();
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_said_is_written_as_soon_as_it_can_be_and_at_the_end() {
+    async fn a_change_is_written_as_soon_as_possible_and_at_the_end() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("not yet there").join("snapshot");
         let (said, bell) = (watch::Sender::new(guarded(1)), watch::Sender::new(()));

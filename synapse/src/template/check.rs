@@ -64,7 +64,7 @@ pub(super) fn faults(name: &str, text: &str, functions: &FuncMap) -> Result<Vec<
 enum Kind {
     /// The list that a template is given.
     Services,
-    /// One of them.
+    /// One report.
     Reported,
     /// Its `.Service`.
     Service,
@@ -74,7 +74,7 @@ enum Kind {
     Labels,
     /// Text, a number, true or false.
     Plain,
-    /// It can't be told.
+    /// Unknown.
     Any,
 }
 
@@ -160,7 +160,7 @@ impl Check<'_> {
         }
     }
 
-    /// `inside` tells the dot of the body and, of two declared variables, the first and the last.
+    /// `inside` returns the dot of the body and, of two declared variables, the first and the last.
     fn branch(&mut self, branch: &BranchNode, dot: Kind, inside: impl Fn(Kind) -> (Kind, Kind, Kind)) {
         let outer = self.variables.len();
         let kind = self.pipe(&branch.pipe, dot);

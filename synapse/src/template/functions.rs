@@ -357,7 +357,7 @@ fn replace(call: &Call<'_>) -> Result<Value> {
     }))
 }
 
-/// Ours: for a place where only a word may stand, whatever an instance calls itself.
+/// Ours: for a place that takes a single token, regardless of the name of an instance.
 fn safe_name(text: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-');
     text.chars().map(|c| if safe(c) { c } else { '_' }).collect()

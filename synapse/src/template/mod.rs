@@ -20,7 +20,7 @@ use gotmpl::Value;
 
 use crate::desired::{Desired, Server};
 
-/// The rounds of all `range` of one file: more than there are servers, and not for ever.
+/// The rounds of all `range` of one file: more than there are servers, and not endless.
 const MAX_ROUNDS: u64 = 1_000_000;
 
 /// A template that was read and found to be right.
@@ -58,7 +58,7 @@ impl Template {
             .map_err(|error| of(name, &error))
     }
 
-    /// The file: what the template says of `desired`, and a newline, as the original ends it. `names` are the services'
+    /// The file: the template rendered for `desired`, and a newline, as the original ends it. `names` are the services'
     /// names by id.
     pub fn render(&self, names: &BTreeMap<String, String>, desired: &Desired) -> Result<String, TemplateError> {
         let mut text = self

@@ -105,7 +105,7 @@ fn what_can_not_be_known_may_have_any_field() {
 }
 
 #[test]
-fn an_error_while_rendering_is_told() {
+fn an_error_while_rendering_is_returned() {
     assert_eq!(
         error("{{range .}}{{index .Reports 5}}{{end}}"),
         "t.tmpl: index out of range: 5"

@@ -6,7 +6,7 @@ use fuzz::in_pieces;
 use libfuzzer_sys::fuzz_target;
 use nerve::check::wire::amqp::{FRAME_MAX, Frame, frame};
 
-/// A frame that says this; `None` when a text became too long for it, for what is no UTF-8 grows.
+/// A frame with this content; `None` when a text became too long for it, because invalid UTF-8 grows.
 fn framed(frame: &Frame) -> Option<Vec<u8>> {
     let method = |class: u16, method: u16| [class.to_be_bytes(), method.to_be_bytes()].concat();
     let short = |text: &str| Some([&[u8::try_from(text.len()).ok()?], text.as_bytes()].concat());

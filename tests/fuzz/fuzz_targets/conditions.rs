@@ -21,7 +21,7 @@ fn judge(condition: &str, value: &str) -> Option<bool> {
     Some(conditions.judge(&of_x(value)).is_ok())
 }
 
-/// What holds of a number, or of a word, when `condition` does not; `None` when it can't be written.
+/// The opposite of `condition` for a number or a text; `None` when it can't be written.
 fn opposite(condition: &str) -> Option<String> {
     for (sign, opposite) in [("<=", ">"), (">=", "<"), ("<", ">="), (">", "<=")] {
         if let Some(bound) = condition.strip_prefix(sign) {

@@ -1,4 +1,4 @@
-//! Any text as nerve's configuration: it is loaded, or its problems are told.
+//! Any text as nerve's configuration: it is loaded, or its problems are returned.
 #![no_main]
 
 use common::config::{Document, UnknownKeys};

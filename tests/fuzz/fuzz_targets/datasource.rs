@@ -1,5 +1,5 @@
 //! Any text as a data source of MySQL, PostgreSQL and AMQP: what is read of it can be connected to, is read again from a
-//! text that says just that, and is shown without its password.
+//! text with the same content, and is shown without its password.
 #![no_main]
 
 use std::fmt::Write;
@@ -23,7 +23,7 @@ fn bracketed(host: &str) -> String {
     }
 }
 
-/// As libpq has it, which can say everything.
+/// In libpq's form, which can express everything.
 fn libpq(target: &Target) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
     let mode = match target.encryption {
@@ -82,12 +82,12 @@ fuzz_target!(|text: &str| {
         let Ok(target) = sql::parse(driver, text) else { continue };
         assert!(target.port != 0 && !target.host.is_empty());
         assert!(target.socket.as_ref().is_none_or(|path| path.as_os_str() != ""));
-        let said = match driver {
+        let written = match driver {
             Driver::Mysql => go(&target),
             Driver::Postgres => Some(libpq(&target)),
         };
-        if let Some(said) = said {
-            assert!(sql::parse(driver, &said).as_ref() == Ok(&target), "{said}");
+        if let Some(written) = written {
+            assert!(sql::parse(driver, &written).as_ref() == Ok(&target), "{written}");
         }
     }
     if let Ok(target) = amqp::parse(text) {
@@ -102,7 +102,7 @@ fuzz_target!(|text: &str| {
         } = &target;
         let scheme = if *tls { "amqps" } else { "amqp" };
         let login = format!("{}:{}", percent(username), percent(password));
-        let said = format!("{scheme}://{login}@{}:{port}/{}", bracketed(host), percent(vhost));
-        assert!(amqp::parse(&said).as_ref() == Ok(&target), "{said}");
+        let written = format!("{scheme}://{login}@{}:{port}/{}", bracketed(host), percent(vhost));
+        assert!(amqp::parse(&written).as_ref() == Ok(&target), "{written}");
     }
 });

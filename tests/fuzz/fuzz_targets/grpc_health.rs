@@ -1,5 +1,5 @@
-//! Any bytes as the frame of a `HealthCheckResponse`: nothing is said before the frame is whole, nothing beyond it has a
-//! say, and the last status in it counts.
+//! Any bytes as the frame of a `HealthCheckResponse`: nothing is decided before the frame is whole, nothing beyond it
+//! counts, and the last status in it does.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Any bytes as the name and, after a NUL, the content of a node, in each of the words there are: what is read is read
-//! again from the report that nerve would write of it, and a name that says all says it whatever the node holds.
+//! Any bytes as the name and, after a NUL, the content of a node, in each format there is: what is read is read again from
+//! the report that nerve would write of it, and a name that encodes the data does so for any content of the node.
 #![no_main]
 
 use common::report::{Decoder, Method, Report};

@@ -1,5 +1,5 @@
-//! Any text as the template of a router over two services: it is wrong as soon as it is read, or it renders, or it says
-//! why not; and no server adds a line to the file.
+//! Any text as the template of a router over two services: it is refused when it is read, or it renders, or it returns why
+//! not; and no server adds a line to the file.
 #![no_main]
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! Any bytes as the file of what the sources said last (the assertions are in synapse, where the types are).
+//! Any bytes as the snapshot of the sources (the assertions are in synapse, where the types are).
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

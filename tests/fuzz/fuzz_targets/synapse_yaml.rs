@@ -1,4 +1,4 @@
-//! Any text as synapse's configuration: it is loaded, or its problems are told.
+//! Any text as synapse's configuration: it is loaded, or its problems are returned.
 #![no_main]
 
 use std::path::Path;

@@ -7,8 +7,8 @@ use nerve::check::wire::Read;
 /// At most so many of the places at which an input may be cut are tried.
 const CUTS: usize = 16;
 
-/// Reads a message as a conversation does. However the bytes arrive, the answer is "not yet" until it is there and the
-/// same from then on; and nothing beyond the message has a say in it.
+/// Reads a message as a connection does. In whatever pieces the bytes arrive, the result is "not yet" until the message is
+/// complete and the same from then on; and nothing beyond the message affects it.
 pub fn in_pieces<T: PartialEq + Debug>(bytes: &[u8], read: impl Fn(&[u8]) -> Read<T>) -> Read<T> {
     let whole = read(bytes);
     let (least, most) = match &whole {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{percent_decode, url};
 
-/// Where to log in, and as whom. The password is not shown.
+/// Address and credentials. The password is not shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
     /// `amqps`.
@@ -13,7 +13,7 @@ pub struct Target {
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// As whom.
+    /// The user.
     pub username: String,
     /// May be empty.
     pub password: String,
@@ -31,7 +31,7 @@ impl fmt::Debug for Target {
     }
 }
 
-/// Reads an AMQP URI; what is wrong with it is said without any of its text.
+/// Reads an AMQP URI; an error contains none of its text.
 pub fn parse(text: &str) -> Result<Target, &'static str> {
     let url = url(text)?;
     let (tls, port) = match url.scheme() {
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_says_it_all() {
+    fn a_url_has_every_part() {
         let target = parse("amqps://me:p%40ss@[::1]:1/shop").expect("a target");
         assert_eq!((target.host.as_str(), target.port, target.tls), ("::1", 1, true));
         assert_eq!((target.username.as_str(), target.password.as_str()), ("me", "p@ss"));
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_the_password() {
+    fn errors_do_not_contain_the_password() {
         for text in [
             "http://me:secret@h",
             "me:secret@h",

@@ -18,7 +18,7 @@ impl<'a> Fields<'a> {
         Self(fields.into_iter().collect())
     }
 
-    /// The text with its templates rendered. What goes wrong is said without the text: there is a password in it.
+    /// The text with its templates rendered. An error does not contain the text, because there is a password in it.
     pub(crate) fn render(&self, text: &str) -> Result<String, &'static str> {
         if !text.contains("{{") {
             return Ok(text.to_owned());
@@ -32,7 +32,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// What is said of a port that is none.
+/// The error for an invalid port.
 const NO_PORT: &str = "has no port from 1 to 65535";
 
 /// A port from 1 to 65535.

@@ -2,8 +2,8 @@
 //! (`host=... user=...`), and URLs (`mysql://`, `postgres://`).
 //!
 //! Sources: <https://github.com/go-sql-driver/mysql#dsn-data-source-name>,
-//! <https://www.postgresql.org/docs/15/libpq-connect.html#LIBPQ-CONNSTRING>. What is wrong with one is said without any
-//! of its text: there is a password in it.
+//! <https://www.postgresql.org/docs/15/libpq-connect.html#LIBPQ-CONNSTRING>. An error contains none of the text, because
+//! there is a password in it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ pub enum Driver {
 }
 
 impl Driver {
-    /// Where it listens when nothing else is said.
+    /// The default port.
     pub fn port(self) -> u16 {
         match self {
             Self::Mysql => 3306,
@@ -36,7 +36,7 @@ pub enum Encryption {
     Off,
     /// When the server offers it.
     Prefer,
-    /// Always, with whomever.
+    /// Always, without verification.
     Require,
     /// Always, with a certificate of a trusted authority.
     VerifyAuthority,
@@ -44,7 +44,7 @@ pub enum Encryption {
     Verify,
 }
 
-/// Where to connect, and as whom. The password is not shown.
+/// Address and credentials. The password is not shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
     /// Which database.
@@ -55,7 +55,7 @@ pub struct Target {
     pub port: u16,
     /// A Unix socket instead of both.
     pub socket: Option<PathBuf>,
-    /// As whom.
+    /// The user.
     pub username: String,
     /// May be empty.
     pub password: String,
@@ -76,7 +76,7 @@ impl fmt::Debug for Target {
 }
 
 const UNSUPPORTED: &str = "has a parameter that is not supported; certificates belong in `tls`";
-const NO_ENCRYPTION: &str = "asks for a kind of TLS that there is not";
+const NO_ENCRYPTION: &str = "requests a kind of TLS that does not exist";
 
 /// What a data source that is a URL begins with; `://` may stand in a password of another.
 const SCHEMES: [(&str, Driver); 4] = [
@@ -86,7 +86,7 @@ const SCHEMES: [(&str, Driver); 4] = [
     ("postgresql://", Driver::Postgres),
 ];
 
-/// Reads a data source of any form that `driver` knows.
+/// Reads a data source in any form that `driver` accepts.
 pub fn parse(driver: Driver, text: &str) -> Result<Target, &'static str> {
     let starts_with = |scheme: &str| {
         let start = text.get(..scheme.len());
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_the_password() {
+    fn errors_do_not_contain_the_password() {
         let cases = [
             (Driver::Mysql, "me:secret@tcp(db:1)"),
             (Driver::Mysql, "me:secret@tcp(db:1)/?sql_mode=x"),

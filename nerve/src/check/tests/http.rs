@@ -59,7 +59,7 @@ async fn http_fails_when_nothing_answers_in_time_or_at_all() {
 }
 
 #[tokio::test]
-async fn http_asks_for_the_path_and_the_host() {
+async fn http_requests_the_path_with_the_host() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("an address").port();
     let mut tasks = JoinSet::new();
@@ -272,7 +272,7 @@ async fn https_shows_a_client_certificate_and_speaks_http2() {
 }
 
 #[tokio::test]
-async fn http2_asks_by_a_name_that_is_neither_the_address_nor_the_certificates() {
+async fn http2_uses_a_name_that_is_neither_address_nor_certificate() {
     let mut tasks = JoinSet::new();
     let authority = Authority::new();
     let acceptor = authority.acceptor(&["node.example"], &[b"h2"], false);
@@ -295,7 +295,7 @@ async fn http2_asks_by_a_name_that_is_neither_the_address_nor_the_certificates()
 }
 
 #[tokio::test]
-async fn https_asks_by_a_name_that_is_neither_the_address_nor_the_certificates() {
+async fn https_uses_a_name_that_is_neither_address_nor_certificate() {
     let mut tasks = JoinSet::new();
     let authority = Authority::new();
     let acceptor = authority.acceptor(&["node.example"], &[], false);

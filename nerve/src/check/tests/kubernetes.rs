@@ -12,7 +12,7 @@ fn pod(ready: &str, more: &str) -> String {
     )
 }
 
-/// An API server that knows the token `second` and some pods.
+/// An API server that accepts the token `second` and has some pods.
 async fn api_server(mut stream: impl Stream) {
     let head = head(&mut stream).await;
     let line = head.lines().next().unwrap_or_default();
@@ -44,14 +44,14 @@ async fn api_server(mut stream: impl Stream) {
 async fn the_pod_or_one_container_must_be_ready() {
     let mut tasks = JoinSet::new();
     let port = serving(&mut tasks, api_server).await;
-    let ask = async |keys: &str| {
+    let probe_pod = async |keys: &str| {
         let check = format!(
             "{{ type: kubernetes, apiServer: 'http://127.0.0.1:{port}', namespace: prod, token: second, timeoutInMilli: 300, {keys} }}"
         );
         probe(1, &check).await
     };
-    assert_eq!(ask("podName: ready").await, Ok("the pod is ready".to_owned()));
-    let sidecars_friend = ask("podName: unready, container: shop").await;
+    assert_eq!(probe_pod("podName: ready").await, Ok("the pod is ready".to_owned()));
+    let sidecars_friend = probe_pod("podName: unready, container: shop").await;
     assert_eq!(sidecars_friend, Ok("container shop is ready".to_owned()));
     for (keys, why) in [
         ("podName: unready", "the pod is not ready: ContainersNotReady: nerve"),
@@ -65,10 +65,10 @@ async fn the_pod_or_one_container_must_be_ready() {
             "the service account may not `get` pods (403): give it a role that allows it",
         ),
     ] {
-        assert_eq!(ask(keys).await, Err(Failure::new(FailureKind::Answer, why)));
+        assert_eq!(probe_pod(keys).await, Err(Failure::new(FailureKind::Answer, why)));
     }
-    assert!(detail(ask("podName: odd").await).contains("no pod"));
-    assert_eq!(kind(ask("podName: hang").await), FailureKind::Timeout);
+    assert!(detail(probe_pod("podName: odd").await).contains("no pod"));
+    assert_eq!(kind(probe_pod("podName: hang").await), FailureKind::Timeout);
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn the_token_is_read_again_and_the_api_server_verified() {
     .await;
     let directory = tempfile::tempdir().expect("a directory");
     let token = directory.path().join("token");
-    let ask = async |ca: &str| {
+    let probe_pod = async |ca: &str| {
         let check = format!(
             "{{ type: kubernetes, apiServer: 'https://localhost:{port}', namespace: prod, podName: ready, token: 'file:{}', tls: {{ ca: {ca} }} }}",
             token.display()
@@ -95,13 +95,16 @@ async fn the_token_is_read_again_and_the_api_server_verified() {
         probe(1, &check).await
     };
     let ca = authority.ca();
-    assert_eq!(kind(ask(&ca).await), FailureKind::Secret);
+    assert_eq!(kind(probe_pod(&ca).await), FailureKind::Secret);
     std::fs::write(&token, "first").expect("written");
-    assert_eq!(detail(ask(&ca).await), "the API server does not take the token (401)");
+    assert_eq!(
+        detail(probe_pod(&ca).await),
+        "the API server does not take the token (401)"
+    );
     std::fs::write(&token, "second\n").expect("written");
-    ask(&ca).await.expect("a new token");
+    probe_pod(&ca).await.expect("a new token");
     let stranger = Authority::new();
-    assert_eq!(kind(ask(&stranger.ca()).await), FailureKind::Connection);
+    assert_eq!(kind(probe_pod(&stranger.ca()).await), FailureKind::Connection);
     let absent = format!(
         "{{ type: kubernetes, apiServer: 'http://127.0.0.1:{}', podName: ready, token: x }}",
         free_port().await

@@ -86,7 +86,7 @@ fn detail(outcome: Result<String, Failure>) -> String {
 }
 
 #[tokio::test]
-async fn exec_says_how_the_program_ended() {
+async fn exec_reports_how_the_program_ended() {
     assert_eq!(
         probe(1, "{ type: exec, command: [echo, fine] }").await,
         Ok("fine".to_owned())

@@ -5,7 +5,7 @@ use tokio::net::TcpSocket;
 use super::*;
 
 #[tokio::test]
-async fn tcp_passes_when_somebody_accepts_and_fails_when_nobody_does() {
+async fn tcp_passes_when_a_port_accepts_and_fails_otherwise() {
     let mut tasks = JoinSet::new();
     let port = server(&mut tasks, "").await;
     probe(port, "{ type: tcp }").await.expect("accepts");
@@ -38,7 +38,7 @@ async fn a_half_open_connection_is_never_seen() {
 }
 
 #[tokio::test]
-async fn what_is_said_can_be_checked() {
+async fn the_reply_can_be_checked() {
     let mut tasks = JoinSet::new();
     let redis = serving(&mut tasks, |mut stream| async move {
         let mut ping = [0; 6];

@@ -17,10 +17,10 @@ use crate::check::connect::{Connector, Tls};
 use crate::config::authority;
 use crate::health::verdict::{Failure, FailureKind};
 
-/// The host of URLs where nobody sees it: what is connected to are addresses of ours, and `Host` is said beside it.
+/// The host of URLs that no server sees: the addresses are resolved by us, and `Host` is sent beside it.
 const NAMELESS: &str = "server.invalid";
 
-/// A server, and what it is asked for.
+/// A server and the requested URI.
 #[derive(Debug)]
 pub(in crate::check) struct HttpTarget {
     connector: Connector,
@@ -31,7 +31,7 @@ pub(in crate::check) struct HttpTarget {
 }
 
 impl HttpTarget {
-    /// `uri` is what is asked for; its authority is the `Host`, which may be another than `connector`'s.
+    /// `uri` is the request's; its authority is the `Host`, which may differ from `connector`'s.
     pub(in crate::check) fn new(connector: Connector, tls: Option<Tls>, uri: &Uri) -> Result<Self, BuildError> {
         let (scheme, name) = match &tls {
             Some(tls) => ("https", tls.name(connector.host())),
@@ -49,8 +49,8 @@ impl HttpTarget {
         })
     }
 
-    /// Asks, and reads as much of the answer as is wanted.
-    pub(in crate::check) async fn ask(
+    /// Sends a request and reads the answer up to the limit.
+    pub(in crate::check) async fn send(
         &self,
         method: Method,
         headers: HeaderMap,
@@ -102,7 +102,7 @@ fn builder(tls: Option<&Tls>) -> ClientBuilder {
 
 /// Sends, and reads as much of the answer as is wanted.
 pub(in crate::check) async fn answer(request: reqwest::RequestBuilder, limit: BodyLimit) -> reqwest::Result<Answer> {
-    // Whatever the operator's headers say of it.
+    // Regardless of the operator's headers.
     let close = HeaderMap::from_iter([(CONNECTION, HeaderValue::from_static("close"))]);
     let mut response = request.headers(close).send().await?;
     let mut body = Body::new(limit);
@@ -119,7 +119,7 @@ pub(in crate::check) async fn answer(request: reqwest::RequestBuilder, limit: Bo
     })
 }
 
-/// A connection that was not made is told with where it should have led.
+/// A failed connection, reported with its target.
 pub(in crate::check) fn broken(connector: &Connector, error: &reqwest::Error) -> Failure {
     let cause = innermost(error);
     let what = if error.is_connect() {
@@ -130,7 +130,7 @@ pub(in crate::check) fn broken(connector: &Connector, error: &reqwest::Error) ->
     Failure::new(FailureKind::Connection, what)
 }
 
-/// Whether it was a proxy that made no tunnel, and what it wants. Its words are all that reqwest lets through.
+/// Whether a proxy refused the tunnel, and why. Its message is all that reqwest passes on.
 pub(in crate::check) fn no_tunnel(error: &reqwest::Error) -> Option<&'static str> {
     match innermost(error).to_string().as_str() {
         "tunnel error: proxy authorization required" => Some("the proxy wants other credentials (407)"),

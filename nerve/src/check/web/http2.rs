@@ -14,8 +14,8 @@ use crate::health::verdict::{Failure, FailureKind};
 /// The most bytes of headers that are taken.
 const HEADER_CAP: u32 = 64 * 1024;
 
-/// Asks on `stream`.
-pub(in crate::check) async fn ask(
+/// Sends a request on `stream`.
+pub(in crate::check) async fn send(
     stream: Box<dyn Stream>,
     ask: Http2Request,
     limit: BodyLimit,

@@ -3,9 +3,8 @@
 //! No redirects, no proxy from the environment, no more of the body than is wanted. When a probe is over or late, its
 //! connection is closed.
 //!
-//! HTTP/1.1 is reqwest's. HTTP/2 is not: gRPC needs the trailers, and a server may be asked for by three names, where it
-//! is, what its certificate says and the authority of the request, of which a URL holds but one. (HTTP/1.1 says the last
-//! in a header.)
+//! HTTP/1.1 is reqwest's. HTTP/2 is not: gRPC needs the trailers, and a request may have three names, the server's address,
+//! the name in its certificate and the authority, of which a URL holds but one. (HTTP/1.1 has the last in a header.)
 
 mod body;
 mod http1;
@@ -18,9 +17,9 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 
 pub(super) use body::{Body, BodyLimit};
 pub(super) use http1::{HttpTarget, answer, broken, no_tunnel, proxied, url};
-pub(super) use http2::ask;
+pub(super) use http2::send;
 
-/// What every request says of us.
+/// The `User-Agent` of every request.
 const USER_AGENT: &str = concat!("nerve/", env!("CARGO_PKG_VERSION"));
 
 /// How much of a body is read at most.
@@ -46,7 +45,7 @@ pub(super) struct Answer {
     pub(super) trailers: Option<HeaderMap>,
 }
 
-/// The innermost cause: the outer ones say "error".
+/// The innermost cause: the outer ones are just "error".
 fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     let mut cause = error;
     while let Some(source) = cause.source() {

@@ -5,7 +5,7 @@
 
 use super::Read;
 
-/// What a client says first.
+/// The first bytes of a client.
 pub(in crate::check) const HEADER: &[u8] = b"AMQP\x00\x00\x09\x01";
 /// The largest frame that is taken, negotiated with the server.
 pub const FRAME_MAX: u32 = 32 * 1024;
@@ -299,7 +299,7 @@ pub(in crate::check) fn declare(queue: &str) -> Vec<u8> {
         .framed(METHOD, CHANNEL)
 }
 
-/// `basic.publish` to the queue itself, with its content. What nobody fetches expires after a minute.
+/// `basic.publish` to the queue itself, with its content. A message that is not fetched expires after a minute.
 pub(in crate::check) fn publish(queue: &str, message: &[u8]) -> Vec<u8> {
     const CONTENT_TYPE: u16 = 1 << 15;
     const EXPIRATION: u16 = 1 << 8;

@@ -20,7 +20,7 @@ pub(in crate::check) fn request(service: &str) -> Vec<u8> {
     frame
 }
 
-/// Seven bits a byte, the lowest first; the high bit says that more follow.
+/// Seven bits a byte, the lowest first; the high bit means that more follow.
 fn varint(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {

@@ -11,7 +11,7 @@ pub mod zookeeper;
 /// The longest reply that is read.
 pub const CAP: usize = 64 * 1024;
 
-/// What the bytes so far are: a message and its length, or not yet a whole one; an error says why they never will be.
+/// The message in the bytes so far and its length, or none yet; an error means that there never will be one.
 pub type Read<T> = Result<Option<(T, usize)>, String>;
 
 /// A line that ends with CR LF, as text without them.

@@ -33,7 +33,7 @@ pub fn reply(bytes: &[u8]) -> Read<Reply> {
     Ok(Some((reply, length)))
 }
 
-/// A command with its arguments, whatever is in them.
+/// A command with its arguments, which may be any text.
 pub(in crate::check) fn command(words: &[&str]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
     for word in words {

@@ -1,4 +1,4 @@
-//! Who may do what with the nodes of a ZooKeeper reporter.
+//! The access rights of the nodes of a ZooKeeper reporter.
 
 use common::config::Section;
 use common::zk::node::Access;
@@ -26,7 +26,7 @@ pub(super) fn access(section: &mut Section<'_>, security: Option<&Security>) -> 
     if access.needs_authentication() && !security.is_none_or(identified) {
         section.problem(
             "acl",
-            "gives rights to whoever is authenticated, and this reporter is not",
+            "gives rights to authenticated sessions, and this reporter's is not",
             "add `auth: { user: …, password: … }` or a client certificate in `tls`",
         );
     }

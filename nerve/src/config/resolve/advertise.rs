@@ -56,7 +56,7 @@ pub(super) fn warn_of_loopback(section: &mut Section<'_>, host: &str, reporters:
         section.warning(
             "host",
             format!("is announced as {host}, a loopback address: only this machine can reach it"),
-            "set `host` or `advertise`, or say `announceLoopback: true`",
+            "set `host` or `advertise`, or `announceLoopback: true`",
         );
     }
 }
@@ -86,7 +86,7 @@ fn choose(entry: &str, machine: &[Address]) -> Result<String, String> {
     })
 }
 
-/// Whether another machine can use it: addresses of one link need a zone that only this machine knows.
+/// Whether another machine can use it: addresses of one link need a zone that only this machine has.
 fn is_reachable(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),

@@ -33,7 +33,7 @@ pub(super) fn nodes(root: &mut Section<'_>, services: &[Option<ServiceConfig>]) 
     }
 }
 
-/// Where nodes are: whatever the session, and wherever its chroot ends.
+/// The place of nodes, regardless of the session and of the length of its chroot.
 #[derive(Debug, PartialEq, Eq)]
 struct Place {
     hosts: Vec<String>,

@@ -4,7 +4,7 @@ use common::config::Section;
 use common::report::Dialect;
 use common::zk::node::{NodeConfig, NodeKind, NodeName, WriteBudget, token};
 
-/// Who is registered.
+/// The registered instance.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Instance<'a> {
     pub(super) name: &'a str,

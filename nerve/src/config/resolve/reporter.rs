@@ -12,7 +12,7 @@ use super::access;
 use super::node::{self, Instance};
 use crate::config::{ReporterConfig, ZookeeperConfig};
 
-/// ZooKeeper's own lower bound with its default tick: asking for less gives this anyway.
+/// ZooKeeper's own lower bound with its default tick: a shorter request gets this anyway.
 const MIN_SESSION_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The reporters of an instance; the console when it names none, as in Go-Nerve.

@@ -5,8 +5,8 @@ use common::ratio::PerMille;
 
 use crate::config::{Guard, GuardPolicy, SelectionConfig, WatcherConfig};
 
-/// Reads `guard`; without one, the defaults hold. What somebody writes on this host is believed unless `policy` says
-/// otherwise, and a list in this very file always.
+/// Reads `guard`; without one, the defaults apply. Removals from a file on this host apply at once unless `policy` is set,
+/// and those from a list in the configuration always do.
 pub(super) fn guard(
     service: &mut Section<'_>,
     watcher: Option<&WatcherConfig>,
@@ -32,7 +32,7 @@ pub(super) fn guard(
     if watcher.is_some_and(WatcherConfig::is_fixed) && policy.is_some_and(|policy| policy != GuardPolicy::Trust) {
         section.problem(
             "policy",
-            "a list in the configuration is always believed",
+            "removals from a list in the configuration always apply at once",
             "remove `policy`: only what a registry takes away can be doubted",
         );
     }

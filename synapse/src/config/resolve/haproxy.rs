@@ -43,7 +43,7 @@ impl Default for RouterContext {
 const DEFAULT_BIND: &str = "127.0.0.1";
 
 impl RouterContext {
-    /// What an HAProxy router says.
+    /// The settings of an HAProxy router for its services.
     pub(super) fn of(section: &mut Section<'_>) -> Self {
         let bind_address = section.text_or("bindAddress", DEFAULT_BIND);
         lines::bind_host(section, "bindAddress", &bind_address);
@@ -121,8 +121,8 @@ impl ResolveContext<'_> {
         Some(path)
     }
 
-    /// The socket that commands go through. Our own is next to the configuration file; in managed mode only, for an
-    /// HAProxy that someone else runs reads what is in `global[]` and nothing else is known to be right.
+    /// The socket that commands go through. Our own is next to the configuration file; in managed mode only, because an
+    /// HAProxy of another program reads the lines of `global[]` and no other path is certain.
     fn stats_socket(
         &self,
         section: &mut Section<'_>,
@@ -188,7 +188,7 @@ fn control(section: &mut Section<'_>, config_path: Option<&Path>, global: &[Stri
         if stop_on_exit {
             section.problem(
                 "stopOnExit",
-                "HAProxy belongs to whoever `reloadCommand` calls, so synapse can't stop it",
+                "`reloadCommand` owns HAProxy, so synapse can't stop it",
                 "remove `stopOnExit`, or `reloadCommand` to let synapse run HAProxy",
             );
         }
@@ -260,9 +260,9 @@ fn servers(section: &mut Section<'_>) -> Option<ServersMode> {
     )
 }
 
-/// Where the health of the servers goes for the next worker: into the file that `global` names, for the backends take it
-/// from there unless `defaults` says otherwise. Both lines are added for an HAProxy of ours; with someone else's they have
-/// to be there.
+/// Where the health of the servers is stored for the next worker: in the file that `global` names, because backends read it
+/// from there unless `defaults` decides otherwise. Both lines are added for an HAProxy of ours; for another program's they
+/// have to be there.
 fn state_file(
     config_path: Option<&Path>,
     control: &HaproxyControl,

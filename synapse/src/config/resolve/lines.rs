@@ -11,7 +11,7 @@ use super::obsolete::{Place, Replacement, instead};
 /// The longest path a Unix socket can have (`sun_path` with its closing NUL is 108 bytes).
 pub(super) const UNIX_PATH_MAX: usize = 107;
 
-/// The longest path HAProxy takes for one: it binds `<path>.<pid>.tmp` first (measured: 2.6.12 says "max 97").
+/// The longest path HAProxy accepts for one: it binds `<path>.<pid>.tmp` first (measured: 2.6.12 reports "max 97").
 pub(super) const HAPROXY_SOCKET_MAX: usize = 97;
 
 impl RouterContext {

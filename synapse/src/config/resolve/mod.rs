@@ -44,7 +44,7 @@ struct ResolveContext<'p> {
     written: BTreeSet<PathBuf>,
     /// The services' ids so far.
     ids: BTreeSet<String>,
-    /// What the router that is being read says for all its services.
+    /// The settings of the router that is being read, for all its services.
     context: RouterContext,
 }
 

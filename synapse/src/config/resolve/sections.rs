@@ -105,7 +105,7 @@ fn extra(
         "program" => Some(
             "it would have HAProxy's master run a program out of synapse's sight: start it as a service of the system",
         ),
-        kind if !KINDS.contains(&kind) => Some("HAProxy knows no such section"),
+        kind if !KINDS.contains(&kind) => Some("HAProxy has no such section"),
         _ => None,
     };
     if let Some(why) = refused {

@@ -164,7 +164,7 @@ fn server_options(section: &mut Section<'_>) -> String {
     match template::render(&options, &example) {
         Ok(text) if text.contains("<no value>") => section.problem(
             "serverOptions",
-            "the template asks for a field that a server does not have",
+            "the template uses a field that a server does not have",
             "the fields are `{{.Name}}`, `{{.Host}}`, `{{.Port}}` and `{{.Server}}`",
         ),
         Ok(_) => {}

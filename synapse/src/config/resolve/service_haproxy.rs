@@ -1,4 +1,4 @@
-//! A service's own lines in HAProxy: `routerOptions`, and `haproxy`, which says in keys what most of them say.
+//! A service's own lines in HAProxy: `routerOptions`, and `haproxy`, which has keys for the most frequent of them.
 
 use std::path::Path;
 

@@ -130,7 +130,7 @@ fn mode_of(text: &str) -> Result<u32, (String, String)> {
     }
 }
 
-/// Whether people write such modes: the owner may read, and nobody may do more than those before him.
+/// Whether a mode is a usual one: the owner may read, and each further class has no right that the one before lacks.
 fn is_usual(bits: u32) -> bool {
     let (owner, group, others) = (bits >> 6 & 7, bits >> 3 & 7, bits & 7);
     bits <= 0o777 && owner & 4 != 0 && group & !owner == 0 && others & !group == 0

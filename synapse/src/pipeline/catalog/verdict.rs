@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::config::{Condition, Scope};
 
-/// HoldReason a candidate is left out.
+/// Why a candidate is left out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Verdict {
     /// Its registration marks it as unavailable.

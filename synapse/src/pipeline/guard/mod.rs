@@ -101,13 +101,13 @@ pub struct HeldInstance {
     pub since: Instant,
     /// When it is let go at the latest, as long as the source answers.
     pub until: Instant,
-    /// HoldReason it is held.
+    /// Why it is held.
     pub why: HoldReason,
     /// By an operator's command.
     pub kept: bool,
 }
 
-/// HoldReason an instance is held no more.
+/// Why an instance is held no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ReleaseReason {
     /// It is listed again.

@@ -348,7 +348,7 @@ fn an_operators_word_outweighs_the_rules() {
     let mut bench = Fixture::settled(policy(), 1..=4);
     bench.list([]);
     bench.memory.apply_command(GuardCommand::Keep(seconds(3600)), bench.now);
-    assert_eq!(bench.list(11..=14).len(), 8, "kept, whatever else is listed");
+    assert_eq!(bench.list(11..=14).len(), 8, "kept, regardless of what is listed");
     assert_eq!(bench.wait(seconds(3599)).len(), 8);
     assert_eq!(bench.fail(1).len(), 7, "a server that fails is of no use");
     assert_eq!(bench.wait(seconds(1)), [11, 12, 13, 14]);

@@ -1,9 +1,9 @@
 //! The task of a router without a life of its own (a print, a file): applies what is desired at the router's pace, and
 //! again until it is applied.
 //!
-//! Level-triggered: whatever wakes it, it looks at what is desired now, and what counts as applied is only what the target
-//! said it had done. What failed is tried again with growing waits, a change without them, for it may be the cure. Each
-//! router has a task of its own, so that one that fails, or hangs, holds up no other.
+//! Level-triggered: each wake-up leads to a look at what is desired now, and only what the target confirmed counts as
+//! applied. A failed update is retried with growing delays, a change without them, because it may be the cure. Each router
+//! has a task of its own, so that one that fails, or hangs, delays no other.
 
 use std::future::{Future, pending};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use super::status::RouterStatus;
 
 /// What a router writes to.
 pub(crate) trait Target: Send {
-    /// Makes `desired` true. An error is for the operator; whatever was done is found out again at the next call.
+    /// Makes `desired` true. An error is for the operator; what was done is determined again at the next call.
     fn apply(&mut self, desired: &Arc<Desired>) -> impl Future<Output = Result<Applied, String>> + Send;
 }
 

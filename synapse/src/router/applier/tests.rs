@@ -11,31 +11,31 @@ use crate::desired::Service;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Does what it is told, then succeeds; remembers when it was asked for what.
+/// Succeeds or fails as set; records when it was called with what.
 #[derive(Debug, Clone, Default)]
 struct Fake {
     answers: Arc<Mutex<VecDeque<Result<Applied, String>>>>,
-    asked: Arc<Mutex<Vec<(Instant, usize)>>>,
+    calls: Arc<Mutex<Vec<(Instant, usize)>>>,
 }
 
 impl Fake {
     fn answering(answers: impl IntoIterator<Item = Result<Applied, String>>) -> Self {
         Self {
             answers: Arc::new(Mutex::new(answers.into_iter().collect())),
-            asked: Arc::default(),
+            calls: Arc::default(),
         }
     }
 
-    fn asked(&self) -> Vec<(Instant, usize)> {
-        self.asked.lock().expect("nobody panicked").clone()
+    fn calls(&self) -> Vec<(Instant, usize)> {
+        self.calls.lock().expect("not poisoned").clone()
     }
 }
 
 impl Target for Fake {
     async fn apply(&mut self, desired: &Arc<Desired>) -> Result<Applied, String> {
         let size = desired.services.len();
-        self.asked.lock().expect("nobody panicked").push((Instant::now(), size));
-        let answer = self.answers.lock().expect("nobody panicked").pop_front();
+        self.calls.lock().expect("not poisoned").push((Instant::now(), size));
+        let answer = self.answers.lock().expect("not poisoned").pop_front();
         answer.unwrap_or(Ok(Applied::Changed))
     }
 }
@@ -108,7 +108,7 @@ async fn the_first_state_is_applied_at_once_and_the_next_when_it_is_quiet() {
     let rig = Rig::start(fake.clone(), None, None);
     rig.in_sync().await;
     assert!(rig.is_ready());
-    assert_eq!(fake.asked(), [(rig.started, 1)]);
+    assert_eq!(fake.calls(), [(rig.started, 1)]);
     let changed = Instant::now();
     rig.want(2);
     sleep(100 * MS).await;
@@ -117,7 +117,7 @@ async fn the_first_state_is_applied_at_once_and_the_next_when_it_is_quiet() {
     rig.want(3);
     sleep(MS).await;
     rig.in_sync().await;
-    assert_eq!(fake.asked()[1..], [(changed + 600 * MS, 3)]);
+    assert_eq!(fake.calls()[1..], [(changed + 600 * MS, 3)]);
     let status = rig.applier.status();
     assert_eq!((status.applies, status.failures), (2, 0));
 }
@@ -132,11 +132,11 @@ async fn constant_change_is_applied_at_least_every_longest_wait() {
     }
     sleep(MS).await;
     rig.in_sync().await;
-    let asked = fake.asked();
-    assert_eq!(asked.last().map(|(_, size)| *size), Some(101));
-    assert!((5..=8).contains(&asked.len()), "{asked:?}");
-    for pair in asked.windows(2) {
-        assert!(pair[1].0 - pair[0].0 <= 2200 * MS, "{asked:?}");
+    let calls = fake.calls();
+    assert_eq!(calls.last().map(|(_, size)| *size), Some(101));
+    assert!((5..=8).contains(&calls.len()), "{calls:?}");
+    for pair in calls.windows(2) {
+        assert!(pair[1].0 - pair[0].0 <= 2200 * MS, "{calls:?}");
     }
 }
 
@@ -154,9 +154,9 @@ async fn the_budget_puts_off_and_the_last_state_is_applied() {
     }
     sleep(MS).await;
     rig.in_sync().await;
-    let asked = fake.asked();
-    assert_eq!(asked.len(), 3, "{asked:?}");
-    assert_eq!(asked[2], (asked[0].0 + Duration::from_mins(1), 29));
+    let calls = fake.calls();
+    assert_eq!(calls.len(), 3, "{calls:?}");
+    assert_eq!(calls[2], (calls[0].0 + Duration::from_mins(1), 29));
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,10 +178,10 @@ async fn what_failed_is_tried_until_it_is_right_and_not_applied_before() {
         (status.failures, status.applies, status.last_error.as_str()),
         (4, 1, "")
     );
-    let asked = fake.asked();
-    assert_eq!(asked.len(), 5);
-    for pair in asked.windows(2) {
-        assert!(pair[1].0 - pair[0].0 >= 500 * MS, "{asked:?}");
+    let calls = fake.calls();
+    assert_eq!(calls.len(), 5);
+    for pair in calls.windows(2) {
+        assert!(pair[1].0 - pair[0].0 >= 500 * MS, "{calls:?}");
     }
 }
 
@@ -190,11 +190,11 @@ async fn a_change_may_be_the_cure_and_is_tried_without_the_wait() {
     let fake = Fake::answering((0..99).map(|_| Err("bad file".to_owned())));
     let rig = Rig::start(fake.clone(), None, Some(Duration::from_secs(5)));
     sleep(Duration::from_mins(3)).await;
-    let (tried, now) = (fake.asked().len(), Instant::now());
+    let (tried, now) = (fake.calls().len(), Instant::now());
     assert!(tried < 15, "it backs off");
     rig.want(2);
     sleep(600 * MS).await;
-    let since = fake.asked().split_off(tried);
+    let since = fake.calls().split_off(tried);
     // A try that was due anyway may have come before; timers are a millisecond late at most.
     assert!(
         since.iter().any(|(at, size)| *at <= now + 501 * MS && *size == 2),
@@ -219,9 +219,9 @@ async fn the_rest_is_done_when_it_is_due_and_news_are_not_kept_waiting_for_it() 
     let changed = Instant::now();
     rig.want(2);
     sleep(Duration::from_mins(1)).await;
-    assert_eq!(fake.asked()[1..], [(changed + 500 * MS, 2)]);
+    assert_eq!(fake.calls()[1..], [(changed + 500 * MS, 2)]);
     rig.in_sync().await;
-    assert_eq!(fake.asked()[2..], [(at, 2)]);
+    assert_eq!(fake.calls()[2..], [(at, 2)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,7 +229,7 @@ async fn what_can_not_be_done_yet_waits_for_news() {
     let fake = Fake::answering([Ok(Applied::NotYet("the first word of web".to_owned()))]);
     let rig = Rig::start(fake.clone(), None, None);
     sleep(Duration::from_mins(5)).await;
-    assert_eq!(fake.asked().len(), 1);
+    assert_eq!(fake.calls().len(), 1);
     assert_eq!(rig.applier.status().pending, "the first word of web");
     assert!(!rig.is_ready());
     rig.want(2);
@@ -248,10 +248,10 @@ async fn it_is_looked_whether_all_is_right_still() {
     };
     let rig = Rig::start(fake.clone(), Some(budget), Some(Duration::from_secs(10)));
     sleep(25_000 * MS).await;
-    let asked: Vec<Duration> = fake.asked().iter().map(|(at, _)| *at - rig.started).collect();
-    assert_eq!(asked, [0, 10, 20].map(Duration::from_secs));
+    let calls: Vec<Duration> = fake.calls().iter().map(|(at, _)| *at - rig.started).collect();
+    assert_eq!(calls, [0, 10, 20].map(Duration::from_secs));
     assert_eq!(rig.applier.status().applies, 1);
     rig.want(2);
     sleep(600 * MS).await;
-    assert_eq!(fake.asked().len(), 4, "a look costs nothing of the budget");
+    assert_eq!(fake.calls().len(), 4, "a look costs nothing of the budget");
 }

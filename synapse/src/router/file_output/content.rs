@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::desired::Server;
 
-/// One backend with the keys of Airbnb's synapse, in its order; what a registration does not say is null.
+/// One backend with the keys of Airbnb's synapse, in its order; null where a registration has no value.
 #[derive(Debug, Serialize)]
 struct Backend<'s> {
     name: &'s str,

@@ -1,8 +1,8 @@
 //! Writes one JSON file for each service, as Airbnb's synapse does: for applications that read their backends themselves.
 //!
 //! A file is replaced whole, and only when it changes, so that a watch on it wakes its readers for a change alone. Files of
-//! services that are gone are removed: the directory's manifest says which files are ours, and nothing else is touched
-//! unless `purgeUnknown` says so. A service that nobody has read yet keeps its file.
+//! services that are gone are removed: the directory's manifest lists the files that are ours, and nothing else is touched
+//! unless `purgeUnknown` is set. A service whose source has not answered keeps its file.
 
 mod content;
 
@@ -26,7 +26,7 @@ use content::{backends, file_name, service_of, stale};
 
 /// The files are for every application of the machine, as Airbnb's are.
 const MODE: u32 = 0o644;
-/// Names the files that are ours, one a line. Its name keeps it away from who looks for `*.json`.
+/// Names the files that are ours, one a line. Its name hides it from readers of `*.json`.
 const MANIFEST: &str = ".synapse-files";
 /// Two routers of one directory would remove each other's files.
 const LOCK: &str = ".synapse.lock";
@@ -143,7 +143,7 @@ fn apply(config: &FileOutputConfig, desired: &Desired) -> Result<bool, String> {
     }
 }
 
-/// The services that have a file in `directory`, whoever wrote it.
+/// The services that have a file in `directory`, regardless of the program that wrote it.
 fn services_with_files(directory: &Path) -> Result<BTreeSet<String>, String> {
     let entries = std::fs::read_dir(directory).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let entries = entries.map_err(|error| format!("cannot list {}: {error}", directory.display()))?;

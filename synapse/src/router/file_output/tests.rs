@@ -23,7 +23,7 @@ fn rig() -> Rig {
     Rig { directory, config }
 }
 
-/// The services with as many servers each; `None`: nobody knows.
+/// The services with as many servers each; `None`: unknown.
 fn desired(web: Option<usize>, db: Option<usize>) -> Desired {
     let server = |number: usize| Server {
         node: format!("n_{number}").into(),
@@ -111,7 +111,7 @@ fn the_file_of_a_service_that_is_gone_goes_and_no_other() {
 }
 
 #[test]
-fn a_service_that_nobody_knows_keeps_its_file_and_holds_up_no_other() {
+fn an_unknown_service_keeps_its_file_and_delays_no_other() {
     let rig = rig();
     rig.apply(&desired(Some(1), Some(2))).expect("it is applied");
     let before = std::fs::read(rig.path("web.json")).expect("a file");

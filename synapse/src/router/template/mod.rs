@@ -1,8 +1,8 @@
 //! Writes a file from a template and runs a command when it has changed, as Go-Synapse does.
 //!
-//! The command counts: what is wanted is applied when the command has succeeded for the file that is there. A mark beside
-//! the file says that it still has to, from before the file changes until the command has worked, so that a command that
-//! fails is tried again, and one that a crash forgot is run at the next start.
+//! The command counts: the desired state is applied when the command has succeeded for the file that is there. A mark beside
+//! the file records that it still has to, from before the file changes until the command has succeeded, so that a command
+//! that fails is retried, and one that a crash prevented is run at the next start.
 
 mod mark;
 
@@ -142,7 +142,7 @@ impl Target for TemplateFile {
             });
         };
         let now = Instant::now();
-        // Who made the file has nobody to spread from: whatever reads it could not start without.
+        // No jitter on first creation: the consumer cannot have started without the file.
         let hold = if step.created {
             Duration::ZERO
         } else {
@@ -165,7 +165,7 @@ impl Target for TemplateFile {
     }
 }
 
-/// The services whose servers nobody knows yet: without them the file would take away servers that are there.
+/// The services whose servers are unknown yet: without them the file would remove servers that exist.
 fn unknown(desired: &Desired) -> Option<String> {
     let unknown = desired.services.iter().filter(|service| service.servers.is_none());
     let names: Vec<&str> = unknown.map(|service| service.id.as_str()).collect();
@@ -196,7 +196,7 @@ fn make_directory(file: &Path) -> Result<(), String> {
     std::fs::create_dir_all(directory).map_err(|error| format!("cannot create {}: {error}", directory.display()))
 }
 
-/// A file of ours beside `path`, out of the way of who includes a whole directory.
+/// A file of ours beside `path`, hidden from programs that include a whole directory.
 fn hidden(path: &Path, what: &str) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{what}"))

@@ -279,7 +279,7 @@ async fn jitter_puts_off_the_command_and_not_the_file_nor_the_first_one() {
 }
 
 #[tokio::test]
-async fn a_service_that_nobody_knows_yet_is_not_written_as_empty() {
+async fn an_unknown_service_is_not_written_as_empty() {
     let mut rig = Rig::new();
     rig.put("out/file", "web: what the last synapse knew\n");
     rig.start();
@@ -290,7 +290,7 @@ async fn a_service_that_nobody_knows_yet_is_not_written_as_empty() {
 }
 
 #[tokio::test]
-async fn what_somebody_does_to_the_file_is_put_right() {
+async fn a_changed_file_is_repaired() {
     let mut rig = Rig::new();
     rig.config.reconcile_interval = Duration::from_millis(50);
     rig.start();
@@ -319,7 +319,7 @@ async fn an_error_of_the_template_leaves_the_file_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_told_before_anything_starts() {
+async fn a_missing_part_is_reported_before_anything_starts() {
     let mut rig = Rig::new();
     let refused = |rig: &Rig| rig.build().expect_err("refused").message;
     let first = rig.build().map_err(|fatal| fatal.message).expect("it is right");

@@ -40,8 +40,6 @@ pub(super) struct RouterManager {
     routers: Vec<ManagedRouter>,
     /// For the snapshot.
     followed: watch::Sender<Vec<Followed>>,
-    /// The number of routers ever started, for the names of their tasks.
-    started: usize,
     running: RunningState,
     stop: watch::Sender<StopConfig>,
 }
@@ -58,7 +56,6 @@ impl RouterManager {
             followed: watch::Sender::default(),
             groups,
             routers: Vec::new(),
-            started: 0,
             running,
         }
     }
@@ -90,9 +87,14 @@ impl RouterManager {
         };
         all.await.map_err(|Stopping| Fatal::runtime("synapse is stopping"))?;
         self.publish();
-        let remembered = self.builder.forget();
+        let remembered = std::mem::take(&mut self.builder.remembered);
         if let Some(path) = self.config.snapshot_path.clone() {
-            let writer = SnapshotWriter::new(path, &remembered, self.followed.subscribe(), self.builder.news());
+            let writer = SnapshotWriter::new(
+                path,
+                &remembered,
+                self.followed.subscribe(),
+                self.builder.news.subscribe(),
+            );
             supervisor.start(Stage::Watchers, "snapshot", |stop| writer.run(stop));
         }
         Ok(())
@@ -144,9 +146,8 @@ impl RouterManager {
         prepared: Prepared,
         spawner: &mut Spawner<'_, Stage>,
     ) -> Result<(), Stopping> {
-        self.started += 1;
-        let router = prepared.router.clone();
-        let id = spawner.start(prepared.group(&self.started.to_string())).await?;
+        let Prepared { router, group } = prepared;
+        let id = spawner.start(group).await?;
         self.routers.push(ManagedRouter { id, config, router });
         Ok(())
     }

@@ -291,7 +291,10 @@ mod tests {
             ["a/10.0.0.1:80 a", "b/10.0.0.2:80 b", "b/10.0.0.3:80 b"]
         );
         cache.on_answer(0, Ok(answer(Vec::new(), 5)), now);
-        assert_eq!(servers_of(&cache).expect("known"), ["b/10.0.0.2:80 b", "b/10.0.0.3:80 b"]);
+        assert_eq!(
+            servers_of(&cache).expect("known"),
+            ["b/10.0.0.2:80 b", "b/10.0.0.3:80 b"]
+        );
         assert_eq!(cache.look().error, "");
     }
 

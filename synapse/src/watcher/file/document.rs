@@ -76,7 +76,10 @@ mod tests {
         assert_eq!(reports_of(""), Vec::<String>::new());
         assert_eq!(reports_of("[]"), Vec::<String>::new());
         let nerve = r#"{"available":true,"host":"10.0.0.1","name":"a","port":80,"weight":255}"#;
-        assert_eq!(reports_of(&format!("{nerve}\n")), [format!("web/a@10.0.0.1:80 {nerve}")]);
+        assert_eq!(
+            reports_of(&format!("{nerve}\n")),
+            [format!("web/a@10.0.0.1:80 {nerve}")]
+        );
         assert_eq!(
             reports_of(r#"[{"host":"10.0.0.1","port":80},{"host":"10.0.0.2","port":"80"}]"#),
             [

@@ -14,7 +14,7 @@ use crate::config::{CheckKind, LOOPBACK, authority};
 pub struct AmqpConfig {
     /// An AMQP URI, with Go-Nerve's templates; the other keys when `None`.
     pub datasource: Option<Secret>,
-    /// As whom.
+    /// The user.
     pub username: String,
     /// The user's.
     pub password: Secret,
@@ -22,7 +22,7 @@ pub struct AmqpConfig {
     pub vhost: String,
     /// The queue; `None` only logs in.
     pub queue: Option<String>,
-    /// Whom to trust, for `amqps`.
+    /// Trusted authorities and client certificate, for `amqps`.
     pub tls: Option<TlsOptions>,
     /// What is probed, for people.
     pub shown: String,

@@ -9,7 +9,7 @@ use crate::config::{self, CheckKind};
 /// The standard health protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrpcConfig {
-    /// The service that is asked about; empty is the server as a whole.
+    /// The service in the request; empty is the server as a whole.
     pub service: String,
     /// The method's URL. Its authority is what the server is called.
     pub uri: Uri,

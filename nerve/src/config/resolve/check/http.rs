@@ -13,7 +13,7 @@ use crate::config::{CheckKind, StatusSet, authority};
 pub struct HttpConfig {
     /// `GET` by default.
     pub method: Method,
-    /// What is asked for. Its authority is the `Host`, which need not be where we connect.
+    /// The requested URI. Its authority is the `Host`, which may differ from the address of the connection.
     pub uri: Uri,
     /// Headers beside `Host`.
     pub headers: Vec<(HeaderName, Secret)>,
@@ -68,7 +68,7 @@ fn path(section: &mut Section<'_>) -> String {
                 "is Go-Nerve's accidental name of `path`",
                 "rename it to `path`",
             );
-            // Asked for, so that the reference knows the key.
+            // Read, so that the reference has the key.
             section.text_or("path", "/");
             namespace
         }
@@ -108,7 +108,7 @@ fn method(section: &mut Section<'_>) -> Option<Method> {
         .ok()
         .filter(|method| *method != Method::CONNECT);
     if method.is_none() {
-        let what = format!("`{}` is no method that can be asked with", word.escape_debug());
+        let what = format!("`{}` is not a method of a request", word.escape_debug());
         section.problem("method", what, "e.g. `GET`, `HEAD` or `OPTIONS`");
     }
     method

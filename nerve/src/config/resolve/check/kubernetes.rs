@@ -35,11 +35,7 @@ pub(super) fn read(section: &mut Section<'_>, _host: Option<&str>, _port: u16) -
     let container = section.text("container").filter(|name| !name.is_empty());
     for (key, name) in [("namespace", Some(&namespace)), ("podName", pod_name.as_ref())] {
         if name.is_some_and(|name| !is_name(name)) {
-            section.problem(
-                key,
-                "is no name that Kubernetes knows",
-                "small letters, digits, `-` and `.`",
-            );
+            section.problem(key, "is not a name of Kubernetes", "small letters, digits, `-` and `.`");
         }
     }
     let api_server = api_server(section);

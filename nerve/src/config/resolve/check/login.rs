@@ -3,10 +3,10 @@
 use common::config::{Secret, Section};
 use common::tls::TlsOptions;
 
-/// As whom, and whether over TLS.
+/// Credentials, and whether TLS is used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoginConfig {
-    /// Empty when the server knows no names.
+    /// Empty when the server has no user names.
     pub username: String,
     /// `None` when there is no login.
     pub password: Option<Secret>,

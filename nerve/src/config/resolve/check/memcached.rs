@@ -10,16 +10,20 @@ use crate::config::CheckKind;
 /// The version, or statistics.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MemcachedConfig {
-    /// As whom.
+    /// Credentials.
     pub login: LoginConfig,
-    /// What its statistics must say.
+    /// Conditions on its statistics.
     pub expect: Conditions,
 }
 
 pub(super) fn read(section: &mut Section<'_>, _host: Option<&str>, _port: u16) -> Option<CheckKind> {
     let login = login::read(section);
     if login.password.is_some() && login.username.is_empty() {
-        section.problem("username", "is missing", "memcached knows a password by its user name");
+        section.problem(
+            "username",
+            "is missing",
+            "memcached stores a password under its user name",
+        );
     }
     let expect = expect(section)?;
     Some(CheckKind::Memcached(MemcachedConfig { login, expect }))

@@ -13,7 +13,7 @@ pub struct ProxyHttpConfig {
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// Who we are to it.
+    /// The user at the proxy.
     pub username: Option<String>,
     /// The user's password.
     pub password: Option<Secret>,
@@ -74,7 +74,7 @@ pub(super) fn read(section: &mut Section<'_>, host: Option<&str>, default_port: 
     }))
 }
 
-/// `http://` goes without saying.
+/// `http://` is the default scheme.
 fn absolute(section: &mut Section<'_>, url: &str) -> Option<Uri> {
     let (http, https) = (url.starts_with("http://"), url.starts_with("https://"));
     let scheme = if http || https { "" } else { "http://" };

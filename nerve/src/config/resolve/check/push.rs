@@ -13,7 +13,7 @@ const TTL: Duration = Duration::from_secs(30);
 pub struct PushConfig {
     /// How the API calls the check.
     pub name: String,
-    /// How long a heartbeat holds that does not say.
+    /// How long a heartbeat without a time to live holds.
     pub ttl: Duration,
 }
 

@@ -8,7 +8,7 @@ use crate::config::CheckKind;
 /// A `PING`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisConfig {
-    /// As whom.
+    /// Credentials.
     pub login: LoginConfig,
     /// A key that must be there.
     pub key: Option<String>,

@@ -14,19 +14,19 @@ use crate::config::{CheckKind, LOOPBACK, authority};
 pub struct SqlConfig {
     /// Which database.
     pub driver: Driver,
-    /// Its port, unless the data source says another.
+    /// Its port, unless the data source has another.
     pub port: u16,
     /// A data source with Go-Nerve's templates; the other keys when `None`.
     pub datasource: Option<Secret>,
-    /// What is asked.
+    /// The query.
     pub request: String,
-    /// As whom.
+    /// The user.
     pub username: String,
     /// `None` is the empty one.
     pub password: Option<Secret>,
     /// `None` is the server's default.
     pub database: Option<String>,
-    /// TLS, beyond what the data source says of it.
+    /// TLS, in addition to the data source's options.
     pub tls: Option<TlsOptions>,
     /// What is probed, for people.
     pub shown: String,

@@ -14,7 +14,7 @@ pub struct TcpConfig {
 /// How far a connection goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TcpMode {
-    /// The handshake is reset before it is finished; the listening program never hears of it.
+    /// The handshake is reset before it is finished; the listening program never accepts it.
     HalfOpen,
     /// A whole connection.
     Connect {

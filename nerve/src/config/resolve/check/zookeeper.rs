@@ -12,7 +12,7 @@ use crate::config::CheckKind;
 pub struct ZookeeperCheckConfig {
     /// TLS alone: its commands know no login.
     pub login: LoginConfig,
-    /// What its statistics must say.
+    /// Conditions on its statistics.
     pub expect: Conditions,
 }
 

@@ -73,7 +73,7 @@ fn a_file_of_today_starts_unchanged() {
     assert_eq!(reporter.node.path(), "/services/shop/shop-0_10.0.0.4:8080");
     assert!(reporter.expose_on_unavailable);
 
-    // A variable that is not set: `or` has its default, text says so and is doubted.
+    // A variable that is not set: `or` uses its default, the text has a marker and is a warning.
     let read = good(EXAMPLE, &[("POD_NAME", "shop-0")]);
     let service = &read.value.services[0];
     assert_eq!(service.host, "127.0.0.1");
@@ -105,8 +105,8 @@ fn a_file_may_be_one_variable() {
 #[test]
 fn a_value_of_the_environment_that_breaks_the_file_is_not_shown() {
     let secret = "hunter2: [";
-    let said = load("services: [{ port: 80, name: {{ .SECRET }} }]", &[("SECRET", secret)]).expect_err("no YAML");
-    assert!(!said.contains("hunter2"), "{said}");
+    let output = load("services: [{ port: 80, name: {{ .SECRET }} }]", &[("SECRET", secret)]).expect_err("no YAML");
+    assert!(!output.contains("hunter2"), "{output}");
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn json_and_numbers_with_a_fraction_of_zero_are_read() {
 }
 
 #[test]
-fn what_yaml_or_go_refuse_is_told_with_its_place() {
+fn what_yaml_or_go_refuse_is_reported_at_its_place() {
     let cases = [
         ("services:\n\t- port: 80", "nerve.yaml:2"),
         ("services: [{ port: '80' }]", "remove the quotes"),
@@ -201,9 +201,9 @@ fn what_yaml_or_go_refuse_is_told_with_its_place() {
         ("services: [{ port: 80.5 }]", "must be a whole number"),
         ("services: [{ port: <no value> }]", "a template printed it"),
     ];
-    for (text, said) in cases {
+    for (text, output) in cases {
         let problems = load(text, &[]).expect_err(text);
-        assert!(problems.contains(said), "{text}: {problems}");
+        assert!(problems.contains(output), "{text}: {problems}");
     }
 }
 

@@ -500,14 +500,14 @@ fn a_check_is_required_or_advisory() {
         importance("required: false, advisoryWeightFactor: 0.1"),
         advisory("0.1")
     );
-    let said = importance("required: false, advisoryWeightFactor: 2").expect_err("no factor");
-    assert!(said.contains("greater than 0"), "{said}");
+    let output = importance("required: false, advisoryWeightFactor: 2").expect_err("no factor");
+    assert!(output.contains("greater than 0"), "{output}");
 }
 
 #[test]
 fn a_command_that_blocks_has_to_be_there() {
-    let said = read("services: [{ port: 80, preAvailableBlocking: true }]").expect_err("it blocks for nothing");
-    assert!(said.contains("preAvailableCommand"), "{said}");
+    let output = read("services: [{ port: 80, preAvailableBlocking: true }]").expect_err("it blocks for nothing");
+    assert!(output.contains("preAvailableCommand"), "{output}");
 }
 
 #[test]

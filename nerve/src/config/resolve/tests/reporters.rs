@@ -1,4 +1,4 @@
-//! What a service announces, and how its reporters are told to.
+//! What a service announces, and the settings of its reporters.
 
 use std::path::PathBuf;
 
@@ -136,7 +136,7 @@ fn what_does_not_fit_together_is_a_problem() {
         ("naming: serverset, payload: serverset", "].naming"),
         ("naming: airbnb, instanceId: a/b", "].instanceId"),
         ("nodeType: container", "].nodeType"),
-        ("acl: everybody", "].acl"),
+        ("acl: all", "].acl"),
         ("acl: creatorAllWorldRead", "].acl"),
         ("auth: { user: a }", "].auth.password"),
         ("auth: { user: 'a:b', password: c }", "].auth.user"),
@@ -170,9 +170,9 @@ fn services_that_would_keep_the_same_node_are_named() {
         format!("hosts: ['zk2:2181', 'zk1:2181'], path: /s/, {airbnb}, sessionTimeout: 30s"),
         format!("hosts: [zk1, zk2/s], path: /, {airbnb}"),
     ] {
-        let said = two(&first, &second).expect_err("one node");
+        let output = two(&first, &second).expect_err("one node");
         for word in ["services `a` and `b`", "/host7_", "instanceId"] {
-            assert!(said.contains(word), "{second}: {said}");
+            assert!(output.contains(word), "{second}: {output}");
         }
     }
     for second in [
@@ -184,11 +184,11 @@ fn services_that_would_keep_the_same_node_are_named() {
     ] {
         assert_eq!(two(&first, &second), Ok(()), "{second}");
     }
-    let said = problems(&format!(
+    let output = problems(&format!(
         "reporters: [{0}, {0}]",
         "{ type: zookeeper, hosts: [zk], path: /s }"
     ));
-    assert!(said.contains("two reporters of service `127.0.0.1:80`"), "{said}");
+    assert!(output.contains("two reporters of service `127.0.0.1:80`"), "{output}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Lines of HAProxy's 1.x days, which the versions synapse works with refuse. Pure.
 //!
-//! The table says what does the same today. Each of its rows is tried against a real HAProxy: it refuses the old line and
-//! takes the new one.
+//! The table has the equivalent of today. Each of its rows is tried against a real HAProxy: it refuses the old line and
+//! accepts the new one.
 
 /// Where a line stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(crate) enum Place {
 pub(crate) enum Replacement {
     /// This does exactly the same; `None` when it needs no line any more.
     Line(Option<String>),
-    /// What exactly takes somebody who knows what is meant.
+    /// The replacement needs a decision of the operator.
     Advice(String),
     /// Nothing: 2.6 takes the line and does nothing with it, later versions refuse it.
     NoEffect,
@@ -118,7 +118,7 @@ const PROXY: &[(&str, Rule)] = &[
     ),
 ];
 
-/// What to write instead of `line`; `None` when HAProxy takes it, as far as this table knows.
+/// The replacement of `line`; `None` when HAProxy accepts it, as far as this table goes.
 pub(crate) fn instead(line: &str, place: Place) -> Option<Replacement> {
     let table = if place == Place::Global { GLOBAL } else { PROXY };
     let line = line.trim();
@@ -152,7 +152,7 @@ pub(crate) fn instead(line: &str, place: Place) -> Option<Replacement> {
     })
 }
 
-/// What follows `words` at the start of `line`, whatever blanks part them.
+/// The text after `words` at the start of `line`, with any blanks between them.
 fn after<'l>(line: &'l str, words: &str) -> Option<&'l str> {
     let mut rest = line;
     for word in words.split(' ') {
@@ -186,7 +186,7 @@ fn deleted(rest: &str) -> Option<String> {
     (whole && is_name(name)).then(|| format!("{name} {condition}").trim_end().to_owned())
 }
 
-/// The first word, in which blanks are escaped, and the rest. No other escape and no quote is loaded.
+/// The first word, in which blanks are escaped, and the rest. Other escapes and quotes are left as they are.
 fn first_word(text: &str) -> Option<(&str, &str)> {
     let mut escaped = false;
     let end = text.find(|c: char| {

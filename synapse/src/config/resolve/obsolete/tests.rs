@@ -27,7 +27,7 @@ fn what_does_the_same_today() {
 }
 
 #[test]
-fn what_may_mean_more_is_left_to_who_knows() {
+fn an_ambiguous_line_gets_advice_only() {
     for (old, place) in [
         (r"reqidel ^X-(A|B):.*", Place::Proxy),
         (r"reqidel X-A", Place::Proxy),
@@ -58,11 +58,11 @@ fn what_may_mean_more_is_left_to_who_knows() {
     assert_eq!(
         instead("option forceclose", Place::Global),
         None,
-        "nobody writes it there"
+        "the line does not occur there"
     );
 }
 
-/// What HAProxy says of a file with `line` in it: alerts, and warnings that a line does nothing.
+/// HAProxy's output for a file with `line` in it: alerts, and warnings that a line has no effect.
 async fn haproxy(line: &str, place: Place) -> Vec<String> {
     let at = |here| if place == here { line } else { "" };
     let (directory, timeouts) = (

@@ -1,4 +1,4 @@
-//! The keys of a service that say which of its registered instances it uses.
+//! The keys of a service that select among its registered instances.
 
 #[cfg(test)]
 mod tests;
@@ -45,7 +45,7 @@ enum Policy {
     None,
 }
 
-/// Reads them; `inherited` is the zone of the router, and `context` what it says for all its services.
+/// Reads them; `inherited` is the zone of the router, and `context` its settings for all its services.
 pub(super) fn selection<'a>(
     section: &mut Section<'a>,
     inherited: Option<&ZoneConfig>,
@@ -300,7 +300,7 @@ pub(super) fn zone(section: &mut Section<'_>, inherited: Option<&ZoneConfig>) ->
         None => {
             zone.problem(
                 "local",
-                "the zone of this host is not said",
+                "the zone of this host is missing",
                 "write it, or where to find it: `env:ZONE`, `file:/etc/zone`",
             );
             return None;

@@ -106,7 +106,7 @@ fn a_selection_that_makes_no_sense_is_a_problem() {
             "defaultServers: [{host: 10.0.0.1, port: 1}, {host: 10.0.0.1, port: 1}]",
             "10.0.0.1:1 stands there twice",
         ),
-        ("zone: {}", "zone.local: the zone of this host is not said"),
+        ("zone: {}", "zone.local: the zone of this host is missing"),
         ("zone: {local: 'env:'}", "names neither a variable nor an absolute path"),
         (
             "zone: {local: 'file:etc/zone'}",

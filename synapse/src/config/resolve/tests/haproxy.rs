@@ -1,4 +1,4 @@
-//! What an HAProxy router can say beyond Go-Synapse's keys.
+//! The keys of an HAProxy router beyond Go-Synapse's.
 
 use std::path::Path;
 
@@ -113,7 +113,7 @@ fn keys_that_can_not_hold_are_problems() {
 }
 
 #[test]
-fn a_chosen_name_is_the_id_and_nobody_elses() {
+fn a_chosen_name_is_the_id_and_is_unique() {
     assert_eq!(service("haproxy: {backendName: web},").id, "web");
     assert_eq!(
         service("haproxy: {cookieValue: hash},").haproxy.cookie,
@@ -200,17 +200,20 @@ fn lines_of_the_1_x_days() {
     }
     // A service that is left out stops no other.
     let old = "routerOptions: {frontend: ['bind :1', clitimeout 5s], backend: [appsession A len 5]},";
-    let told = warnings(&file("", &[old]));
-    assert_eq!(told.len(), 2, "{told:?}");
-    assert!(told[0].contains("`clitimeout 5s` is of HAProxy's 1.x days"), "{told:?}");
+    let warned = warnings(&file("", &[old]));
+    assert_eq!(warned.len(), 2, "{warned:?}");
+    assert!(
+        warned[0].contains("`clitimeout 5s` is of HAProxy's 1.x days"),
+        "{warned:?}"
+    );
 
     let modern = config(&file(
         "modernise: true, defaults: [option forceclose, option http-tunnel],",
         &["routerOptions: {frontend: ['bind :1', clitimeout 5s]},"],
     ));
     assert_eq!(modern.routers[0].services[0].frontend, ["bind :1", "timeout client 5s"]);
-    let told = warnings(&file("modernise: true, defaults: [option forceclose],", &[""]));
-    assert!(told[0].contains("was made `option httpclose`"), "{told:?}");
+    let warned = warnings(&file("modernise: true, defaults: [option forceclose],", &[""]));
+    assert!(warned[0].contains("was made `option httpclose`"), "{warned:?}");
     assert_eq!(
         haproxy("modernise: true, defaults: [option forceclose, option http-tunnel],").defaults,
         ["option httpclose"]
@@ -219,12 +222,12 @@ fn lines_of_the_1_x_days() {
     assert!(warnings(&haproxy_router(idle))[0].contains("does nothing in HAProxy 2.6"));
     assert_eq!(haproxy(idle).defaults.len(), 1);
     assert!(haproxy(&format!("modernise: true, {idle}")).defaults.is_empty());
-    // What takes somebody who knows stays a problem.
+    // A line that needs a decision stays a problem.
     assert!(problem("modernise: true, global: [tune.chksize 5],", "").contains("HAProxy refuses it now"));
 }
 
 #[test]
-fn what_registrations_have_a_say_in() {
+fn policies_limit_the_effect_of_registrations() {
     let say = |keys: &str| {
         let router = config(&file(keys, &[""])).routers.remove(0);
         let RouterKind::Haproxy(haproxy) = router.kind else {
@@ -259,11 +262,11 @@ fn health_is_handed_over_unless_the_operator_decides() {
 
 #[test]
 fn old_workers_of_someone_elses_haproxy_want_a_bound() {
-    let told = |keys: &str| warnings(&haproxy_router(keys));
+    let warned = |keys: &str| warnings(&haproxy_router(keys));
     let unbounded = "reloadCommand: [/r], global: ['stats socket /s level admin'],";
-    assert!(told(unbounded)[0].contains("nothing ends the workers"));
-    assert!(told(&format!("{unbounded} cleanupCommand: [/c],")).is_empty());
-    assert!(told("reloadCommand: [/r], global: ['stats socket /s level admin', hard-stop-after 1h],").is_empty());
+    assert!(warned(unbounded)[0].contains("nothing ends the workers"));
+    assert!(warned(&format!("{unbounded} cleanupCommand: [/c],")).is_empty());
+    assert!(warned("reloadCommand: [/r], global: ['stats socket /s level admin', hard-stop-after 1h],").is_empty());
 }
 
 #[test]

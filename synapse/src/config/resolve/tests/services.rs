@@ -134,7 +134,7 @@ fn what_is_written_on_this_host_is_believed() {
     assert_eq!(policy(&format!("watcher: {{{mixed}}}")), GuardPolicy::Hold);
     let lists = multi(&[list]);
     let held = problems(&service(&format!("watcher: {{{lists}}}, guard: {{policy: hold}}")));
-    assert!(held[0].contains("is always believed"), "{held:?}");
+    assert!(held[0].contains("always apply at once"), "{held:?}");
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub(super) fn multi(section: &mut Section<'_>, base: &Path) -> Option<MultiConfi
     })
 }
 
-/// The name is part of those of the nodes, so it has no `/` and is nobody else's.
+/// The name is part of the names of the nodes, so it has no `/` and is unique.
 fn name(section: &mut Section<'_>, names: &mut BTreeSet<String>) -> Option<String> {
     let Some(name) = section.text("name").filter(|name| !name.is_empty()) else {
         section.problem("name", "each source needs one", "a word, e.g. `name: eu`");

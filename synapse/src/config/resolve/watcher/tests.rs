@@ -24,7 +24,7 @@ fn zookeeper(text: &str) -> ZookeeperConfig {
 }
 
 #[test]
-fn zookeeper_as_somebody_over_tls_in_one_writers_words() {
+fn zookeeper_with_credentials_tls_and_one_decoder() {
     let text = "{type: zookeeper, hosts: ['zk:2281'], path: /s, auth: {scheme: sasl, user: web, password: 'env:P'}, \
                 tls: {ca: /ca.pem}, decode: {method: ServerSet, endpointName: admin}}";
     let config = zookeeper(text);
@@ -39,7 +39,7 @@ fn zookeeper_as_somebody_over_tls_in_one_writers_words() {
 }
 
 #[test]
-fn polling_every_minute_unless_it_is_said() {
+fn polling_is_every_minute_by_default() {
     let text = |keys: &str| format!("{{type: zookeeper_poll, hosts: [zk], path: /s{keys}}}");
     for (keys, milliseconds) in [
         ("", 60_000),
@@ -80,7 +80,7 @@ fn relative_files_start_from_where_the_daemon_does() {
 }
 
 #[test]
-fn names_with_their_records_and_who_is_asked() {
+fn names_with_their_records_and_nameserver() {
     let text = "{type: dns, nameserver: '127.0.0.1:8600', servers: [{host: a, port: 80}, {host: b, port: 81, record: \
                 AAAA}, {host: _c._tcp, record: srv, name: c}]}";
     let WatcherConfig::Dns(dns) = watcher(text) else {
@@ -116,7 +116,7 @@ fn several_in_the_order_written() {
 }
 
 #[test]
-fn what_can_not_be_meant_is_told() {
+fn invalid_sources_are_problems() {
     let problems = [
         "{type: s3_toggle}",
         "{type: zookeeper_poll, hosts: [zk], path: /s, decode: {method: plain, endpointName: admin}}",

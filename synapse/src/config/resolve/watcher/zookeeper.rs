@@ -9,7 +9,7 @@ use common::zk::session::EnsembleConfig;
 
 use crate::config::ZookeeperConfig;
 
-/// Below this a server with the usual tick of 2 s grants more than it is asked for.
+/// Below this a server with the usual tick of 2 s grants more than was requested.
 const MIN_USUAL_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// 30 days.
