@@ -21,6 +21,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod delivery;
+pub mod gauges;
 pub mod health;
 pub mod lifecycle;
 pub mod metrics;

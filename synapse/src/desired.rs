@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::config::SelectionConfig;
-
 /// One instance that should get traffic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
@@ -61,25 +59,4 @@ impl Desired {
     pub fn all_sources_answered(&self) -> bool {
         self.is_complete() && !self.is_remembered()
     }
-}
-
-/// The `defaultServers` of a service, with its `portOverride`.
-pub fn default_servers(rules: &SelectionConfig) -> impl Iterator<Item = Server> {
-    rules.default_servers.iter().map(|default| {
-        let mut address = default.address;
-        if let Some(port) = rules.port_override {
-            address.set_port(port.get());
-        }
-        Server {
-            // No node of ZooKeeper has a slash in its name.
-            node: format!("defaultServers/{}", default.address).into(),
-            name: default.name.clone(),
-            address,
-            weight: default.weight,
-            options: String::new(),
-            labels: BTreeMap::new(),
-            created: 0,
-            backup: false,
-        }
-    })
 }

@@ -294,32 +294,3 @@ mod planted {
         assert_eq!(circles(&imports("x", &files)), [["a", "b", "c::inner"]]);
     }
 }
-
-#[test]
-fn zz_print() {
-    for name in ["nerve", "synapse"] {
-        let imports = imports(name, &crate_sources(name));
-        let room = |m: &Module| {
-            if matches!(m[0].as_str(), "haproxy" | "pipeline") && m.len() > 1 {
-                m[..2].join("::")
-            } else {
-                m[0].clone()
-            }
-        };
-        let mut rooms: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for (from, to) in &imports {
-            if from.is_empty() {
-                continue;
-            }
-            let entry = rooms.entry(room(from)).or_default();
-            for t in to {
-                if room(t) != room(from) {
-                    entry.insert(room(t));
-                }
-            }
-        }
-        for (r, t) in rooms {
-            println!("ZZ {name} {r}: {}", t.into_iter().collect::<Vec<_>>().join(" "));
-        }
-    }
-}

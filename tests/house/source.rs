@@ -42,7 +42,7 @@ pub(crate) struct Parts {
     pub(crate) strings: String,
 }
 
-/// Splits Rust source. Knows line comments, strings with escapes, raw strings and character literals; the workspace
+/// Splits Rust source. Handles line comments, strings with escapes, raw strings and character literals; the workspace
 /// has no block comments.
 pub(crate) fn split(source: &str) -> Parts {
     const CODE: usize = 0;

@@ -9,9 +9,9 @@ use common::tls::{TlsClient, TlsError};
 
 use super::connection::Connection;
 use super::login::{hide, read};
-use super::source::amqp::Target;
 use super::wire::CAP;
 use super::wire::amqp::{self as wire, Frame};
+use crate::config::data_source::amqp::Target;
 use crate::config::{AmqpConfig, CheckConfig};
 use crate::health::verdict::{Failure, FailureKind};
 

@@ -1,7 +1,6 @@
 //! The closed list of checks. A probe returns what it saw or why it failed; it never runs longer than its deadline.
 
 mod amqp;
-pub mod conditions;
 mod connect;
 mod connection;
 mod exec;
@@ -15,7 +14,6 @@ mod proxyhttp;
 pub mod push;
 mod redis;
 pub mod runner;
-pub mod source;
 #[cfg(feature = "sql")]
 mod sql;
 mod tcp;

@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Error};
 
 use super::login::{hide, read};
-use super::source::sql::{Driver, Encryption, Target};
+use crate::config::data_source::sql::{Driver, Encryption, Target};
 use crate::config::{CheckConfig, SqlConfig};
 use crate::health::verdict::{Failure, FailureKind};
 

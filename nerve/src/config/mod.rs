@@ -2,9 +2,12 @@
 //!
 //! [`Source::load`] reads a file: environment templates first, then `resolve` reads each key where it is used.
 
+pub mod conditions;
+pub mod data_source;
 mod expand;
 mod resolve;
 mod source;
+pub mod warmup_shape;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,8 +22,8 @@ use common::tls::TlsOptions;
 use common::zk::node::NodeConfig;
 use common::zk::session::EnsembleConfig;
 
+use crate::config::warmup_shape::Shape;
 use crate::health::verdict::Importance;
-use crate::lifecycle::warmup::Shape;
 pub use resolve::check::amqp::AmqpConfig;
 pub use resolve::check::exec::ExecConfig;
 pub use resolve::check::file::FileConfig;

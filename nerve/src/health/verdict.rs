@@ -117,11 +117,11 @@ pub enum Importance {
 }
 
 /// What one check kind: `None` when it has not reported, `Some(Err)` with its reason when it fails.
-pub type Word<'a> = Option<Result<(), &'a str>>;
+pub type CheckResult<'a> = Option<Result<(), &'a str>>;
 
 impl Health {
     /// All must have reported; all that are required must pass; the shares of advisory ones that fail are multiplied.
-    pub fn of<'a>(checks: impl IntoIterator<Item = (Importance, Word<'a>)>) -> Self {
+    pub fn of<'a>(checks: impl IntoIterator<Item = (Importance, CheckResult<'a>)>) -> Self {
         let mut health = Self::Healthy;
         for (importance, word) in checks {
             match (word, importance, &mut health) {
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn every_check_must_have_reported_and_pass() {
-        let health = |words: [Word<'_>; 3]| Health::of(words.map(|word| (Importance::Required, word)));
+        let health = |words: [CheckResult<'_>; 3]| Health::of(words.map(|word| (Importance::Required, word)));
         assert_eq!(health([Some(Ok(())), None, Some(Err("x"))]), Health::Unknown);
         assert_eq!(health([Some(Ok(())); 3]), Health::Healthy);
         let bad = health([Some(Ok(())), Some(Err("first")), Some(Err("second"))]);

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::ServiceConfig;
 use crate::delivery::{ReporterHandle, Reports};
-use crate::health::checked::Checked;
+use crate::health::check_state::CheckState;
 use crate::health::verdict::{Health, Verdict};
 use crate::lifecycle::machine::{CommandKind, CommandRun, Event, LifecyclePhase, Machine};
 use crate::lifecycle::warmup::WarmUpProgress;
@@ -36,7 +36,7 @@ const RESYNC_INTERVAL: Duration = Duration::from_mins(1);
 pub struct ServiceTask {
     config: Arc<ServiceConfig>,
     machine: Machine,
-    checks: Vec<Checked>,
+    checks: Vec<CheckState>,
     reporters: Vec<ReporterHandle>,
     verdicts: mpsc::Receiver<(usize, Verdict)>,
     commands: mpsc::Receiver<Command>,
@@ -88,7 +88,14 @@ pub fn service(
     let (report_sender, reports) = watch::channel(None);
     let record = context.state_store.load(&config.name);
     let machine = Machine::new(Arc::new(config.lifecycle.clone()), config.weight, record.progress);
-    let checks: Vec<_> = config.checks.iter().map(|check| Checked::new(check)).collect();
+    let checks: Vec<_> = config
+        .checks
+        .iter()
+        .map(|check| {
+            let label = format!("{} {}", check.kind.as_str(), check.target());
+            CheckState::new(label, check.importance, check.rise, check.fall)
+        })
+        .collect();
     let state = Arc::new(ArcSwap::from_pointee(ServiceState {
         status: machine.status(),
         since: common::clock::unix_millis(),
@@ -212,7 +219,7 @@ impl ServiceTask {
                 Err(failure) => tracing::warn!(%service, %check, error = %failure.detail, "Check fails."),
             }
         }
-        Some(Event::Checked(Health::of(self.checks.iter().map(Checked::as_str))))
+        Some(Event::Checked(Health::of(self.checks.iter().map(CheckState::result))))
     }
 
     fn command(&mut self, command: Command) {
@@ -354,7 +361,7 @@ impl ServiceTask {
     }
 }
 
-fn results(checks: &[Checked]) -> Vec<CheckResults> {
+fn results(checks: &[CheckState]) -> Vec<CheckResults> {
     checks
         .iter()
         .map(|check| CheckResults {

@@ -31,7 +31,7 @@ GET  /status             sources, services, instances and routers
 GET  /v1/services        every service: its instances, each with its verdict and its place in HAProxy
 GET  /v1/services/:id    one service
 GET  /v1/holds           instances that are used although the registry lists them no more
-POST /v1/holds/:id/release  believes the registry: lets the held instances of a service go
+POST /v1/holds/:id/release  releases the held instances of a service: the registry is right
 POST /v1/holds/:id/keep  holds them on (?for=1h, at most 24h)
 GET  /v1/events          every change as a server-sent event
 GET  /v1/haproxy/config  the rendered configuration

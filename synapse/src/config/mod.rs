@@ -19,7 +19,7 @@ use common::ratio::PerMille;
 pub use panic_threshold::{Below, PanicThreshold, Then};
 pub use selection::{
     Condition, Correlation, DefaultServer, LabelFilter, LocalZone, Pattern, Scope, SelectionConfig, ServerSort,
-    Weights, ZoneConfig, ZonePolicy,
+    Weights, ZoneConfig, ZonePolicy, default_servers,
 };
 pub use source::Source;
 pub use watcher::{Combine, DnsConfig, MultiConfig, Question, Record, WatcherConfig, ZookeeperConfig};

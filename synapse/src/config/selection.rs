@@ -1,5 +1,7 @@
 //! Which of its registered instances a service uses, as configured. Pure.
 
+use crate::desired::Server;
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -250,6 +252,27 @@ pub enum ZonePolicy {
     },
     /// `require`: they are left out.
     Require,
+}
+
+/// The `defaultServers` of a service, with its `portOverride`.
+pub fn default_servers(rules: &SelectionConfig) -> impl Iterator<Item = Server> {
+    rules.default_servers.iter().map(|default| {
+        let mut address = default.address;
+        if let Some(port) = rules.port_override {
+            address.set_port(port.get());
+        }
+        Server {
+            // No node of ZooKeeper has a slash in its name.
+            node: format!("defaultServers/{}", default.address).into(),
+            name: default.name.clone(),
+            address,
+            weight: default.weight,
+            options: String::new(),
+            labels: BTreeMap::new(),
+            created: 0,
+            backup: false,
+        }
+    })
 }
 
 #[cfg(test)]

@@ -46,8 +46,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::default_servers;
 use crate::config::{ApplyBudget, HaproxyConfig, HaproxyControl, PaceConfig, ServersMode, ServiceConfig};
-use crate::desired::default_servers;
 use crate::router::Locks;
 use crate::router::scheduler::ApplyScheduler;
 pub use actor::Channels;

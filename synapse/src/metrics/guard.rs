@@ -21,14 +21,14 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, services: &[(&str, &Gu
     gauges(
         encoder,
         "synapse_guard_active",
-        "1 while what the registry says of the service is not all that is used: a source that is young, too large a share \
-         or everybody that vanished, a source that never answered.",
+        "1 while the guard of the service holds instances that the registry removed: a young source, too large a share \
+         or all instances that vanished, a source that never answered.",
         active,
     )?;
     gauges(
         encoder,
         "synapse_guard_held",
-        "Instances that vanished and are doubted to have gone: they are used on, or default servers help.",
+        "Instances whose removal is doubted: they stay in use, or default servers help.",
         services
             .iter()
             .map(|(service, guarded)| ([("service", *service)], guarded.held.len() as u64)),

@@ -24,7 +24,7 @@ use super::{
     ApiAddress, Config, DisableConfig, HooksConfig, LOOPBACK, LifecycleConfig, PreAvailable, Repeated, ServiceConfig,
     Unstable, WarmUpConfig,
 };
-use crate::lifecycle::warmup::{self, Shape};
+use crate::config::warmup_shape::{INTERVALS, Shape};
 
 /// The port of `probes` when none is configured.
 const PROBES_PORT: u16 = 3458;
@@ -277,7 +277,7 @@ fn warm_up(section: &mut Section<'_>) -> Option<WarmUpConfig> {
 }
 
 fn longest_warm_up(section: &mut Section<'_>, interval: Duration) -> Duration {
-    let shortest = interval * warmup::INTERVALS;
+    let shortest = interval * INTERVALS;
     let max = section.milliseconds_or("enableWarmupMaxDurationInMilli", interval * 30);
     if max < shortest {
         section.problem(
@@ -285,7 +285,7 @@ fn longest_warm_up(section: &mut Section<'_>, interval: Duration) -> Duration {
             format!(
                 "is {} ms, but a warm-up takes {} intervals of {} ms",
                 max.as_millis(),
-                warmup::INTERVALS,
+                INTERVALS,
                 interval.as_millis()
             ),
             format!(

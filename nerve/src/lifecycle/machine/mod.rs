@@ -14,9 +14,10 @@ use common::process::Program;
 use tokio::time::Instant;
 
 use crate::config::LifecycleConfig;
+use crate::config::warmup_shape::INTERVALS;
 use crate::health::verdict::Health;
 use crate::lifecycle::drain::{Drain, Settled, Stage};
-use crate::lifecycle::warmup::{INTERVALS, WarmUp, WarmUpProgress};
+use crate::lifecycle::warmup::{WarmUp, WarmUpProgress};
 use crate::overrides::{Effective, Intent};
 use common::ratio::PerMille;
 

@@ -3,8 +3,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::warmup_shape::Shape;
 use crate::config::{DisableConfig, PreAvailable, Repeated, Unstable, WarmUpConfig};
-use crate::lifecycle::warmup::Shape;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use common::config::Section;
 
-use super::haproxy::RouterContext;
 use super::obsolete::{Place, Replacement, instead};
+use super::router_context::RouterContext;
 
 /// The longest path a Unix socket can have (`sun_path` with its closing NUL is 108 bytes).
 pub(super) const UNIX_PATH_MAX: usize = 107;

@@ -10,6 +10,7 @@ mod lines;
 mod obsolete;
 mod pace;
 mod panic_threshold;
+mod router_context;
 mod sections;
 mod selection;
 mod service;
@@ -31,7 +32,7 @@ use common::http::{Listen, ProbesConfig};
 use common::telemetry::log::Format;
 
 use super::{Config, DEFAULT_API, DEFAULT_PROBES_PORT, RouterConfig, RouterKind, StopConfig, ZoneConfig};
-use haproxy::RouterContext;
+use router_context::RouterContext;
 use service::Services;
 
 /// What the whole file shares while it is read.

@@ -2,9 +2,9 @@
 
 use common::config::Section;
 
-use super::haproxy::RouterContext;
 use super::lines;
 use super::obsolete::Place;
+use super::router_context::RouterContext;
 use crate::config::{ExtraSection, SHARED_FRONTEND};
 
 /// The kinds of sections that HAProxy has, but for those with a key or a rule of their own.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use common::config::Section;
 
-use super::haproxy::RouterContext;
 use super::lines::{self, words};
+use super::router_context::RouterContext;
 use crate::config::{CookieValue, ServiceHaproxy};
 
 /// What the sections of a service are made of.

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use common::zk::reflector::Freshness;
 
 use super::{Note, Selection, ServiceOutcome};
+use crate::config::default_servers;
 use crate::config::{SelectionConfig, Weights};
-use crate::desired::default_servers;
 use crate::watcher::{Candidate, WatcherState};
 
 /// All that one service has to choose from.

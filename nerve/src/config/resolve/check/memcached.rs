@@ -4,8 +4,8 @@ use common::config::Section;
 
 use super::login::{self, LoginConfig};
 use super::zookeeper::expect;
-use crate::check::conditions::Conditions;
 use crate::config::CheckKind;
+use crate::config::conditions::Conditions;
 
 /// The version, or statistics.
 #[derive(Debug, Clone, PartialEq)]

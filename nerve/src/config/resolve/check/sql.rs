@@ -5,8 +5,8 @@ use std::time::Duration;
 use common::config::{Secret, Section};
 use common::tls::TlsOptions;
 
-use crate::check::source::Fields;
-use crate::check::source::sql::{self as dsn, Driver, Encryption, Target};
+use crate::config::data_source::Fields;
+use crate::config::data_source::sql::{self as dsn, Driver, Encryption, Target};
 use crate::config::{CheckKind, LOOPBACK, authority};
 
 /// A query.

@@ -4,8 +4,8 @@ use common::config::Section;
 use common::tls::TlsOptions;
 
 use super::login::LoginConfig;
-use crate::check::conditions::Conditions;
 use crate::config::CheckKind;
+use crate::config::conditions::Conditions;
 
 /// Whether it is well, or its statistics.
 #[derive(Debug, Clone, PartialEq)]

@@ -186,7 +186,7 @@ fn deleted(rest: &str) -> Option<String> {
     (whole && is_name(name)).then(|| format!("{name} {condition}").trim_end().to_owned())
 }
 
-/// The first word, in which blanks are escaped, and the rest. Other escapes and quotes are left as they are.
+/// The first token, in which blanks are escaped, and the rest. Other escapes and quotes are left as they are.
 fn first_word(text: &str) -> Option<(&str, &str)> {
     let mut escaped = false;
     let end = text.find(|c: char| {

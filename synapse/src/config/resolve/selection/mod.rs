@@ -10,7 +10,7 @@ use std::num::NonZeroU16;
 use common::config::Section;
 use common::report::MAX_WEIGHT;
 
-use super::haproxy::RouterContext;
+use super::router_context::RouterContext;
 use crate::config::{
     Condition, Correlation, DefaultServer, LabelFilter, LocalZone, Pattern, Scope, SelectionConfig, ServerSort,
     ZoneConfig, ZonePolicy,

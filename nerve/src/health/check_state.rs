@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::config::CheckConfig;
 use crate::health::history::History;
 use crate::health::threshold::Threshold;
-use crate::health::verdict::{Importance, Verdict, Word};
+use crate::health::verdict::{CheckResult, Importance, Verdict};
 
 /// A check and its results so far.
 #[derive(Debug)]
-pub struct Checked {
+pub struct CheckState {
     /// Its type and target, for people.
     pub label: String,
     /// Its last verdicts.
@@ -20,14 +19,14 @@ pub struct Checked {
     reason: String,
 }
 
-impl Checked {
-    /// A check that has not reported.
-    pub fn new(config: &CheckConfig) -> Self {
+impl CheckState {
+    /// A check that has not reported; it changes after `rise` passes or `fall` failures in a row.
+    pub fn new(label: String, importance: Importance, rise: u32, fall: u32) -> Self {
         Self {
-            label: format!("{} {}", config.kind.as_str(), config.target()),
+            label,
             history: History::default(),
-            importance: config.importance,
-            threshold: Threshold::new(config.rise, config.fall),
+            importance,
+            threshold: Threshold::new(rise, fall),
             reason: String::new(),
         }
     }
@@ -51,8 +50,8 @@ impl Checked {
     }
 
     /// Its contribution to the service's health.
-    pub fn as_str(&self) -> (Importance, Word<'_>) {
-        let word = self.up().map(|up| if up { Ok(()) } else { Err(self.reason.as_str()) });
-        (self.importance, word)
+    pub fn result(&self) -> (Importance, CheckResult<'_>) {
+        let result = self.up().map(|up| if up { Ok(()) } else { Err(self.reason.as_str()) });
+        (self.importance, result)
     }
 }
