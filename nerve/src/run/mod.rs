@@ -5,7 +5,7 @@
 //! withdrawing anything, because the services are healthy: the next nerve takes their nodes over within the session
 //! timeout.
 //!
-//! The tasks of a service are a group, which a reload starts and stops ([`service_manager`]).
+//! The tasks of a service are a group, which a reload starts and stops (`service_manager`).
 
 mod plan;
 mod service_builder;

@@ -89,7 +89,7 @@ impl StateStore {
         });
     }
 
-    /// Waits until everything saved so far is on disk, at most [`SAVE_TIMEOUT`]; returns whether it is.
+    /// Waits until everything saved so far is on disk, at most `SAVE_TIMEOUT`; returns whether it is.
     pub async fn is_written(&self) -> bool {
         let Some(mut written) = self.written.clone() else {
             return false;

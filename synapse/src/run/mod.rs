@@ -7,7 +7,7 @@
 //! the API. A failed task stops all others in the same order, but never HAProxy.
 //!
 //! The tasks of each router are a group, and so are those of each source: a reload starts and stops them
-//! ([`router_manager`]).
+//! (`router_manager`).
 
 mod plan;
 mod router_builder;
