@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
-use nerve::check::conditions::Conditions;
+use nerve::config::conditions::Conditions;
 
 /// Whether the condition holds of the value; `None` when it is no condition.
 fn judge(condition: &str, value: &str) -> Option<bool> {

@@ -5,8 +5,8 @@
 use std::fmt::Write;
 
 use libfuzzer_sys::fuzz_target;
-use nerve::check::source::sql::{Driver, Encryption, Target};
-use nerve::check::source::{amqp, sql};
+use nerve::config::data_source::sql::{Driver, Encryption, Target};
+use nerve::config::data_source::{amqp, sql};
 
 fn percent(text: &str) -> String {
     text.bytes().fold(String::new(), |mut encoded, byte| {
