@@ -12,7 +12,7 @@ use e2e::program::binary;
 use e2e::site::{Site, TIMEOUT};
 use tokio::time::timeout;
 
-/// Runs a subcommand of a daemon to its end; its exit code and what it said.
+/// Runs a subcommand of a daemon to its end; its exit code and its output.
 async fn run(program: &str, arguments: &[&str]) -> (i32, String) {
     let program = Program {
         argv: [&[binary(program).as_str()], arguments]

@@ -5,7 +5,7 @@ use e2e::instance::Instance;
 use e2e::site::{BACKEND, PATH, Site, TIMEOUT};
 use e2e::zookeeper::Client;
 
-/// Instances without nerves: the test itself is who registers them, in nodes that outlive everybody's session.
+/// Instances without nerves: the test itself registers them, in nodes that outlive every session.
 pub(crate) struct Crowd {
     pub(crate) instances: Vec<Instance>,
     client: Client,
@@ -48,7 +48,7 @@ impl Crowd {
         self.client.delete_together(&paths).await;
     }
 
-    /// Waits until HAProxy gives requests to these and nobody else.
+    /// Waits until HAProxy sends requests to these and to no other server.
     pub(crate) async fn are_active(&self, site: &Site, which: std::ops::Range<usize>) {
         self.are_active_with(site, which, &[]).await;
     }

@@ -68,7 +68,7 @@ async fn synapse_killed_in_its_container_touches_nothing() {
     for name in ["three", "four", "five"] {
         let (_, before) = daemon(&site);
         kill_process(before.unwrap(), Signal::KILL).unwrap();
-        // Whoever comes while no synapse runs, or as soon as the next one does, is found.
+        // An instance that comes while no synapse runs, or as soon as the next one does, is found.
         site.add(name).await;
         site.serves_all().await.unwrap();
         let (still, now) = daemon(&site);
@@ -101,7 +101,7 @@ async fn with_haproxy_apart(names: &[&str]) -> (Site, Daemon) {
     (site, keeper)
 }
 
-/// As in two containers of a pod: the process ids that HAProxy's master tells are strangers' to synapse.
+/// As in two containers of a pod: the process ids that HAProxy's master reports are unknown to synapse.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn haproxy_in_a_container_of_its_own_and_synapse_outlive_each_other() {
     let (mut site, mut keeper) = with_haproxy_apart(&["one", "two"]).await;
@@ -120,14 +120,14 @@ async fn haproxy_in_a_container_of_its_own_and_synapse_outlive_each_other() {
     assert_eq!((reloaded.id, reloaded.reloads), (master.id, master.reloads + 1));
     load.take().assert_flawless();
     drop(load);
-    // A crash is for who keeps it, and it comes back with all instances, whoever is there to see it.
+    // A crash is handled by the supervisor, and HAProxy comes back with all instances, whether synapse runs or not.
     site.synapse.kill();
     assert!(site.haproxy.kill() > 1);
     site.serves_all().await.unwrap();
     site.synapse.start_and_wait().await.unwrap();
     site.add("five").await;
     site.serves_all().await.unwrap();
-    // A stop is softly handed on, and nobody starts it but who keeps it.
+    // A stop is soft, and only the supervisor starts HAProxy again.
     let (first, _) = keeper.contained().unwrap();
     kill_process(first, Signal::TERM).unwrap();
     assert!(keeper.wait().await.success());
@@ -146,7 +146,7 @@ async fn haproxy_in_a_container_of_its_own_and_synapse_outlive_each_other() {
     site.serves_all().await.unwrap();
 }
 
-/// synapse would watch, and at its stop signal, whoever has that process id here.
+/// synapse would watch, and at its stop signal, an unrelated process with that process id here.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_haproxy_in_another_container_is_not_taken_for_a_process_of_this_one() {
     let (mut site, _keeper) = with_haproxy_apart(&["one"]).await;
@@ -269,7 +269,7 @@ async fn synapse_killed_at_any_point_of_its_start_needs_no_hand() {
         site.synapse.start();
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
     }
-    // Also in the middle of reloads, which a busy hand asks for.
+    // Also in the middle of reloads, requested by hand.
     site.synapse.kill();
     for milliseconds in [1, 10, 50, 150] {
         site.synapse.start_and_wait().await.unwrap();

@@ -91,7 +91,7 @@ async fn a_service_deregistered_by_mistake_is_held_and_let_go_on_time() {
     crowd.are_active(&site, 0..0).await;
     let took = since.elapsed();
     println!("let go after {took:?}");
-    // Not before, and not much later: a busy machine may take seconds to say so.
+    // Not before, and not much later: a busy machine may take seconds to report it.
     assert!(
         (hold_time..hold_time + Duration::from_secs(7)).contains(&took),
         "let go after {took:?}"
@@ -162,7 +162,7 @@ async fn ten_of_twelve_really_gone_leave_by_their_failing_checks() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn single_removals_are_live_at_once() {
-    // Whoever were held would stay to the end of the test.
+    // Held instances would stay to the end of the test.
     let mut site = Site::with_keys(ZooKeeper::start().await, "guard: {least: 4, holdTime: 1h, settle: 1s}");
     site.synapse.start_and_wait().await.unwrap();
     let crowd = Crowd::register(&site, 5).await;
@@ -219,7 +219,7 @@ async fn a_cold_start_without_zookeeper_serves_from_the_snapshot() {
         println!("first request after {best:?}, with the file: {has_file}");
         assert!(best < FIRST_REQUEST, "{best:?}, with the file: {has_file}");
     }
-    // One that is not right is no obstacle, and what the sources say next takes its place.
+    // An invalid snapshot is no obstacle, and the next content of the sources replaces it.
     std::fs::write(&snapshot, "synapse-snapshot 1 0000\n{").unwrap();
     site.synapse.start_and_wait().await.unwrap();
     assert!(site.synapse.log().contains("its checksum is not that of its content"));

@@ -172,7 +172,7 @@ fn with(mut report: Value, key: &str, value: Value) -> String {
     report.to_string()
 }
 
-/// Nodes that nobody should register, and the ports of those that are servers of their own nevertheless.
+/// Nodes that no program should register, and the ports of those that are servers of their own nevertheless.
 struct Bad {
     nodes: Vec<(String, Vec<u8>)>,
     ports: BTreeSet<usize>,
@@ -237,7 +237,7 @@ impl Bad {
         for number in 0..80 {
             bad.node(format!("{number}-{}", "n".repeat(60_000)), "");
         }
-        // The name says it all, and it says something bad.
+        // The name encodes the whole data, and the data are invalid.
         for (number, port) in [("0000000001", 900), ("0000000002", 500)] {
             let mut report = report("evil\n", port);
             if port == 500 {
@@ -280,7 +280,7 @@ fn raw(key: &str, value: &str) -> String {
     format!(r#"{{"host":"127.0.0.1","name":"r","{key}":{value},{other}}}"#)
 }
 
-/// The lines that no instance has a say in: all but those of servers, and the fingerprint of how many slots there are.
+/// The lines that no instance affects: all but those of servers, and the fingerprint of how many slots there are.
 fn sections(file: &str) -> Vec<&str> {
     let is_ours = |line: &&str| !line.starts_with("  server ") && !line.starts_with("  setenv SYNAPSE_STRUCTURE ");
     file.lines().filter(is_ours).collect()
@@ -295,7 +295,7 @@ fn low_ports(file: &str) -> BTreeSet<usize> {
     ports.filter(|port| *port < 1_000).collect()
 }
 
-/// The file says nothing that a bad node put there, but for servers at `ports` and the spellings.
+/// The file has nothing that a bad node put there, but for servers at `ports` and the spellings.
 fn is_clean(file: &str, before: &[&str], ports: &BTreeSet<usize>) -> Result<(), String> {
     ensure(sections(file) == before, || format!("other sections: {file}"))?;
     let low: BTreeSet<usize> = low_ports(file)

@@ -52,7 +52,7 @@ async fn roll(overlay: &str, restarts: usize) -> String {
     let directory = tempfile::tempdir().unwrap();
     let zookeeper = ZooKeeper::start().await;
     let mut cluster = Cluster::new(&Manifest::render(overlay), directory.path(), &zookeeper.address());
-    // There is nobody to call before the first is registered.
+    // There is no server to call before the first is registered.
     let client = cluster.start().await;
     eventually("there is somebody", TIMEOUT, async || {
         let reply = client.get(OUTBOUND, "/").await.map_err(|error| error.to_string())?;

@@ -1,4 +1,4 @@
-//! nerve's own life: what operators said and how warm a service is outlive it, and its changes can be listened to.
+//! nerve's lifecycle: overrides and the warm-up outlive it, and its changes are streamed.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -208,7 +208,7 @@ async fn hacheck_takes_a_service_down_and_lets_it_go() {
     assert_eq!(service["Overrides"][0]["Source"], "hacheck web");
     let said = scene.put("/services/web/enable?force=true").await;
     assert_eq!(said, "web is enabled, but stays down because of hacheck web\n");
-    // Heard from the first moment of another nerve.
+    // In effect from the first moment of another nerve.
     scene.crash().await;
     let service = scene
         .until("it is known", |service| service["Lifecycle"] != "unknown")
@@ -252,7 +252,7 @@ async fn changes_are_told_as_they_happen() {
     assert_eq!(next("disabled").await["available"], false);
     scene.put("/services/web/enable").await;
     next("up").await;
-    // The stop is told as well, then the stream ends and keeps nobody waiting.
+    // The stop is streamed as well, then the stream ends and delays nothing.
     let stopping = Duration::from_secs(5);
     let stopped = timeout(stopping, scene.nerve.terminate()).await.unwrap();
     assert!(stopped.success());

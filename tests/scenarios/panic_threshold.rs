@@ -43,7 +43,7 @@ async fn answer(site: &Site, count: usize) {
     .await;
 }
 
-/// Waits until the rule is said to act, or not to.
+/// Waits until the rule is reported to act, or not to.
 async fn acts(site: &Site, active: bool) {
     eventually(&format!("the rule acts: {active}"), TIMEOUT, async || {
         let reply = site

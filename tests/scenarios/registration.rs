@@ -1,4 +1,4 @@
-//! nerve and ZooKeeper: one node while the service is healthy, none when it is not, whatever happens between them.
+//! nerve and ZooKeeper: one node while the service is healthy, none when it is not, under any fault between them.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -236,7 +236,7 @@ async fn an_ensemble_that_moved_under_its_name_is_found_where_the_name_leads_now
     let site = Site::new(ZooKeeper::start().await);
     let hosts = site.directory().join("hosts");
     let lead_to = |address: Ipv4Addr| std::fs::write(&hosts, format!("{address} ensemble.test\n")).unwrap();
-    // Nobody listens there yet.
+    // A port without a listener as yet.
     let second = Ipv4Addr::new(127, 0, 0, 2);
     lead_to(second);
     let name = format!("ensemble.test:{}", site.zookeeper.port());
@@ -248,7 +248,7 @@ async fn an_ensemble_that_moved_under_its_name_is_found_where_the_name_leads_now
     let client = site.zookeeper.client().await;
     let mut scene = Scene { site, client, member };
     let node = scene.one_node().await;
-    // With a session at work, the server moves: its next start knows the session, and the name leads there.
+    // With a session in use, the server moves: its next start has the session, and the name leads there.
     scene.site.zookeeper.kill();
     scene.site.zookeeper.move_to(second);
     lead_to(second);

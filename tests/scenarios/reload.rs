@@ -98,7 +98,7 @@ impl Scene {
     }
 }
 
-/// The ensembles whose sessions nerve's metrics tell of.
+/// The ensembles whose sessions are in nerve's metrics.
 async fn ensembles(nerve: &Daemon) -> Result<BTreeSet<String>, String> {
     let metrics = nerve.get("/metrics").await.map_err(|error| error.to_string())?.body;
     let sessions = metrics.lines().filter_map(|line| {

@@ -1,4 +1,4 @@
-//! nerve's ZooKeeper reporters as its file asks for them.
+//! nerve's ZooKeeper reporters as configured.
 
 use e2e::eventually::{ensure, eventually, throughout};
 use e2e::fault_proxy::FaultProxy;

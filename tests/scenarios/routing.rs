@@ -7,7 +7,7 @@ use e2e::load::Load;
 use e2e::site::{BACKEND, Site, TIMEOUT};
 use e2e::zookeeper::ZooKeeper;
 
-/// Waits until a HAProxy started from the file alone would give requests to these members and to nobody else.
+/// Waits until a HAProxy started from the file alone would send requests to these members and to no other server.
 async fn file_has_just_the_members(site: &Site, names: &[&str]) {
     let mut wanted: Vec<String> = names.iter().map(|name| site.member(name).address()).collect();
     wanted.sort();
@@ -91,7 +91,7 @@ async fn three_of_five_removed_in_one_batch_all_leave() {
     let mut site = Site::start_with_keys(&["a", "b", "c", "d", "e"], "guard: {policy: trust}").await;
     let load = Load::start(site.port());
     let client = site.zookeeper.client().await;
-    // Nobody re-creates a killed nerve's node, so that all three go in one transaction, as in a mass expiry.
+    // No process re-creates a killed nerve's node, so that all three go in one transaction, as in a mass expiry.
     for leaving in ["b", "c", "e"] {
         site.member_mut(leaving).nerve.kill();
     }

@@ -21,7 +21,7 @@ struct Synapse {
 }
 
 impl Synapse {
-    /// What the sources say is believed at once: the guard has scenarios of its own.
+    /// Removals apply at once: the guard has scenarios of its own.
     async fn start(watchers: &[(&str, String)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let port = free_port();

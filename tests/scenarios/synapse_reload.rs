@@ -1,5 +1,5 @@
-//! synapse reads its configuration again: what is as it was is not touched, the rest follows without a lost request.
-//! And whoever only wants to look changes nothing.
+//! synapse reads its configuration again: what is unchanged is not touched, the rest follows without a lost request.
+//! And a dry run changes nothing.
 
 use std::path::Path;
 use std::time::Duration;

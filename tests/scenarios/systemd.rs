@@ -1,4 +1,4 @@
-//! The daemons under a service manager that is played: what they tell it, and how they are replaced in place.
+//! The daemons under a fake service manager: their notifications, and how they are replaced in place.
 
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -125,7 +125,7 @@ async fn an_upgrade_in_place_loses_no_request_of_the_only_instance() {
         })
         .await;
     }
-    // Longer than the session of the first nerve: nobody took the node away behind the last one's back.
+    // Longer than the session of the first nerve: the node was not deleted behind the last one's back.
     e2e::eventually::throughout("it stays registered", e2e::site::SESSION_TIMEOUT * 2, async || {
         let active = site.haproxy.active(e2e::site::BACKEND).await?;
         ensure(active == [address.clone()], || format!("{active:?}"))

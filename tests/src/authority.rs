@@ -13,7 +13,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// A new one; nobody trusts it yet.
+    /// A new one, which no client trusts yet.
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -60,7 +60,7 @@ impl Default for Authority {
     }
 }
 
-/// Who somebody is: the paths of PEM files.
+/// A certificate and its key: the paths of PEM files.
 #[derive(Debug)]
 pub struct Signed {
     /// The certificate.

@@ -70,7 +70,7 @@ impl Daemon {
     /// Shows it `hosts` in place of `/etc/hosts`; what is written to that file later, in place, it sees as well.
     #[must_use]
     pub fn with_hosts(mut self, hosts: &Path) -> Self {
-        // Root needs a mount namespace alone; anybody else a user namespace in which to be root.
+        // Root needs a mount namespace alone; other users need a user namespace in which to be root.
         let namespaces = if rustix::process::geteuid().is_root() {
             "-m"
         } else {
@@ -173,12 +173,12 @@ impl Daemon {
         self.api_port
     }
 
-    /// Asks its API.
+    /// Sends a GET to its API.
     pub async fn get(&self, path: &str) -> Result<Reply, Failure> {
         http::send("GET", self.api_port, path, TIMEOUT).await
     }
 
-    /// Tells its API.
+    /// Sends a request to its API.
     pub async fn send(&self, method: &str, path: &str) -> Result<Reply, Failure> {
         http::send(method, self.api_port, path, TIMEOUT).await
     }

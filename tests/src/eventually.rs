@@ -1,4 +1,4 @@
-//! Waiting for a condition instead of sleeping: it has a deadline, and when that passes the last thing seen is told.
+//! Waiting for a condition with a deadline in place of sleeping; when it passes, the last observation is reported.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ pub struct TooLate {
     last: String,
 }
 
-/// Asks `probe` until it answers `Ok`; its last `Err` explains the failure.
+/// Calls `probe` until it returns `Ok`; its last `Err` explains the failure.
 pub async fn wait_for<T>(
     what: &str,
     within: Duration,
@@ -45,7 +45,7 @@ pub async fn eventually<T>(what: &str, within: Duration, probe: impl AsyncFnMut(
         .unwrap_or_else(|too_late| panic!("{too_late}"))
 }
 
-/// Asks `probe` during the whole of `span` and panics at its first `Err`: what must stay true.
+/// Calls `probe` during the whole of `span` and panics at its first `Err`: what must stay true.
 pub async fn throughout(what: &str, span: Duration, mut probe: impl AsyncFnMut() -> Result<(), String>) {
     let started = Instant::now();
     while started.elapsed() < span {

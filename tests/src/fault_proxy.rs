@@ -18,7 +18,7 @@ pub enum Mode {
     Forward,
     /// Keeps connections open and passes nothing on, either way, until the mode changes: a network that drops packets.
     Freeze,
-    /// Closes every connection, and each new one at once: nobody listens.
+    /// Closes every connection, and each new one at once, as a port without a listener.
     Refuse,
     /// Passes requests on and loses the replies.
     SwallowReplies,

@@ -27,7 +27,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Nobody yet.
+    /// No instance yet.
     #[expect(clippy::new_without_default, reason = "it takes a port for itself")]
     pub fn new() -> Self {
         Self {
@@ -54,7 +54,7 @@ impl Fleet {
         address
     }
 
-    /// Ends it as a crash would: whatever it is asked is lost, and nobody listens any more.
+    /// Ends it as a crash would: its pending requests are lost, and its port has no listener any more.
     pub fn close(&mut self, number: usize) {
         self.open.remove(&number).expect("the instance is there");
     }

@@ -1,4 +1,4 @@
-//! The HAProxy of one run, seen from outside synapse: its processes, and what it says on its sockets.
+//! The HAProxy of one run, seen from outside synapse: its processes, and the replies on its sockets.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ impl Server {
 
     /// Whether HAProxy gives it new requests: up, and neither in maintenance nor draining.
     pub fn takes_traffic(&self) -> bool {
-        // Forced and inherited maintenance, forced and inherited drain, unresolved; not 4, which only says that the
+        // Forced and inherited maintenance, forced and inherited drain, unresolved; not 4, which only means that the
         // file had it disabled.
         const OUT: u8 = 0x01 | 0x02 | 0x08 | 0x10 | 0x20;
         let admin: u8 = self.column("srv_admin_state").parse().unwrap();
@@ -54,12 +54,12 @@ impl Server {
     }
 }
 
-/// What the master process tells.
+/// What the master process reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Master {
     /// Its process id.
     pub id: i32,
-    /// How often it was told to reload.
+    /// How often it was requested to reload.
     pub reloads: u64,
 }
 
@@ -117,8 +117,8 @@ impl Haproxy {
         ask(self.directory.join("haproxy.sock"), command).await
     }
 
-    /// The master process, from its own socket: asked again for a while, for at each start and reload it executes
-    /// itself anew and answers nobody meanwhile.
+    /// The master process, from its own socket: retried for a while, because at each start and reload the master
+    /// executes itself again and does not answer meanwhile.
     pub async fn master(&self) -> Result<Master, String> {
         let answer = wait_for("HAProxy's master answers", Duration::from_secs(10), async || {
             self.ask_master().await
@@ -163,7 +163,7 @@ impl Haproxy {
         processes.len()
     }
 
-    /// The processes that were started with our configuration file: nobody else's, whatever their name.
+    /// The processes that were started with this run's configuration file, whatever their name.
     fn processes(&self) -> Vec<(Pid, Vec<String>)> {
         let configuration = self
             .directory

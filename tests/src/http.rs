@@ -24,7 +24,7 @@ pub struct Reply {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Nobody took the connection.
+    /// The connection was not accepted.
     #[error("connect: {0}")]
     Connect(#[from] std::io::Error),
     /// The connection ended, or spoke something else than HTTP, before the answer was complete.
@@ -38,7 +38,7 @@ pub enum Failure {
     Unanswered(#[from] reqwest::Error),
 }
 
-/// The error with its causes, which reqwest leaves to be asked for.
+/// The error with its causes, which reqwest leaves to the caller.
 fn chain(error: &reqwest::Error) -> String {
     let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")

@@ -57,7 +57,7 @@ impl Instance {
         self.figure("/count").await.unwrap_or(0)
     }
 
-    /// Whether `/health` says that all is well from now on; it answers requests all the same.
+    /// Whether `/health` reports that all is well from now on; it answers requests all the same.
     pub async fn feel(&self, well: bool) {
         let path = if well { "/heal" } else { "/sicken" };
         let reply = http::send("GET", self.port, path, Duration::from_secs(5)).await;
@@ -69,7 +69,7 @@ impl Instance {
         self.running.kill();
     }
 
-    /// SIGTERM: it finishes what it was asked and ends.
+    /// SIGTERM: it finishes its requests and ends.
     pub async fn stop(mut self) {
         self.running.signal(Signal::TERM);
         self.running.ended(Duration::from_secs(10)).await.unwrap();

@@ -35,7 +35,7 @@ pub struct Tally {
     pub requests: u64,
     /// Those that got no `200`.
     pub failures: Vec<FailedRequest>,
-    /// Who answered, how often.
+    /// The instances that answered, and how often.
     pub answered: BTreeMap<String, u64>,
     /// How long the answered ones took: by milliseconds, rounded up, how many.
     pub took: BTreeMap<u64, u64>,

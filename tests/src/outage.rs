@@ -1,4 +1,4 @@
-//! ZooKeeper away, as the clients of a site live through it: nothing may change but the age of what synapse knows.
+//! ZooKeeper away, as the clients of a cluster experience it: nothing may change but the age of synapse's data.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,7 +14,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const SETTLING: Duration = Duration::from_secs(5);
 /// No growth: what the allocator keeps, and the load's connections that come and go in HAProxy, not in synapse.
 const MORE_KIB: u64 = 2048;
-/// The age counts from when the loss is noticed, and is asked for a while before the end, on a busy machine.
+/// The age counts from when the loss is noticed, and is read a while before the end, on a busy machine.
 const AGE_OFF: f64 = 5.0;
 
 /// What was seen of an outage, and of its clients.

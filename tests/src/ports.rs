@@ -1,4 +1,4 @@
-//! Free loopback ports for servers that must be told their port before they bind it.
+//! Free loopback ports for servers that need their port before they bind it.
 //!
 //! Ports come from below the kernel's ephemeral range, so no outgoing connection can take one, and from blocks that
 //! this process holds a file lock on, so neither can another test process. A port is handed out once per process.
@@ -23,7 +23,7 @@ static CLAIMED: Mutex<Claimed> = Mutex::new(Claimed {
     locks: Vec::new(),
 });
 
-/// A port on 127.0.0.1 that nobody listens on and that nobody else is given.
+/// A port on 127.0.0.1 without a listener, given out once.
 pub fn free_port() -> u16 {
     let mut claimed = CLAIMED.lock().unwrap();
     loop {

@@ -23,7 +23,7 @@ pub const BACKEND: &str = "web_1";
 /// The session timeout that both daemons ask for.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// A source that was away is believed again soon: a busy machine may take long for a start, and a scenario does not wait
+/// Removals after an interruption apply soon: a busy machine may take long for a start, and a scenario does not wait
 /// half a minute for each removal after it.
 const GUARD: &str = "guard: {settle: 2s}";
 
@@ -167,7 +167,7 @@ impl Site {
             api_port,
             &configuration,
         )
-        // The proxy of the environment is for others: checks go where they say.
+        // The environment's proxy is not for checks: they connect to their own targets.
         .with_variable("http_proxy", "http://127.0.0.1:1");
         Member {
             nerve,
@@ -186,13 +186,13 @@ impl Site {
         self.members.get_mut(name).unwrap_or_else(|| panic!("no member {name}"))
     }
 
-    /// Waits until HAProxy gives requests to all members and to nobody else.
+    /// Waits until HAProxy sends requests to all members and to no other server.
     pub async fn serves_all(&self) -> Result<(), TooLate> {
         let names: Vec<&str> = self.members.keys().map(String::as_str).collect();
         self.serves(&names).await
     }
 
-    /// Waits until HAProxy gives requests to these members and to nobody else, and clients are answered by them.
+    /// Waits until HAProxy sends requests to these members and to no other server, and clients are answered by them.
     pub async fn serves(&self, names: &[&str]) -> Result<(), TooLate> {
         let mut addresses: Vec<String> = names
             .iter()
@@ -214,7 +214,7 @@ impl Site {
         .await
     }
 
-    /// Who answers `requests` new clients.
+    /// The members that answer `requests` new clients.
     pub async fn answers(&self, requests: usize) -> Result<BTreeSet<String>, String> {
         let mut names = BTreeSet::new();
         for _ in 0..requests {

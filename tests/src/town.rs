@@ -18,7 +18,7 @@ use crate::ports::free_port;
 use crate::site::haproxy_router;
 use crate::zookeeper::{Client, ZooKeeper};
 
-/// How long synapse may take for whatever is asked of it here.
+/// Deadline of everything that is requested of synapse here.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// The town. Dropped in the order of the fields: HAProxy after synapse, which would start it again.
@@ -53,7 +53,7 @@ impl Town {
         let mut configuration = haproxy_router(directory.path(), api_port, 2000, "");
         let services: Vec<Service> = (0..services).map(|_| Service::new()).collect();
         for (number, service) in services.iter().enumerate() {
-            // Here instances are replaced faster than a guard believes; it has scenarios of its own.
+            // Here instances are replaced faster than a guard allows; it has scenarios of its own.
             writeln!(
                 configuration,
                 "      - {{name: s{number}, guard: {{policy: trust}}, serverOptions: '{check}', watcher: {{type: zookeeper, \

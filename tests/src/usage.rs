@@ -1,4 +1,4 @@
-//! What a process uses, as Linux tells it.
+//! The resources of a process, as Linux reports them.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ impl Usage {
         let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let resident = resident.and_then(|line| line.split_whitespace().next());
         let stat = read("stat");
-        // The name, in parentheses, may hold anything; after it come the state and eleven more fields that are not asked for.
+        // The name, in parentheses, may hold anything; after it come the state and eleven more fields that are not needed.
         let (_, fields) = stat.rsplit_once(')').expect("it holds the name");
         let ticks: Vec<f64> = fields
             .split_whitespace()

@@ -1,5 +1,5 @@
-//! nerve's checks against the real servers: healthy, unhealthy, hanging, half-dead and absent; and no failure that is
-//! told has a password in it.
+//! nerve's checks against the real servers: healthy, unhealthy, hanging, half-dead and absent; and no reported failure
+//! has a password in it.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -49,7 +49,7 @@ async fn passes(port: u16, keys: &str) {
     .await;
 }
 
-/// Probes, which must fail in this way and say this.
+/// Probes, which must fail in this way and with this text.
 async fn fails(port: u16, keys: &str, kind: FailureKind, word: &str) {
     let failure = probe(port, keys).await.expect_err(keys);
     assert_eq!(failure.kind, kind, "{keys}: {failure:?}");

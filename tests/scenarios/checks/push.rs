@@ -30,7 +30,7 @@ async fn a_service_reports_itself() {
             "{method} {path}"
         );
     }
-    // Nobody has reported: neither up nor down.
+    // No report yet: neither up nor down.
     let lifecycle = async || nerve.status().await.map(|status| status[0]["Lifecycle"].to_string());
     assert_eq!(lifecycle().await, Ok("\"unknown\"".to_owned()));
     // The last one holds, then goes stale by itself.

@@ -63,7 +63,7 @@ async fn relay(client: TcpStream, server: TcpStream, lacking: &'static [i32], re
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let asked = async {
-        // The first frame asks for a session and has no code.
+        // The first frame requests a session and has no code.
         let connect = read_frame(&mut from_client).await?;
         to_server.write_all(&connect).await.ok()?;
         loop {
@@ -90,7 +90,7 @@ async fn relay(client: TcpStream, server: TcpStream, lacking: &'static [i32], re
             &0_i64.to_be_bytes(),
             &UNIMPLEMENTED.to_be_bytes(),
         ];
-        // The client may be gone; then there is nobody to tell.
+        // The client may be gone.
         drop(to_client.write_all(&reply.concat()).await);
     }
 }

@@ -1,4 +1,4 @@
-//! Whole snapshots, with their freshness, whatever happens.
+//! Whole snapshots, with their freshness, under any fault.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

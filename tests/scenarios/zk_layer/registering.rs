@@ -1,4 +1,4 @@
-//! One owned node, whatever happens.
+//! One owned node, under any fault.
 
 use std::time::Duration;
 
@@ -147,7 +147,7 @@ async fn a_predecessor_that_has_not_expired_is_replaced_without_a_gap() {
     let old = killed.register(PATH);
     want(&old, "a");
     let (_, old_session) = registered(&old).await;
-    // As after a kill -9: the session lives on at the server and nobody keeps it.
+    // As after a kill -9: the session lives on at the server without a client.
     proxy.set(Mode::Freeze);
 
     let mut restarted = Party::start(&server.address());

@@ -1,5 +1,5 @@
-//! Does HAProxy follow a registry that never rests? Instances join and leave for a minute under a load of new and kept
-//! connections; then a service grows; then somebody changes servers by hand through HAProxy's socket.
+//! Whether HAProxy follows a registry that never rests: instances join and leave for a minute under a load of new and kept
+//! connections; then a service grows; then servers are changed by hand through HAProxy's socket.
 //!
 //! An instance that leaves ends a second after its node is gone, as a crash. Ends with 1 when a request failed, when a
 //! change that the spare servers had room for reloaded HAProxy, when growth took more than a reload for each doubling,
@@ -26,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(1);
 const BURST: usize = 5;
 /// How often a service doubles.
 const DOUBLINGS: u32 = 3;
-/// How often somebody puts a hand to a server.
+/// How often a server is changed by hand.
 const HANDS: usize = 60;
 /// synapse's `reconcileInterval`, and what the comparison itself may take on a busy machine.
 const RECONCILED: Duration = Duration::from_secs(10 + 2);
@@ -53,11 +53,11 @@ struct Arguments {
 /// What a phase may cost.
 struct Allowed {
     reloads: u64,
-    /// Whether requests may fail: what somebody breaks by hand is broken until it is found.
+    /// Whether requests may fail: a manual change lasts until it is found.
     failures: bool,
 }
 
-/// Carries out a phase under load, prints what it cost, and says whether that was allowed.
+/// Carries out a phase under load, prints its cost, and returns whether that was allowed.
 async fn phase(
     town: &mut Town,
     load: &Load,
@@ -175,7 +175,7 @@ async fn grow(town: &mut Town) -> Result<String, String> {
     ))
 }
 
-/// Somebody at the socket changes servers by chance.
+/// Changes servers by chance at the socket.
 async fn meddle(town: &mut Town) -> Result<String, String> {
     for _ in 0..HANDS {
         let backend = Town::backend(fastrand::usize(..town.services()));

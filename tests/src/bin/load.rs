@@ -1,5 +1,5 @@
-//! The load of the Compose bench: it runs beside a client's synapse, in the same network namespace, asks the service at
-//! its port of localhost, and says each second in a line of JSON what became of the requests that ended in it.
+//! The load of the Compose bench: it runs beside a client's synapse, in the same network namespace, sends requests to the
+//! service's port of localhost, and prints each second a line of JSON with the results of the requests that ended in it.
 #![expect(clippy::print_stdout, reason = "what it says is what it is for")]
 
 use std::net::Ipv4Addr;
@@ -23,7 +23,7 @@ struct Arguments {
     pause: u64,
 }
 
-/// How many failures a line tells of; the number of all stands beside them.
+/// Maximum number of failures in a line; the number of all is beside them.
 const TOLD: usize = 20;
 
 #[tokio::main(flavor = "current_thread")]

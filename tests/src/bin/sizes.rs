@@ -180,7 +180,7 @@ async fn weights(town: &mut Town) -> Changes {
     Changes(took)
 }
 
-/// From an instance's way to the registry to HAProxy giving it requests; of thousands, telling that takes a while too.
+/// From an instance's registration to HAProxy sending it requests; with thousands, detecting that takes a while too.
 async fn joins(town: &mut Town) -> Changes {
     let backend = Town::backend(0);
     let mut took = Vec::new();
@@ -197,7 +197,7 @@ async fn joins(town: &mut Town) -> Changes {
     Changes(took)
 }
 
-/// Asks without a pause: what is measured takes milliseconds.
+/// Polls without a pause, because what is measured takes milliseconds.
 async fn until(mut condition: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !condition().await {

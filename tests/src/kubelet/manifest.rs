@@ -1,4 +1,4 @@
-//! What the manifests say, as `kubectl kustomize` renders them.
+//! The manifests as `kubectl kustomize` renders them.
 
 use std::path::Path;
 use std::process::Command;

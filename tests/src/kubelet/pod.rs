@@ -22,7 +22,7 @@ pub struct Cluster {
     spec: PodSpec,
     directory: PathBuf,
     zookeeper: String,
-    /// The first two bytes after 127 of the pods' addresses: nobody else's, as the port they are made from.
+    /// The first two bytes after 127 of the pods' addresses: unique, as the port they are made from.
     network: [u8; 2],
     pods: u8,
 }
@@ -188,7 +188,7 @@ impl Pod {
                     });
                 }
             }
-            // Each is told to stop when its own hook is done, or at once without one.
+            // Each gets its stop signal when its own hook is done, or at once without one.
             for process in &self.containers {
                 if process.container.pre_stop.is_none() {
                     process.running.signal(Signal::TERM);

@@ -22,7 +22,7 @@ pub use postgres::postgres;
 pub use rabbitmq::{RabbitMq, rabbitmq};
 pub use redis::redis;
 
-/// The password of every server that knows one.
+/// The password of every server that has one.
 pub const PASSWORD: &str = "s3cret-of-the-tests";
 
 /// A running server; killed when dropped.

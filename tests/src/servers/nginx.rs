@@ -1,4 +1,4 @@
-//! nginx, which somebody else writes the sites of.
+//! nginx, whose sites another program writes.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ pub struct Nginx {
     pub site: PathBuf,
 }
 
-/// An nginx that serves what its site file says; the site may listen on [`Nginx::port`].
+/// An nginx that serves its site file; the site may listen on [`Nginx::port`].
 pub fn nginx() -> Nginx {
     let (directory, port) = (tempfile::tempdir().unwrap(), free_port());
     let path = directory.path().to_owned();

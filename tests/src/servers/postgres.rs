@@ -8,10 +8,10 @@ use super::{PASSWORD, Server, is_root, run, text};
 use crate::authority::Authority;
 use crate::ports::free_port;
 
-/// Debian's `nobody` and `nogroup`.
+/// Debian's unprivileged user and group.
 const NOBODY: u32 = 65534;
 
-/// A PostgreSQL with the user `probe`, who has [`PASSWORD`] and a database of that name; with an `authority`, over TLS
+/// A PostgreSQL with the user `probe`, with [`PASSWORD`] and a database of that name; with an `authority`, over TLS
 /// alone and with a certificate of it.
 pub fn postgres(authority: Option<&Authority>) -> Server {
     let (directory, port) = (tempfile::tempdir().unwrap(), free_port());
@@ -51,8 +51,8 @@ pub fn postgres(authority: Option<&Authority>) -> Server {
     Server::start(&lead, directory, port)
 }
 
-/// Writes what encrypted connections need and returns the settings for it. The server reads its key only when it is its
-/// own and nobody else's to read.
+/// Writes what encrypted connections need and returns the settings for it. The server reads its key only when the file is
+/// its own and readable to no other user.
 fn encrypt(authority: &Authority, directory: &Path) -> Vec<String> {
     let us = authority.sign("postgres");
     let mut settings = vec!["ssl=on".to_owned()];

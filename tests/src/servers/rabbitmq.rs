@@ -45,7 +45,7 @@ pub fn rabbitmq(authority: Option<&Authority>) -> RabbitMq {
 }
 
 impl RabbitMq {
-    /// Has it believe that its memory is used up, so that it takes no messages; or not any more.
+    /// Makes it assume that its memory is used up, so that it takes no messages; or no longer.
     pub fn starve(&self, starving: bool) {
         let limit = if starving { "0.000001" } else { "0.6" };
         let mut argv = vec!["env"];

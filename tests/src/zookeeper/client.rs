@@ -68,7 +68,7 @@ impl Client {
         })
     }
 
-    /// Who may do what with a node: `scheme:id:permissions`.
+    /// The access rights of a node: `scheme:id:permissions`.
     pub async fn access(&self, path: &str) -> Vec<String> {
         let (acls, _) = bounded(self.0.get_acl(path)).await.unwrap();
         let shown = acls

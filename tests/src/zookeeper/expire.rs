@@ -1,6 +1,6 @@
-//! Ending somebody else's session on the server, which ZooKeeper has no command for.
+//! Ending another client's session on the server, which ZooKeeper has no command for.
 //!
-//! Whoever knows a session's id and password can continue it and then close it. ZooKeeper derives the password from
+//! A client with a session's id and password can continue it and then close it. ZooKeeper derives the password from
 //! the id (`ZooKeeperServer.generatePasswd`: a `java.util.Random` seeded with the id xor a constant), so the id, which
 //! is every ephemeral node's owner, is enough. Both requests go out in one write, before the owner can come back.
 
@@ -15,7 +15,7 @@ use crate::eventually::{ensure, eventually};
 const SUPER_SECRET: i64 = 0xB341_5C00;
 const CLOSE_SESSION: i32 = -11;
 
-/// Closes `session` on the server at `port` and returns when the server knows it no more.
+/// Closes `session` on the server at `port` and returns when the server does not list it any more.
 pub(super) async fn close_session(port: u16, session: i64) {
     eventually("ZooKeeper closes the session", Duration::from_secs(5), async || {
         // Now and then the server hangs up so fast that its reply is lost: ask again.
@@ -27,7 +27,7 @@ pub(super) async fn close_session(port: u16, session: i64) {
     .await;
 }
 
-/// The session that the server granted: 0 when it does not know the one asked for (any more).
+/// The session that the server granted: 0 when the requested one does not exist (any more).
 async fn ask_to_continue_and_close(port: u16, session: i64) -> Option<i64> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
     stream.write_all(&requests(session)).await.ok()?;

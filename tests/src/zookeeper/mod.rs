@@ -196,7 +196,7 @@ impl ZooKeeper {
         std::fs::remove_dir_all(self.data()).unwrap();
     }
 
-    /// Ends a session as if its timeout had passed: at once, whatever its owner does.
+    /// Ends a session as if its timeout had passed: at once, regardless of its owner.
     pub async fn expire(&self, session: i64) {
         expire::close_session(self.port, session).await;
     }

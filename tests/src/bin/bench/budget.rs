@@ -25,7 +25,7 @@ pub(crate) struct Cost {
     pub(crate) problems: Vec<String>,
 }
 
-/// Adds up what the clients said, against the outages that were to be expected.
+/// Adds up the clients' reports, against the outages that were to be expected.
 pub(crate) fn cost(clients: &BTreeMap<&'static str, Vec<Second>>, outages: &[Outage]) -> Cost {
     let mut cost = Cost::default();
     let mut took = BTreeMap::<u64, u64>::new();

@@ -54,7 +54,7 @@ pub(crate) async fn signal(part: &str, program: &str, signal: &str) -> Result<u6
     at.parse().map_err(|_| format!("`{at}` is no time"))
 }
 
-/// Cuts the network of a part off, or what of it `match_` (of iptables) says.
+/// Cuts the network of a part off, or the traffic that `match_` (of iptables) selects.
 pub(crate) async fn cut(part: &str, match_: &str) -> Result<(), String> {
     let rule = |chain, side| format!("iptables -A {chain} {side} eth0 {match_} -j DROP");
     let (input, output) = (rule("INPUT", "-i"), rule("OUTPUT", "-o"));

@@ -1,4 +1,4 @@
-//! What the load in a client pod says of itself: its lines are read from the container's log as they come.
+//! The reports of the load in a client pod: its lines are read from the container's log as they come.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -33,7 +33,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Reads what the load of `client` says from now on, also after it was started again.
+    /// Reads the reports of the load of `client` from now on, also after it was started again.
     pub(crate) fn of(client: &str) -> Self {
         let seconds = Arc::<Mutex<Vec<Second>>>::default();
         let name = container(&format!("{client}-load"));
@@ -57,7 +57,7 @@ impl Load {
     }
 }
 
-/// Follows the log until the container ends. What is said twice is heard once.
+/// Follows the log until the container ends. A repeated line counts once.
 #[expect(
     clippy::disallowed_methods,
     reason = "its output is followed for as long as the load runs"

@@ -32,7 +32,7 @@ impl Report {
         }
     }
 
-    /// Says what happens now.
+    /// Prints what happens now.
     pub(crate) fn say(&self, what: impl fmt::Display) {
         println!("[{:7.1} s] {what}", self.started.elapsed().as_secs_f64());
     }

@@ -21,7 +21,7 @@ const BEYOND_THE_SESSION: Duration = Duration::from_secs(12);
 /// A killed HAProxy serves again within this.
 const HAPROXY_IS_BACK: u64 = 1_000;
 
-/// A client whose synapse (and with it HAProxy) was started anew is served again so long after the start.
+/// Time until a client whose synapse (and with it HAProxy) was started again is served.
 const SYNAPSE_IS_BACK: u64 = 5_000;
 
 /// What came of it: how long until the site was whole, and which client could not be served when.
@@ -29,7 +29,7 @@ type Played = Result<(Duration, Vec<Outage>), String>;
 
 type Play = for<'s> fn(&'s Site) -> Pin<Box<dyn Future<Output = Played> + 's>>;
 
-/// One of them.
+/// One scenario.
 #[derive(Debug)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
@@ -193,7 +193,7 @@ async fn haproxies_killed(site: &Site) -> Played {
             from,
             to: from + HAPROXY_IS_BACK,
         });
-        // Who would fail after its second fails in these.
+        // A late failure would show in these seconds.
         sleep(Duration::from_secs(3)).await;
         // HAProxy's worker has lost its parent: what is left of it is the first process's to clear.
         site.no_zombie(&part).await?;

@@ -18,7 +18,7 @@ use crate::load::{Load, Second};
 pub(crate) const APPS: [&str; 3] = ["app1", "app2", "app3"];
 /// The client pods.
 pub(crate) const CLIENTS: [&str; 2] = ["client1", "client2"];
-/// The one of them whose HAProxy has a container of its own.
+/// The client pod whose HAProxy has a container of its own.
 pub(crate) const APART: &str = "client2";
 /// The ensemble.
 pub(crate) const ZOOKEEPERS: [&str; 3] = ["zk1", "zk2", "zk3"];
@@ -70,7 +70,7 @@ impl Site {
         Ok(started.elapsed())
     }
 
-    /// Waits until so many of the ensemble serve, one of them as the leader.
+    /// Waits until so many servers of the ensemble serve, one of them as the leader.
     pub(crate) async fn ensemble(&self, nodes: usize) -> Result<(), String> {
         wait_for("the ensemble serves", TIMEOUT, async || {
             let modes = modes().await;
@@ -111,7 +111,7 @@ impl Site {
         .map_err(|late| late.to_string())
     }
 
-    /// What the clients said since `from`, once they have said it up to now.
+    /// The clients' reports since `from`, once they have reported up to now.
     pub(crate) async fn said(&self, from: u64) -> Result<BTreeMap<&'static str, Vec<Second>>, String> {
         let now = unix_millis();
         wait_for("the loads tell how it went", TIMEOUT, async || {
@@ -188,7 +188,7 @@ async fn servers(address: &str) -> Result<BTreeSet<String>, String> {
     })?;
     let instances = service.get("instances").and_then(Value::as_array);
     let instances = instances.ok_or("there is no list of instances")?;
-    // Who is only held, because the registry is doubted, is not registered.
+    // An instance that is only held, because the registry is doubted, is not registered.
     let held = instances
         .iter()
         .any(|instance| instance.get("held").is_some_and(|held| !held.is_null()));

@@ -1,4 +1,4 @@
-//! What the checks ask: one port that answers several protocols by their first word, and one for gRPC.
+//! The peers of the checks: one port that answers several protocols by their first bytes, and one for gRPC.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// The beginning of a request, and its answer. `tcp` connects and says nothing.
+/// The beginning of a request, and its answer. `tcp` connects and sends nothing.
 const ANSWERS: [(&str, &[u8]); 4] = [
     (
         "GET ",
