@@ -29,8 +29,8 @@ pub struct ServiceRecord {
     /// The operator's overrides.
     #[serde(default)]
     pub words: PersistedOverrides,
-    /// The warm-up progress.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The warm-up progress; its name in the file is that of earlier releases.
+    #[serde(rename = "warmth", default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<WarmUpProgress>,
 }
 

@@ -121,3 +121,18 @@ proptest! {
         prop_assert!(decode(&bytes).is_err());
     }
 }
+
+#[test]
+fn the_record_of_an_earlier_release_is_read() {
+    let text = r#"{"words":{"weight":[7,{"reason":"","author":"ann","since":1,"expires":null}]},"warmth":{"step":4,"ran":9000}}"#;
+    let record: ServiceRecord = serde_json::from_str(text).expect("a record");
+    assert_eq!(record.progress, Some(WarmUpProgress { step: 4, ran: 9000 }));
+    assert_ne!(
+        record,
+        ServiceRecord {
+            progress: record.progress,
+            ..ServiceRecord::default()
+        }
+    );
+    assert_eq!(serde_json::to_string(&record).expect("JSON"), text);
+}
