@@ -63,9 +63,17 @@ impl SessionPoolTask {
         while !(stop.is_cancelled() && running.is_empty()) {
             tokio::select! {
                 () = stop.cancelled(), if !stop.is_cancelled() => {}
-                Ok(()) = unstarted.changed() => for task in self.0.send_replace(Vec::new()) {
-                    let span = error_span!("session", ensemble = task.observer().name());
-                    running.spawn(run_while_used(task, stop.clone()).instrument(span));
+                Ok(()) = unstarted.changed() => {
+                    let mut tasks = Vec::new();
+                    // Taking them is no change: this task would wake itself without end.
+                    self.0.send_if_modified(|unstarted| {
+                        tasks = std::mem::take(unstarted);
+                        false
+                    });
+                    for task in tasks {
+                        let span = error_span!("session", ensemble = task.observer().name());
+                        running.spawn(run_while_used(task, stop.clone()).instrument(span));
+                    }
                 },
                 Some(ended) = running.join_next() => if let Err(error) = ended && error.is_panic() {
                     resume_unwind(error.into_panic());
